@@ -1,0 +1,116 @@
+//! The facts about merging that schemas lack, read from `facts/facts.txt` (its head explains the format).
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use serde_json::Value;
+
+static TEXT: &str = include_str!("../../facts/facts.txt");
+
+/// Definition (without `io.k8s.`) → its fields' facts, not yet parsed.
+static TABLE: LazyLock<HashMap<&'static str, &'static str>> =
+    LazyLock::new(|| TEXT.lines().filter(|l| !l.starts_with('#')).filter_map(|line| line.split_once(' ')).collect());
+
+/// How one place of an object merges.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    list: List,
+    keys: Vec<String>,
+    /// `x-kubernetes-patch-strategy` has `merge`.
+    pub patch_merge: bool,
+    /// `x-kubernetes-patch-strategy` has `retainKeys`.
+    pub patch_retain_keys: bool,
+    /// `x-kubernetes-patch-strategy` is `replace`.
+    pub patch_replace: bool,
+    /// `x-kubernetes-patch-merge-key`.
+    pub patch_merge_key: Option<String>,
+    /// The value that stands for an absent field, where it is not the zero value.
+    pub default: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum List {
+    #[default]
+    Unsaid,
+    Atomic,
+    Set,
+    Map,
+}
+
+/// `x-kubernetes-list-type` or `x-kubernetes-map-type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge<'a> {
+    /// Nothing said: lists are atomic, objects and maps granular.
+    Unsaid,
+    Atomic,
+    /// A list of distinct scalars.
+    Set,
+    /// A list of objects told apart by these keys.
+    Map(&'a [String]),
+}
+
+impl Facts {
+    /// Facts of a CRD's list or map.
+    #[must_use]
+    pub(super) fn of_crd(list_type: Option<&str>, map_type: Option<&str>, keys: Vec<String>) -> Option<Arc<Self>> {
+        let list = match (list_type, map_type) {
+            (Some("atomic"), _) | (_, Some("atomic")) => List::Atomic,
+            (Some("set"), _) => List::Set,
+            (Some("map"), _) => List::Map,
+            _ => return None,
+        };
+        Some(Arc::new(Self { list, keys, ..Self::default() }))
+    }
+
+    pub(super) fn says_merge(&self) -> bool {
+        self.list != List::Unsaid
+    }
+
+    #[must_use]
+    pub fn merge(&self) -> Merge<'_> {
+        match self.list {
+            List::Unsaid => Merge::Unsaid,
+            List::Atomic => Merge::Atomic,
+            List::Set => Merge::Set,
+            List::Map => Merge::Map(&self.keys),
+        }
+    }
+}
+
+/// The facts about `path` (`ports`, `selector{}`, `*`) of a definition named in full.
+pub(crate) fn find(definition: &str, path: &str) -> Option<Arc<Facts>> {
+    let line = TABLE.get(definition.strip_prefix("io.k8s.")?)?;
+    let text = line.split(' ').find_map(|f| f.strip_prefix(path)?.strip_prefix('='))?;
+    Some(Arc::new(parse(text)))
+}
+
+/// `map(name);merge(name)`.
+pub(crate) fn parse(text: &str) -> Facts {
+    let mut facts = Facts::default();
+    for fact in text.split(';') {
+        let (word, argument) = match fact.split_once('(') {
+            Some((word, rest)) => (word, rest.trim_end_matches(')')),
+            None => (fact, ""),
+        };
+        match word {
+            "atomic" => facts.list = List::Atomic,
+            "set" => facts.list = List::Set,
+            "map" => {
+                facts.list = List::Map;
+                facts.keys = argument.split(',').map(str::to_owned).collect();
+            }
+            "default" => facts.default = serde_json::from_str(argument).ok(),
+            strategies => {
+                for strategy in strategies.split('+') {
+                    match strategy {
+                        "merge" => facts.patch_merge = true,
+                        "retainKeys" => facts.patch_retain_keys = true,
+                        "replace" => facts.patch_replace = true,
+                        _ => {}
+                    }
+                }
+                facts.patch_merge_key = (!argument.is_empty()).then(|| argument.to_owned());
+            }
+        }
+    }
+    facts
+}

@@ -1,0 +1,179 @@
+//! Structural schemas: what an object of a kind may look like, small enough to keep one for every kind in use.
+//! From them come strict field checks, pruning, merging and the type errors of Go's decoder.
+//! Descriptions are not kept (see `openapi`); whether a value is *sensible* is for strategies to say.
+//!
+//! Invariant: a schema is immutable; built-in ones share their definitions for the life of the process.
+
+mod builtin;
+mod check;
+mod crd;
+mod facts;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use builtin::{builtin, short_name};
+pub use check::{apply_defaults, check, check_types, prune, unknown_fields};
+pub use facts::{Facts, Merge};
+pub(crate) use facts::{find as find_facts, parse as parse_facts};
+
+use serde_json::{Map, Value};
+use std::sync::{Arc, OnceLock};
+
+/// One node of a schema.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    pub shape: Shape,
+    /// How this place merges, where that is not the default.
+    pub facts: Option<Arc<Facts>>,
+    /// What a CRD's author asks of this place; built-in schemas leave that to strategies.
+    pub rules: Option<Box<Rules>>,
+}
+
+/// The structure of a value.
+#[derive(Clone, Debug, Default)]
+pub enum Shape {
+    /// Anything: `x-kubernetes-preserve-unknown-fields` without a type, `RawExtension`, `JSON`.
+    #[default]
+    Any,
+    Text(Format),
+    Boolean,
+    Int32,
+    Int64,
+    Number,
+    IntOrString,
+    /// `resource.Quantity`: text or a number.
+    Quantity,
+    Object(Object),
+    /// An object whose keys are data.
+    Map(Arc<Schema>),
+    List(Arc<Schema>),
+    /// A built-in definition.
+    Named(&'static Definition),
+}
+
+/// What a string holds, as far as decoding cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Plain,
+    /// Base64 of bytes.
+    Byte,
+    /// `metav1.Time` and `MicroTime`: RFC 3339.
+    DateTime,
+}
+
+/// An object with known fields.
+#[derive(Clone, Debug, Default)]
+pub struct Object {
+    /// Sorted by name.
+    fields: Box<[(Box<str>, Schema)]>,
+    pub unknown: Unknown,
+}
+
+/// What becomes of fields that the schema does not name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unknown {
+    #[default]
+    Prune,
+    /// `x-kubernetes-preserve-unknown-fields`.
+    Keep,
+}
+
+/// A built-in definition, such as `io.k8s.api.core.v1.PodSpec`; it may contain itself.
+#[derive(Debug)]
+pub struct Definition {
+    pub name: Box<str>,
+    body: OnceLock<Schema>,
+}
+
+/// The parts of a CRD's schema beyond structure.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub required: Vec<String>,
+    pub default: Option<Value>,
+    pub nullable: bool,
+    /// `x-kubernetes-embedded-resource`.
+    pub embedded: bool,
+    /// Value validations as written: `minimum`, `pattern`, `enum`, `x-kubernetes-validations`, …
+    pub validations: Map<String, Value>,
+}
+
+impl Object {
+    #[must_use]
+    pub fn new(fields: impl IntoIterator<Item = (String, Schema)>, unknown: Unknown) -> Self {
+        let mut fields: Vec<(Box<str>, Schema)> = fields.into_iter().map(|(n, s)| (n.into(), s)).collect();
+        fields.sort_by(|a, b| a.0.cmp(&b.0));
+        Self { fields: fields.into(), unknown }
+    }
+
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Schema> {
+        let at = self.fields.binary_search_by(|(field, _)| field.as_ref().cmp(name)).ok()?;
+        Some(&self.fields[at].1)
+    }
+
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &Schema)> {
+        self.fields.iter().map(|(name, schema)| (name.as_ref(), schema))
+    }
+}
+
+impl Definition {
+    /// `PodSpec` of `io.k8s.api.core.v1.PodSpec`.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or(&self.name)
+    }
+}
+
+impl Schema {
+    #[must_use]
+    pub fn of(shape: Shape) -> Self {
+        Self { shape, facts: None, rules: None }
+    }
+
+    /// A CRD's `openAPIV3Schema`.
+    ///
+    /// # Errors
+    /// What makes the schema not structural, with paths below `path`.
+    pub fn from_crd(schema: &Value, path: &crate::field::Path) -> Result<Self, Vec<crate::field::Error>> {
+        crd::convert(schema, path)
+    }
+
+    /// The node itself, or the definition that it names.
+    #[must_use]
+    pub fn resolved(&self) -> &Self {
+        match &self.shape {
+            Shape::Named(definition) => definition.body.get_or_init(Self::default).resolved(),
+            _ => self,
+        }
+    }
+
+    /// The schema of a field, or of a map's values.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Option<&Self> {
+        match &self.resolved().shape {
+            Shape::Object(object) => object.field(name),
+            Shape::Map(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The schema of a list's items.
+    #[must_use]
+    pub fn items(&self) -> Option<&Self> {
+        match &self.resolved().shape {
+            Shape::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// How lists and maps at this place merge in server-side apply: what the place says, else its definition.
+    #[must_use]
+    pub fn merge(&self) -> Merge<'_> {
+        let said = |schema: &'_ Self| schema.facts.as_ref().is_some_and(|f| f.says_merge());
+        match (&self.facts, &self.resolved().facts) {
+            (Some(facts), _) if said(self) => facts.merge(),
+            (_, Some(facts)) => facts.merge(),
+            _ => Merge::Unsaid,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+use super::{Merge, Schema, Shape, apply_defaults, check, prune, unknown_fields};
+use crate::field::Path;
+use crate::kinds::Kinds;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn schema(group: &str, kind: &str) -> Arc<Schema> {
+    Kinds::builtin().by_kind(group, "v1", kind).unwrap().schema.get().clone()
+}
+
+fn failure(group: &str, kind: &str, object: Value) -> String {
+    check(&schema(group, kind), &object).unwrap_err().message
+}
+
+#[test]
+fn unknown_fields_are_named_as_the_strict_decoder_names_them() {
+    let object = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x", "lables": {}}, "foo": 1,
+        "spec": {"replica": 1, "template": {"spec": {"containers": [{"name": "a"}, {"name": "b", "imagee": "x"}]}}},
+    });
+    assert_eq!(
+        unknown_fields(&schema("apps", "Deployment"), &object),
+        ["foo", "metadata.lables", "spec.replica", "spec.template.spec.containers[1].imagee"]
+    );
+}
+
+#[test]
+fn type_errors_read_like_gos() {
+    assert_eq!(
+        failure("apps", "Deployment", json!({"spec": {"replicas": "3"}})),
+        "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+    );
+    assert_eq!(
+        failure("", "Pod", json!({"spec": {"containers": [{"env": [{"name": "A", "value": 1}]}]}})),
+        "json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string"
+    );
+    assert_eq!(
+        failure("", "Pod", json!({"metadata": {"labels": {"a": true}}})),
+        "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"
+    );
+    assert_eq!(
+        failure("", "Pod", json!({"spec": []})),
+        "json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"
+    );
+    assert_eq!(
+        failure("apps", "Deployment", json!({"spec": {"replicas": 3_000_000_000_u32}})),
+        "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"
+    );
+    assert_eq!(
+        failure("", "Pod", json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "x"}}}]}})),
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    );
+    assert_eq!(failure("", "Secret", json!({"data": {"a": "b*"}})), "illegal base64 data at input byte 1");
+}
+
+#[test]
+fn the_kind_is_named_in_the_error() {
+    let row = Kinds::builtin().by_kind("apps", "v1", "Deployment").unwrap();
+    assert_eq!(
+        row.check(&json!({"spec": {"paused": "no"}})).unwrap_err().message,
+        "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct \
+         field DeploymentSpec.spec.paused of type bool"
+    );
+}
+
+#[test]
+fn good_objects_pass() {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "a", "creationTimestamp": null, "managedFields": [{"fieldsV1": {"f:spec": {}}, "time": "2026-01-02T03:04:05Z"}]},
+        "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
+            "livenessProbe": {"httpGet": {"port": "web"}}, "readinessProbe": {"httpGet": {"port": 80}}}]},
+        "status": {},
+    });
+    assert_eq!(check(&schema("", "Pod"), &pod).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn pruning_drops_unknown_fields_and_nulls() {
+    let mut pod = json!({
+        "metadata": {"creationTimestamp": null, "labels": {"a": null}, "x": 1},
+        "spec": {"nodeName": null, "containers": [{"name": "c", "y": {"z": 1}}, null]},
+    });
+    prune(&schema("", "Pod"), &mut pod);
+    assert_eq!(pod, json!({"metadata": {"labels": {"a": ""}}, "spec": {"containers": [{"name": "c"}, {}]}}));
+}
+
+#[test]
+fn facts_reach_the_fields() {
+    let pod = schema("", "Pod");
+    let containers = pod.child("spec").unwrap().child("containers").unwrap();
+    assert_eq!(containers.merge(), Merge::Map(&["name".into()]));
+    assert_eq!(containers.facts.as_ref().unwrap().patch_merge_key.as_deref(), Some("name"));
+    let ports = containers.items().unwrap().child("ports").unwrap();
+    assert_eq!(ports.merge(), Merge::Map(&["containerPort".into(), "protocol".into()]));
+    assert_eq!(ports.facts.as_ref().unwrap().patch_merge_key.as_deref(), Some("containerPort"));
+    let protocol = ports.items().unwrap().child("protocol").unwrap();
+    assert_eq!(protocol.facts.as_ref().unwrap().default, Some(json!("TCP")));
+    let deployment = schema("apps", "Deployment");
+    let spec = deployment.child("spec").unwrap();
+    assert_eq!(spec.child("selector").unwrap().merge(), Merge::Atomic);
+    assert!(spec.child("strategy").unwrap().facts.as_ref().unwrap().patch_retain_keys);
+}
+
+#[test]
+fn every_builtin_schema_is_an_object_with_metadata() {
+    for row in Kinds::builtin().iter() {
+        let schema = row.schema.get();
+        assert!(matches!(schema.resolved().shape, Shape::Object(_)), "{}", row.kind);
+        assert!(schema.child("apiVersion").is_some() && schema.child("metadata").is_some(), "{}", row.kind);
+    }
+}
+
+fn crd(schema: Value) -> Schema {
+    Schema::from_crd(&schema, &Path::new("openAPIV3Schema")).unwrap()
+}
+
+#[test]
+fn a_crds_schema_prunes_defaults_and_preserves() {
+    let schema = crd(json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "size": {"type": "integer", "default": 3},
+        "port": {"x-kubernetes-int-or-string": true},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        "note": {"type": "string", "nullable": true},
+        "keyed": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"],
+            "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}},
+        "pod": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true},
+    }}}}));
+    let mut object = json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "a"}, "spec": {
+        "size": null, "port": "http", "free": {"any": [1]}, "note": null, "typo": 1, "keyed": [{"id": "a", "b": 1}],
+        "pod": {"kind": "Pod", "metadata": {"name": "b", "typo": 1}, "spec": {}},
+    }});
+    assert_eq!(
+        unknown_fields(&schema, &object),
+        ["spec.keyed[0].b", "spec.pod.metadata.typo", "spec.typo"]
+    );
+    prune(&schema, &mut object);
+    apply_defaults(&schema, &mut object);
+    assert_eq!(
+        object["spec"],
+        json!({"size": 3, "port": "http", "free": {"any": [1]}, "note": null, "keyed": [{"id": "a"}],
+            "pod": {"kind": "Pod", "metadata": {"name": "b"}, "spec": {}}})
+    );
+    assert_eq!(schema.child("spec").unwrap().child("keyed").unwrap().merge(), Merge::Map(&["id".into()]));
+}
+
+#[test]
+fn schemas_that_are_not_structural_are_refused() {
+    let refused = |schema: Value| {
+        let errors = Schema::from_crd(&schema, &Path::new("openAPIV3Schema")).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        refused(json!({"type": "object", "properties": {"spec": {"properties": {}}}})),
+        "openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields"
+    );
+    assert!(refused(json!({"type": "object", "properties": {"a": {"$ref": "#/b"}}})).contains("$ref is not supported"));
+    let mut deep = json!({"type": "object"});
+    for _ in 0..200 {
+        deep = json!({"type": "object", "properties": {"a": deep}});
+    }
+    assert!(refused(deep).contains("schema is too large"));
+}
