@@ -1,0 +1,316 @@
+//! The one writer: takes whatever transactions are waiting, checks them one after the other against
+//! the root in memory, makes all of them durable with one fsync, publishes the new root, answers.
+//!
+//! With a file it runs on a thread of its own; without one, in the caller under a lock. The path is
+//! the same.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::disk::{Disk, Step};
+use crate::error::CommitError;
+use crate::history::Commit;
+use crate::options::Clock;
+use crate::policy::Retention;
+use crate::recovery::Health;
+use crate::shared::Shared;
+use crate::snapshot::{Root, State};
+use crate::types::{Committed, Entry, Event, Op, Revision, Txn};
+
+/// Rows looked at by compaction beside a group commit, and when the store is idle.
+const SWEEP_BESIDE: usize = 32;
+const SWEEP_IDLE: usize = 128;
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, CommitError>>;
+
+pub(crate) enum Request {
+    Commit { txn: Txn, reply: Reply<Committed> },
+    Compact { revision: Revision, reply: Reply<()> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    /// None: everything is in memory.
+    disk: Option<Disk>,
+    health: Health,
+    retention: Retention,
+    clock: Clock,
+}
+
+/// A batch, checked and applied, but not durable yet.
+struct Staged {
+    root: Root,
+    revision: Revision,
+    now_ms: u64,
+    commits: Vec<Commit>,
+    compacted: Revision,
+    answers: Vec<Answer>,
+}
+
+/// What to tell a waiting writer once the batch is durable.
+enum Answer {
+    Commit(Reply<Committed>, Result<Committed, CommitError>),
+    Compact(Reply<()>),
+}
+
+impl Writer {
+    pub fn new(shared: Arc<Shared>, disk: Option<Disk>, retention: Retention, clock: Clock) -> Self {
+        let writer = Self { shared, disk, health: Health::default(), retention, clock };
+        writer.publish_reader();
+        writer
+    }
+
+    /// Serve `requests` until all senders are gone or one asks to close.
+    pub fn serve(mut self, mut requests: mpsc::Receiver<Request>, batch: usize) {
+        let mut waiting = Vec::new();
+        let closed = loop {
+            while waiting.is_empty() && self.is_sweeping() {
+                match requests.try_recv() {
+                    Ok(request) => waiting.push(request),
+                    Err(_) => self.sweep(),
+                }
+            }
+            let room = batch - waiting.len();
+            if requests.blocking_recv_many(&mut waiting, room) == 0 && waiting.is_empty() {
+                break None;
+            }
+            if let Some(reply) = self.run(waiting.drain(..)) {
+                break Some(reply);
+            }
+        };
+        requests.close();
+        self.close();
+        drop(self);
+        if let Some(reply) = closed {
+            // Nobody waiting for the answer is no reason to fail.
+            let _ = reply.send(());
+        }
+    }
+
+    /// One batch, from check to answer. Returns who asked to close, if anybody did.
+    pub fn run(
+        &mut self,
+        requests: impl IntoIterator<Item = Request>,
+    ) -> Option<oneshot::Sender<()>> {
+        let mut closing = None;
+        let mut staged = self.stage();
+        for request in requests {
+            match request {
+                Request::Commit { reply, .. } if closing.is_some() => {
+                    staged.answers.push(Answer::Commit(reply, Err(CommitError::Closed)));
+                }
+                Request::Commit { txn, reply } => {
+                    let result = staged.apply(txn);
+                    staged.answers.push(Answer::Commit(reply, result));
+                }
+                Request::Compact { revision, reply } => {
+                    staged.compacted = staged.compacted.max(revision.min(staged.revision));
+                    staged.answers.push(Answer::Compact(reply));
+                }
+                Request::Close { reply } => closing = Some(reply),
+            }
+        }
+        self.finish(staged);
+        closing
+    }
+
+    pub fn close(&mut self) {
+        self.shared.reader.store(None);
+        self.shared.hub.close();
+        if let Some(disk) = &mut self.disk {
+            disk.close();
+        }
+    }
+
+    fn stage(&self) -> Staged {
+        let state = self.shared.current();
+        let now = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Staged {
+            root: state.root.clone(),
+            revision: state.revision,
+            now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            commits: Vec::new(),
+            compacted: self.shared.compacted(),
+            answers: Vec::new(),
+        }
+    }
+
+    fn finish(&mut self, mut staged: Staged) {
+        let compacted = self.shared.compacted();
+        if let Some(target) = self.retention.target(staged.revision, staged.now_ms, compacted) {
+            staged.compacted = staged.compacted.max(target);
+        }
+        let changes = !staged.commits.is_empty() || staged.compacted > compacted;
+        if changes && let Err(error) = self.persist(&staged) {
+            self.shared.counters.failures.fetch_add(1, Ordering::Relaxed);
+            return staged.refuse(&error);
+        }
+        let wake = self.publish(&mut staged);
+        staged.answer();
+        wake.now();
+    }
+
+    fn persist(&mut self, staged: &Staged) -> Result<(), CommitError> {
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        let durable = self.shared.current().revision;
+        if self.health.is_broken() {
+            self.health.recover(disk, durable)?;
+            self.publish_reader();
+        }
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        let start = Instant::now();
+        let step = Step {
+            commits: &staged.commits,
+            revision: staged.revision,
+            compacted: staged.compacted,
+            sweep: SWEEP_BESIDE,
+        };
+        if let Err(error) = disk.write(&step) {
+            self.shared.reader.store(None);
+            let refused = self.health.failed(error);
+            // At once, so that readers of old history have it back, and room is found early.
+            if self.health.recover(disk, durable).is_ok() {
+                self.publish_reader();
+            }
+            return Err(refused);
+        }
+        self.health.worked();
+        let counters = &self.shared.counters;
+        counters.file_bytes.store(disk.bytes(), Ordering::Relaxed);
+        let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counters.last_sync_micros.store(micros, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Show the durable batch to everybody: history first, then the root, then the watches.
+    fn publish(&mut self, staged: &mut Staged) -> crate::hub::Wake {
+        let shared = &self.shared;
+        if staged.commits.is_empty() && staged.compacted == shared.compacted() {
+            return crate::hub::Wake::default();
+        }
+        let counters = &shared.counters;
+        counters.transactions.fetch_add(staged.commits.len() as u64, Ordering::Relaxed);
+        counters.batches.fetch_add(1, Ordering::Relaxed);
+        for commit in &staged.commits {
+            self.retention.record(commit.revision, commit.at_ms, commit.cost() as u64);
+        }
+        let root = std::mem::take(&mut staged.root);
+        let state = Arc::new(State { revision: staged.revision, root });
+        let first = shared.history.push(staged.commits.iter().cloned(), &state);
+        if self.disk.is_none() {
+            // What the ring forgot is nowhere else.
+            staged.compacted = staged.compacted.max(first - 1);
+        }
+        if staged.compacted > shared.compacted() {
+            shared.compacted.store(staged.compacted, Ordering::Release);
+            shared.history.forget(staged.compacted);
+            self.retention.forget(staged.compacted);
+        }
+        counters.history_bytes.store(self.retention.bytes(), Ordering::Relaxed);
+        shared.state.store(state);
+        shared.hub.dispatch(&staged.commits)
+    }
+
+    fn publish_reader(&self) {
+        self.shared.reader.store(self.disk.as_ref().and_then(Disk::reader));
+    }
+
+    fn is_sweeping(&self) -> bool {
+        !self.health.is_broken() && self.disk.as_ref().is_some_and(Disk::is_sweeping)
+    }
+
+    /// Delete some of what compaction left behind.
+    fn sweep(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        let revision = self.shared.current().revision;
+        let compacted = self.shared.compacted();
+        let step = Step { commits: &[], revision, compacted, sweep: SWEEP_IDLE };
+        if let Err(error) = disk.write(&step) {
+            self.shared.reader.store(None);
+            let error = self.health.failed(error);
+            tracing::warn!(%error, "compaction");
+        }
+    }
+}
+
+impl Staged {
+    /// Check `txn` against everything before it, and apply it.
+    fn apply(&mut self, txn: Txn) -> Result<Committed, CommitError> {
+        for compare in &txn.compare {
+            let actual = self.root.get(&compare.key);
+            if actual.map_or(0, |entry| entry.mod_revision) != compare.mod_revision {
+                let actual = actual.cloned();
+                return Err(CommitError::Conflict { key: compare.key.clone(), actual });
+            }
+        }
+        let revision = self.revision + 1;
+        let events: Arc<[_]> =
+            txn.ops.into_iter().filter_map(|op| self.apply_op(op, revision)).map(Arc::new).collect();
+        if events.is_empty() {
+            return Ok(Committed { revision: self.revision, events });
+        }
+        self.revision = revision;
+        self.commits.push(Commit { revision, at_ms: self.now_ms, events: events.clone() });
+        Ok(Committed { revision, events })
+    }
+
+    fn apply_op(&mut self, op: Op, revision: Revision) -> Option<Event> {
+        match op {
+            Op::Put { key, value } => {
+                // An overwritten key keeps its first allocation.
+                let (key, prev) = match self.root.get_key_value(&*key) {
+                    Some((known, prev)) => (known.clone(), Some(prev.clone())),
+                    None => (key, None),
+                };
+                let entry = Arc::new(Entry {
+                    value,
+                    create_revision: prev.as_ref().map_or(revision, |prev| prev.create_revision),
+                    mod_revision: revision,
+                    version: prev.as_ref().map_or(1, |prev| prev.version + 1),
+                });
+                self.root.insert(key.clone(), entry.clone());
+                Some(Event::new(key, revision, Some(entry), prev))
+            }
+            Op::Delete { key } => {
+                let prev = self.root.remove(&*key)?;
+                Some(Event::new(key, revision, None, Some(prev)))
+            }
+        }
+    }
+
+    fn answer(self) {
+        for answer in self.answers {
+            // A writer that no longer waits has lost interest, not its write.
+            match answer {
+                Answer::Commit(reply, result) => drop(reply.send(result)),
+                Answer::Compact(reply) => drop(reply.send(Ok(()))),
+            }
+        }
+    }
+
+    fn refuse(self, error: &CommitError) {
+        for answer in self.answers {
+            match answer {
+                Answer::Commit(reply, _) => drop(reply.send(Err(error.clone()))),
+                Answer::Compact(reply) => drop(reply.send(Err(error.clone()))),
+            }
+        }
+    }
+}
+
+/// A transaction may name a key once.
+pub(crate) fn check_unique(txn: &Txn) -> Result<(), CommitError> {
+    if txn.ops.len() < 2 {
+        return Ok(());
+    }
+    let mut seen = HashSet::with_capacity(txn.ops.len());
+    match txn.ops.iter().find(|op| !seen.insert(op.key())) {
+        Some(op) => Err(CommitError::DuplicateKey { key: op.key().clone() }),
+        None => Ok(()),
+    }
+}

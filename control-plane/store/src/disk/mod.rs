@@ -1,0 +1,230 @@
+//! The store's file: a log of every change, ordered by revision, in one redb table.
+//!
+//! There is no second copy of the current state. The log *is* the state: opening replays it, and
+//! compaction deletes the rows that nothing refers to any more (a value that was overwritten, a
+//! deletion) up to the compacted revision. A write therefore costs one row at the end of one table.
+
+mod backend;
+mod load;
+mod reader;
+mod record;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+
+pub(crate) use load::Loaded;
+pub(crate) use reader::Reader;
+
+use crate::error::OpenError;
+use crate::history::Commit;
+use crate::options::HistoryPolicy;
+use crate::types::Revision;
+use backend::Gate;
+
+/// Rows: revision (8 bytes, big-endian) and key → [`record`].
+const LOG: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("log");
+/// Names → little-endian integers.
+const META: TableDefinition<'_, &str, u128> = TableDefinition::new("meta");
+
+const FORMAT: &str = "format";
+const CLUSTER: &str = "cluster";
+/// History up to here is gone or going.
+const COMPACTED: &str = "compacted";
+/// Rows up to here have been looked at by compaction.
+const SWEPT: &str = "swept";
+/// The newest revision when `compacted` was last written.
+const REVISION: &str = "revision";
+
+/// The file format this version reads and writes.
+const FORMAT_VERSION: u64 = 1;
+/// Everything is in memory above; redb's cache serves compaction and old history only.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    gate: Arc<Gate>,
+    /// `None` between a failure and the recovery from it.
+    database: Option<Arc<Database>>,
+    compacted: Revision,
+    swept: Revision,
+}
+
+/// What one durable step writes.
+pub(crate) struct Step<'a> {
+    pub commits: &'a [Commit],
+    pub revision: Revision,
+    pub compacted: Revision,
+    /// Look at about this many rows that compaction may delete.
+    pub sweep: usize,
+}
+
+impl Disk {
+    /// Open the file at `path`, or make it; or use `backend` in its place.
+    pub fn open(
+        path: &Path,
+        backend: Option<Box<dyn StorageBackend>>,
+        policy: HistoryPolicy,
+    ) -> Result<(Self, Loaded), OpenError> {
+        let opened = load::open(path, backend)?;
+        let loaded = load::replay(path, &opened, policy)?;
+        let disk = Self {
+            gate: opened.gate,
+            database: Some(Arc::new(opened.database)),
+            compacted: loaded.compacted,
+            swept: loaded.swept,
+        };
+        Ok((disk, loaded))
+    }
+
+    /// The history, for readers; `None` while the file is being recovered.
+    pub fn reader(&self) -> Option<Arc<Reader>> {
+        self.database.as_ref().map(|database| Arc::new(Reader::new(database.clone())))
+    }
+
+    /// Whether compaction has rows left to delete.
+    pub fn is_sweeping(&self) -> bool {
+        self.swept < self.compacted
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.gate.len().unwrap_or(0)
+    }
+
+    /// Make `step` durable, all of it or nothing. After an error nothing may be written before
+    /// [`Disk::recover`] succeeded.
+    pub fn write(&mut self, step: &Step<'_>) -> io::Result<()> {
+        let swept = self.write_transaction(step).map_err(into_io)?;
+        self.compacted = step.compacted;
+        self.swept = swept;
+        Ok(())
+    }
+
+    fn write_transaction(&self, step: &Step<'_>) -> Result<Revision, redb::Error> {
+        let database = self.database.as_ref().ok_or(redb::Error::DatabaseClosed)?;
+        let transaction = database.begin_write()?;
+        let mut swept = self.swept;
+        {
+            let mut log = transaction.open_table(LOG)?;
+            let mut row_key = Vec::new();
+            for commit in step.commits {
+                for event in commit.events.iter() {
+                    let row = record::Row::new(event, commit.at_ms);
+                    record::row_key(commit.revision, &event.key, &mut row_key);
+                    row.write(log.insert_reserve(&*row_key, row.len())?.as_mut());
+                }
+            }
+            if step.sweep > 0 && swept < step.compacted {
+                swept = sweep(&mut log, swept, step)?;
+            }
+            if step.compacted != self.compacted || swept != self.swept {
+                let mut meta = transaction.open_table(META)?;
+                meta.insert(COMPACTED, u128::from(step.compacted))?;
+                meta.insert(REVISION, u128::from(step.revision))?;
+                meta.insert(SWEPT, u128::from(swept))?;
+            }
+        }
+        transaction.commit()?;
+        Ok(swept)
+    }
+
+    /// After a failed write: go back to the last durable state, verify it, and be writable again.
+    ///
+    /// # Errors
+    /// When the disk still fails, or when what it holds does not end at `expected`, the newest
+    /// revision that was acknowledged.
+    pub fn recover(&mut self, expected: Revision) -> io::Result<()> {
+        self.database = None;
+        self.gate.restore()?;
+        let database = load::database(&self.gate).map_err(into_io)?;
+        let found = last_revision(&database).map_err(into_io)?;
+        if found != expected {
+            let message = format!("the file ends at revision {found} in place of {expected}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        self.database = Some(Arc::new(database));
+        Ok(())
+    }
+
+    pub fn close(&mut self) {
+        // Dropping writes the clean shutdown; the lock goes after it.
+        self.database = None;
+        if let Err(error) = self.gate.close() {
+            tracing::warn!(%error, "closing the store's file");
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Delete what the rows after `swept` made superfluous: the rows they replaced, and themselves where
+/// they are deletions. Returns how far it came; it stops between revisions.
+fn sweep(
+    log: &mut redb::Table<'_, &[u8], &[u8]>,
+    swept: Revision,
+    step: &Step<'_>,
+) -> Result<Revision, redb::Error> {
+    let mut doomed: Vec<Vec<u8>> = Vec::new();
+    let (mut reached, mut seen) = (swept, 0);
+    let from = (swept + 1).to_be_bytes();
+    for row in log.range::<&[u8]>(&from[..]..)? {
+        let (row_key, row) = row?;
+        let (revision, key) = record::split_row_key(row_key.value()).map_err(corrupt)?;
+        if revision > step.compacted || (seen >= step.sweep && revision != reached) {
+            break;
+        }
+        let (header, _) = record::header(row.value()).map_err(corrupt)?;
+        if header.prev != 0 {
+            let mut doomed_key = Vec::new();
+            record::row_key(header.prev, key, &mut doomed_key);
+            doomed.push(doomed_key);
+        }
+        if header.put.is_none() {
+            doomed.push(row_key.value().to_vec());
+        }
+        reached = revision;
+        seen += 1;
+    }
+    for row_key in &doomed {
+        log.remove(&**row_key)?;
+    }
+    Ok(if seen < step.sweep { step.compacted } else { reached })
+}
+
+fn last_revision(database: &Database) -> Result<Revision, redb::Error> {
+    let transaction = database.begin_read()?;
+    let noted = meta(&transaction.open_table(META)?, REVISION)?.unwrap_or(0);
+    let log = transaction.open_table(LOG)?;
+    let newest = match log.last()? {
+        Some((row_key, _)) => record::split_row_key(row_key.value()).map_err(corrupt)?.0,
+        None => 0,
+    };
+    Ok(newest.max(noted))
+}
+
+fn meta(
+    table: &impl ReadableTable<&'static str, u128>,
+    name: &str,
+) -> Result<Option<u64>, redb::Error> {
+    let Some(value) = table.get(name)? else { return Ok(None) };
+    u64::try_from(value.value()).map(Some).map_err(|_| corrupt(record::Malformed))
+}
+
+fn corrupt(error: record::Malformed) -> redb::Error {
+    redb::Error::Corrupted(error.to_string())
+}
+
+fn into_io(error: redb::Error) -> io::Error {
+    match error {
+        redb::Error::Io(error) => error,
+        redb::Error::Corrupted(reason) => io::Error::new(io::ErrorKind::InvalidData, reason),
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,106 @@
+//! History on disk, read beside the writer.
+
+use std::io;
+use std::sync::Arc;
+
+use redb::{Database, ReadOnlyTable, ReadableDatabase};
+
+use super::{LOG, corrupt, into_io, record};
+use crate::history::{Chunk, Slice};
+use crate::snapshot::State;
+use crate::types::{Entry, Event, Revision};
+
+type Log = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// Reads take a redb snapshot of their own: the writer neither waits for them nor disturbs them.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    database: Arc<Database>,
+}
+
+impl Reader {
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+
+    /// The events after `after`, up to `upto`, below `prefix`, as many as `chunk` allows.
+    pub fn events(
+        &self,
+        after: Revision,
+        upto: Revision,
+        prefix: &[u8],
+        chunk: Chunk,
+    ) -> io::Result<Slice> {
+        self.read_events(after, upto.min(after + chunk.revisions), prefix, chunk.events).map_err(into_io)
+    }
+
+    fn read_events(
+        &self,
+        after: Revision,
+        upto: Revision,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Slice, redb::Error> {
+        let log = self.log()?;
+        let mut slice = Slice { events: Vec::new(), upto };
+        let (from, to) = bounds(after, upto);
+        for row in log.range::<&[u8]>(&from[..]..&to[..])? {
+            let (row_key, row) = row?;
+            let (revision, key) = record::split_row_key(row_key.value()).map_err(corrupt)?;
+            let enough = slice.events.len() >= limit;
+            if enough && slice.events.last().is_some_and(|last| last.revision != revision) {
+                slice.upto = revision - 1;
+                break;
+            }
+            if !key.starts_with(prefix) {
+                continue;
+            }
+            let (header, value) = record::header(row.value()).map_err(corrupt)?;
+            let entry = record::entry(revision, &header, value).map_err(corrupt)?;
+            let prev = entry_at(&log, header.prev, key)?;
+            slice.events.push(Arc::new(Event::new(key.into(), revision, entry, prev)));
+        }
+        Ok(slice)
+    }
+
+    /// Go back from `state` to `revision`.
+    pub fn rewind(&self, state: State, revision: Revision) -> io::Result<State> {
+        self.rewind_inner(state, revision).map_err(into_io)
+    }
+
+    fn rewind_inner(&self, mut state: State, revision: Revision) -> Result<State, redb::Error> {
+        let log = self.log()?;
+        let (from, to) = bounds(revision, state.revision);
+        for row in log.range::<&[u8]>(&from[..]..&to[..])?.rev() {
+            let (row_key, row) = row?;
+            let (_, key) = record::split_row_key(row_key.value()).map_err(corrupt)?;
+            let (header, _) = record::header(row.value()).map_err(corrupt)?;
+            match entry_at(&log, header.prev, key)? {
+                Some(prev) => state.root.insert(key.into(), prev),
+                None => state.root.remove(key),
+            };
+        }
+        state.revision = revision;
+        Ok(state)
+    }
+
+    fn log(&self) -> Result<Log, redb::Error> {
+        Ok(self.database.begin_read()?.open_table(LOG)?)
+    }
+}
+
+/// The row keys of the revisions after `after` up to `upto`.
+fn bounds(after: Revision, upto: Revision) -> ([u8; 8], [u8; 8]) {
+    ((after + 1).to_be_bytes(), (upto + 1).to_be_bytes())
+}
+
+fn entry_at(log: &Log, revision: Revision, key: &[u8]) -> Result<Option<Arc<Entry>>, redb::Error> {
+    if revision == 0 {
+        return Ok(None);
+    }
+    let mut row_key = Vec::new();
+    record::row_key(revision, key, &mut row_key);
+    let row = log.get(&*row_key)?.ok_or_else(|| corrupt(record::Malformed))?;
+    let (header, value) = record::header(row.value()).map_err(corrupt)?;
+    record::entry(revision, &header, value).map_err(corrupt)
+}

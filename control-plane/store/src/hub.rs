@@ -1,0 +1,261 @@
+//! Who is told about which commit. Watchers of one prefix share a topic: a commit touches only the
+//! topics whose prefix its keys begin with, and a topic costs the writer the same however many
+//! watch it.
+//!
+//! Invariant: a topic holds revision numbers, not events, so that nothing here grows with what is
+//! written; the events are read from history. Watchers only ever read: none can hold up a writer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::history::Commit;
+use crate::types::Revision;
+
+/// A topic remembers this many revisions; a watcher further behind reads history itself.
+const REMEMBERED: usize = 4_096;
+
+/// Everything below one prefix.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    prefix: Box<[u8]>,
+    pending: Mutex<Pending>,
+    notify: Notify,
+}
+
+#[derive(Debug)]
+struct Pending {
+    revisions: VecDeque<Revision>,
+    /// `revisions` lists every change below the prefix after this revision.
+    complete_after: Revision,
+}
+
+/// What a topic knows about the time after a revision.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// Nothing happened.
+    Quiet,
+    /// The oldest of the revisions at which something happened.
+    Changed(Vec<Revision>),
+    /// More than the topic remembers.
+    Unknown,
+}
+
+impl Topic {
+    pub fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// Completes when something happens after this call.
+    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.notify.notified()
+    }
+
+    /// At most `limit` revisions after `after` that touched the prefix.
+    pub fn since(&self, after: Revision, limit: usize) -> Since {
+        let pending = self.pending.lock();
+        if after < pending.complete_after {
+            return Since::Unknown;
+        }
+        let from = pending.revisions.partition_point(|revision| *revision <= after);
+        let next: Vec<_> = pending.revisions.iter().skip(from).take(limit).copied().collect();
+        if next.is_empty() { Since::Quiet } else { Since::Changed(next) }
+    }
+
+    fn push(&self, revision: Revision) {
+        let mut pending = self.pending.lock();
+        if pending.revisions.back() == Some(&revision) {
+            return;
+        }
+        if pending.revisions.len() == REMEMBERED
+            && let Some(forgotten) = pending.revisions.pop_front()
+        {
+            pending.complete_after = forgotten;
+        }
+        pending.revisions.push_back(revision);
+    }
+}
+
+type Topics = BTreeMap<Box<[u8]>, Watched>;
+
+/// A topic and the number of its watches.
+#[derive(Debug)]
+struct Watched {
+    topic: Arc<Topic>,
+    watches: usize,
+}
+
+/// All topics somebody watches.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    topics: Mutex<Topics>,
+    /// Every topic knows of every change up to here.
+    revision: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// The topics a batch of commits touched, to be woken once the writers have their answers.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Wake(Vec<Arc<Topic>>);
+
+impl Wake {
+    pub fn now(self) {
+        for topic in self.0 {
+            topic.notify.notify_waiters();
+        }
+    }
+}
+
+impl Hub {
+    pub fn new(revision: Revision) -> Self {
+        Self {
+            topics: Mutex::new(BTreeMap::new()),
+            revision: AtomicU64::new(revision),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The topic of `prefix`, made if nobody watches it yet.
+    pub fn subscribe(&self, prefix: &[u8]) -> Arc<Topic> {
+        let mut topics = self.topics.lock();
+        if let Some(watched) = topics.get_mut(prefix) {
+            watched.watches += 1;
+            return watched.topic.clone();
+        }
+        let pending = Pending { revisions: VecDeque::new(), complete_after: self.revision() };
+        let topic = Arc::new(Topic {
+            prefix: prefix.into(),
+            pending: Mutex::new(pending),
+            notify: Notify::new(),
+        });
+        topics.insert(prefix.into(), Watched { topic: topic.clone(), watches: 1 });
+        topic
+    }
+
+    /// Give up `topic`; the last one to do so takes it off the list.
+    pub fn unsubscribe(&self, topic: &Topic) {
+        let mut topics = self.topics.lock();
+        if let Some(watched) = topics.get_mut(topic.prefix()) {
+            watched.watches -= 1;
+            if watched.watches == 0 {
+                topics.remove(topic.prefix());
+            }
+        }
+    }
+
+    /// How many prefixes are watched, and by how many watches.
+    pub fn extent(&self) -> (usize, usize) {
+        let topics = self.topics.lock();
+        (topics.len(), topics.values().map(|watched| watched.watches).sum())
+    }
+
+    /// Note `commits` in the topics they touch.
+    pub fn dispatch(&self, commits: &[Commit]) -> Wake {
+        let Some(last) = commits.last() else { return Wake::default() };
+        let topics = self.topics.lock();
+        let mut touched: Vec<Arc<Topic>> = Vec::new();
+        for commit in commits {
+            for event in commit.events.iter() {
+                each_prefix_of(&topics, &event.key, |topic| {
+                    topic.push(commit.revision);
+                    if !touched.iter().any(|other| Arc::ptr_eq(other, topic)) {
+                        touched.push(topic.clone());
+                    }
+                });
+            }
+        }
+        self.revision.store(last.revision, Ordering::Release);
+        Wake(touched)
+    }
+
+    /// Wake every watcher for the last time.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        for watched in self.topics.lock().values() {
+            watched.topic.notify.notify_waiters();
+        }
+    }
+}
+
+/// Call `found` for every topic whose prefix `key` begins with. Each step looks up the greatest
+/// prefix not above a bound; one that is no prefix of `key` lowers the bound to what it shares with
+/// it, since every remaining prefix of `key` is at most that long.
+fn each_prefix_of(
+    topics: &Topics,
+    key: &[u8],
+    mut found: impl FnMut(&Arc<Topic>),
+) {
+    let mut bound = Bound::Included(key);
+    while let Some((prefix, watched)) = topics.range::<[u8], _>((Bound::Unbounded, bound)).next_back() {
+        let shared = prefix.iter().zip(key).take_while(|(a, b)| a == b).count();
+        if shared == prefix.len() {
+            found(&watched.topic);
+            bound = Bound::Excluded(&key[..shared]);
+        } else {
+            bound = Bound::Included(&key[..shared]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Event;
+
+    fn commit(revision: Revision, key: &str) -> Commit {
+        let event = Event::new(key.as_bytes().into(), revision, None, None);
+        Commit { revision, at_ms: 0, events: [Arc::new(event)].into() }
+    }
+
+    #[test]
+    fn a_key_reaches_exactly_the_prefixes_it_begins_with() {
+        let hub = Hub::new(0);
+        let names = ["", "a", "a/", "a/b", "a/b/c", "a/bb", "a/c", "b", "a/b/c/d"];
+        let topics: Vec<_> = names.iter().map(|name| hub.subscribe(name.as_bytes())).collect();
+        hub.dispatch(&[commit(1, "a/b/c")]).now();
+        for (name, topic) in names.iter().zip(&topics) {
+            let expected = if "a/b/c".starts_with(name) {
+                Since::Changed(vec![1])
+            } else {
+                Since::Quiet
+            };
+            assert_eq!(topic.since(0, 9), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_topic_forgets_the_oldest_and_says_so() {
+        let hub = Hub::new(0);
+        let topic = hub.subscribe(b"k");
+        for revision in 1..=(REMEMBERED as u64 + 1) {
+            hub.dispatch(&[commit(revision, "k")]).now();
+        }
+        assert_eq!(topic.since(0, 1), Since::Unknown);
+        assert_eq!(topic.since(1, 1), Since::Changed(vec![2]));
+    }
+
+    #[test]
+    fn the_last_watcher_takes_its_topic_away() {
+        let hub = Hub::new(0);
+        let topic = hub.subscribe(b"k");
+        let second = hub.subscribe(b"k");
+        assert_eq!(hub.extent(), (1, 2));
+        hub.unsubscribe(&topic);
+        assert_eq!(hub.extent(), (1, 1));
+        hub.unsubscribe(&second);
+        assert_eq!(hub.extent(), (0, 0));
+    }
+}

@@ -1,0 +1,30 @@
+//! The store: an ordered map of keys to bytes in which every write has a revision (etcd's model).
+//!
+//! One writer commits whole batches ([`Store::commit`]); reads take an immutable [`Snapshot`] without
+//! a lock; watches ([`Store::watch`]) deliver every change after a revision, in order, once. Nobody
+//! sees a write, by read or by watch, before it is durable.
+//!
+//! Invariant: the store knows no kinds, no JSON and no HTTP. Keys and values are bytes.
+
+mod commit;
+mod disk;
+mod error;
+mod history;
+mod hub;
+mod options;
+mod policy;
+mod recovery;
+mod shared;
+mod snapshot;
+mod store;
+mod types;
+mod watch;
+
+pub use error::{CommitError, OpenError, RevisionError, WatchError};
+pub use options::{Clock, HistoryPolicy, Limits, Options};
+pub use redb::StorageBackend;
+pub use shared::Stats;
+pub use snapshot::{Range, Snapshot};
+pub use store::Store;
+pub use types::{ClusterId, Committed, Compare, Entry, Event, Key, Op, Revision, Txn, Value};
+pub use watch::{Batch, Watch};

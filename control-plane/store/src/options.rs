@@ -1,0 +1,103 @@
+//! How a store is opened. Every limit has its default here.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use redb::StorageBackend;
+
+/// Where wall time comes from. It dates history; nothing else depends on it.
+pub type Clock = fn() -> SystemTime;
+
+/// How a store is opened.
+pub struct Options {
+    /// The store's file; `None` keeps everything in memory.
+    pub path: Option<PathBuf>,
+    pub history: HistoryPolicy,
+    pub limits: Limits,
+    pub clock: Clock,
+    /// In place of the file at `path`: where fault tests put a disk that fails. It must lie above
+    /// exactly one file for as long as the store is open, and survives a re-open inside it.
+    pub backend: Option<Box<dyn StorageBackend>>,
+}
+
+impl Options {
+    /// A store that lives in memory and dies with the process.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self {
+            path: None,
+            history: HistoryPolicy::default(),
+            limits: Limits::default(),
+            clock: SystemTime::now,
+            backend: None,
+        }
+    }
+
+    /// A store in the file at `path`, made if there is none.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { path: Some(path.into()), ..Self::memory() }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::memory()
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("path", &self.path)
+            .field("history", &self.history)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long history is kept. A revision stays as long as `age` or `revisions` wants it, but never
+/// beyond `bytes`.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryPolicy {
+    /// Keep what is younger than this.
+    pub age: Duration,
+    /// Keep at least this many revisions, however old.
+    pub revisions: u64,
+    /// Never keep more than this many bytes of old revisions.
+    pub bytes: u64,
+    /// Of the history on disk, keep the newest part in memory up to this many bytes. Without a
+    /// file it is all there is.
+    pub memory_bytes: usize,
+}
+
+impl Default for HistoryPolicy {
+    fn default() -> Self {
+        Self {
+            age: Duration::from_secs(300),
+            revisions: 10_000,
+            bytes: 512 << 20,
+            memory_bytes: 32 << 20,
+        }
+    }
+}
+
+/// What the store refuses, and where it pushes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one transaction: keys and values together.
+    pub txn_bytes: usize,
+    /// Bytes of one key.
+    pub key_bytes: usize,
+    /// Transactions waiting for the disk; further writers wait.
+    pub queue: usize,
+    /// Transactions in one group commit.
+    pub batch: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { txn_bytes: 3 << 20, key_bytes: 2_048, queue: 4_096, batch: 1_024 }
+    }
+}

@@ -1,0 +1,225 @@
+//! The handle that everybody holds.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::commit::{Request, Writer, check_unique};
+use crate::disk::Disk;
+use crate::error::{CommitError, OpenError, RevisionError};
+use crate::history::History;
+use crate::hub::Hub;
+use crate::options::{Clock, HistoryPolicy, Limits, Options};
+use crate::policy::Retention;
+use crate::shared::{Counters, Shared, Stats};
+use crate::snapshot::{Snapshot, State};
+use crate::types::{ClusterId, Committed, Op, Revision, Txn};
+use crate::watch::Watch;
+
+/// An open store. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    driver: Driver,
+    limits: Limits,
+    policy: HistoryPolicy,
+    clock: Clock,
+}
+
+/// Who runs the writer.
+enum Driver {
+    /// Its own thread: commits wait for the disk.
+    Thread(mpsc::Sender<Request>),
+    /// Whoever commits: there is nothing to wait for. `None` once closed.
+    Caller(Mutex<Option<Writer>>),
+}
+
+impl Store {
+    /// Open the store, reading all of it into memory. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; the file is left as it was.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let Options { path, history, limits, clock, backend } = options;
+        if path.is_none() && backend.is_none() {
+            let state = Arc::new(State::default());
+            return Ok(Self::in_memory(state, history, limits, clock));
+        }
+        let path = path.unwrap_or_default();
+        let (disk, loaded) = Disk::open(&path, backend, history)?;
+        let shared =
+            Arc::new(shared(loaded.cluster_id, loaded.state, loaded.history, loaded.compacted));
+        let writer = Writer::new(shared.clone(), Some(disk), loaded.retention, clock);
+        let (sender, receiver) = mpsc::channel(limits.queue);
+        let batch = limits.batch.max(1);
+        std::thread::Builder::new()
+            .name("store-commit".into())
+            .spawn(move || {
+                let _span = tracing::info_span!("store-commit").entered();
+                writer.serve(receiver, batch);
+            })
+            .map_err(OpenError::Thread)?;
+        let driver = Driver::Thread(sender);
+        Ok(Self { inner: Arc::new(Inner { shared, driver, limits, policy: history, clock }) })
+    }
+
+    fn in_memory(state: Arc<State>, policy: HistoryPolicy, limits: Limits, clock: Clock) -> Self {
+        let revision = state.revision;
+        let history = History::new(revision, policy.memory_bytes);
+        let shared = Arc::new(shared(ClusterId::random(), state, history, revision));
+        let writer = Writer::new(shared.clone(), None, Retention::new(policy), clock);
+        let driver = Driver::Caller(Mutex::new(Some(writer)));
+        Self { inner: Arc::new(Inner { shared, driver, limits, policy, clock }) }
+    }
+
+    /// Everything the store holds now. Costs a reference count; never locks.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.inner.shared.current())
+    }
+
+    /// Everything the store held at `revision`. Goes back from the nearest later root, through the
+    /// history on disk where memory does not reach: blocks then.
+    ///
+    /// # Errors
+    /// [`RevisionError::Compacted`] when history no longer reaches there.
+    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, RevisionError> {
+        self.inner.shared.state_at(revision).map(Snapshot::new)
+    }
+
+    /// Make `txn` happen. Completes when it is durable and visible. Dropping the future before that
+    /// leaves open whether it happens.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; the transaction did not happen, except that after
+    /// [`CommitError::Closed`] it may have.
+    pub async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
+        let txn = self.prepare(txn)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Commit { txn, reply }).await?;
+        answer.await.unwrap_or(Err(CommitError::Closed))
+    }
+
+    /// Everything that happens below `prefix` after the revision `after`.
+    ///
+    /// # Errors
+    /// [`RevisionError::Compacted`] when history no longer reaches there;
+    /// [`RevisionError::Future`] when `after` has not happened yet.
+    pub fn watch(&self, prefix: &[u8], after: Revision) -> Result<Watch, RevisionError> {
+        Watch::new(self.inner.shared.clone(), prefix, after)
+    }
+
+    /// The newest revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.inner.shared.state.load().revision
+    }
+
+    /// Forget the history before `revision` (at most the current one). The file shrinks in small
+    /// steps after this returned.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn compact(&self, revision: Revision) -> Result<(), CommitError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Compact { revision, reply }).await?;
+        answer.await.unwrap_or(Err(CommitError::Closed))
+    }
+
+    /// An independent store in memory that begins with what this one holds, at the same revision,
+    /// with an identity and a history of its own. Takes no time, whatever the size.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let inner = &self.inner;
+        Self::in_memory(inner.shared.current(), inner.policy, inner.limits, inner.clock)
+    }
+
+    #[must_use]
+    pub fn cluster_id(&self) -> ClusterId {
+        self.inner.shared.cluster_id
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.shared.stats()
+    }
+
+    /// Finish what was asked before, end all watches and let go of the file. Later commits end with
+    /// [`CommitError::Closed`]; snapshots stay readable.
+    pub async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.send(Request::Close { reply }).await.is_ok() {
+            // No answer means that the writer has gone already.
+            let _ = answer.await;
+        }
+    }
+
+    /// Check the limits and copy the values out of whatever buffers they came in: work that the
+    /// writer then need not do.
+    fn prepare(&self, mut txn: Txn) -> Result<Txn, CommitError> {
+        let limits = &self.inner.limits;
+        let bytes = txn.len();
+        if bytes > limits.txn_bytes {
+            return Err(CommitError::TooLarge { bytes, limit: limits.txn_bytes });
+        }
+        for op in &mut txn.ops {
+            let bytes = op.key().len();
+            if bytes == 0 || bytes > limits.key_bytes {
+                return Err(CommitError::KeyLength { bytes, limit: limits.key_bytes });
+            }
+            if let Op::Put { value, .. } = op {
+                *value = std::mem::take(value).compacted();
+            }
+        }
+        check_unique(&txn)?;
+        Ok(txn)
+    }
+
+    async fn send(&self, request: Request) -> Result<(), CommitError> {
+        match &self.inner.driver {
+            Driver::Thread(sender) => sender.send(request).await.map_err(|_| CommitError::Closed),
+            Driver::Caller(writer) => {
+                let mut guard = writer.lock();
+                let writer = guard.as_mut().ok_or(CommitError::Closed)?;
+                if let Some(reply) = writer.run([request]) {
+                    writer.close();
+                    *guard = None;
+                    let _ = reply.send(());
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Driver::Caller(_) = self.driver {
+            self.shared.hub.close();
+        }
+    }
+}
+
+fn shared(
+    cluster_id: ClusterId,
+    state: Arc<State>,
+    history: History,
+    compacted: Revision,
+) -> Shared {
+    Shared {
+        cluster_id,
+        hub: Hub::new(state.revision),
+        state: ArcSwap::new(state),
+        history,
+        compacted: AtomicU64::new(compacted),
+        reader: ArcSwapOption::empty(),
+        counters: Counters::default(),
+    }
+}

@@ -1,0 +1,223 @@
+//! The store's vocabulary: keys, entries, events and transactions. Data only.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+/// A point in the store's history. The first write is revision 1; 0 is the empty store.
+pub type Revision = u64;
+
+/// A key. Ordered bytewise.
+pub type Key = Arc<[u8]>;
+
+/// What a key holds. The store interprets neither part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Value {
+    pub body: Bytes,
+    /// A compact companion of `body` that readers filter by without parsing it.
+    pub index: Bytes,
+}
+
+impl Value {
+    #[must_use]
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), index: Bytes::new() }
+    }
+
+    /// Bytes of both parts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.body.len() + self.index.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same value in one allocation of exactly its size, so that a small value never keeps a
+    /// large request buffer alive.
+    pub(crate) fn compacted(self) -> Self {
+        let split = self.index.len();
+        let mut joined = Vec::with_capacity(self.len());
+        joined.extend_from_slice(&self.index);
+        joined.extend_from_slice(&self.body);
+        Self::joined(Bytes::from(joined), split)
+    }
+
+    /// A value whose parts are slices of one buffer: index first, then body.
+    pub(crate) fn joined(bytes: Bytes, index_len: usize) -> Self {
+        Self { index: bytes.slice(..index_len), body: bytes.slice(index_len..) }
+    }
+}
+
+/// A value and where it stands in history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub value: Value,
+    /// Revision at which the key came into being (again).
+    pub create_revision: Revision,
+    /// Revision of this value.
+    pub mod_revision: Revision,
+    /// Number of writes since `create_revision`, starting at 1.
+    pub version: u64,
+}
+
+/// One change of one key. All events of a transaction share its revision.
+#[derive(Debug)]
+pub struct Event {
+    pub key: Key,
+    pub revision: Revision,
+    /// The new value; `None` when the key was deleted.
+    pub entry: Option<Arc<Entry>>,
+    /// The value before; `None` when the key did not exist.
+    pub prev: Option<Arc<Entry>>,
+    encoded: OnceLock<Bytes>,
+}
+
+impl Event {
+    pub(crate) fn new(
+        key: Key,
+        revision: Revision,
+        entry: Option<Arc<Entry>>,
+        prev: Option<Arc<Entry>>,
+    ) -> Self {
+        Self { key, revision, entry, prev, encoded: OnceLock::new() }
+    }
+
+    /// The event's wire form, made by whoever asks first and shared by all watchers after that.
+    /// Every caller must pass a function with the same result.
+    pub fn encoded(&self, encode: impl FnOnce() -> Bytes) -> Bytes {
+        self.encoded.get_or_init(encode).clone()
+    }
+
+    /// Bytes that keeping this event keeps alive, with room for the encoded form.
+    pub(crate) fn cost(&self) -> usize {
+        const OVERHEAD: usize = 320;
+        let size = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.value.len());
+        OVERHEAD + self.key.len() + size(&self.entry) + size(&self.prev)
+    }
+}
+
+/// A precondition of a transaction.
+#[derive(Clone, Debug)]
+pub struct Compare {
+    pub key: Key,
+    /// The revision the key must have been written at last; 0 means that it must not exist.
+    pub mod_revision: Revision,
+}
+
+/// One change that a transaction makes.
+#[derive(Clone, Debug)]
+pub enum Op {
+    Put { key: Key, value: Value },
+    /// Deleting an absent key changes nothing and makes no event.
+    Delete { key: Key },
+}
+
+impl Op {
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        match self {
+            Op::Put { key, .. } | Op::Delete { key } => key,
+        }
+    }
+}
+
+/// An atomic change: all operations happen, at one revision, if every comparison holds.
+/// A key may appear in one operation only.
+#[derive(Clone, Debug, Default)]
+pub struct Txn {
+    pub compare: Vec<Compare>,
+    pub ops: Vec<Op>,
+}
+
+impl Txn {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Write `key` whatever it holds now.
+    #[must_use]
+    pub fn put(mut self, key: impl AsRef<[u8]>, value: Value) -> Self {
+        self.ops.push(Op::Put { key: key.as_ref().into(), value });
+        self
+    }
+
+    /// Delete `key` whatever it holds now.
+    #[must_use]
+    pub fn delete(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.ops.push(Op::Delete { key: key.as_ref().into() });
+        self
+    }
+
+    /// Require that `key` was last written at `mod_revision` (0: that it does not exist).
+    #[must_use]
+    pub fn require(mut self, key: impl AsRef<[u8]>, mod_revision: Revision) -> Self {
+        self.compare.push(Compare { key: key.as_ref().into(), mod_revision });
+        self
+    }
+
+    /// Write `key`, which must not exist.
+    #[must_use]
+    pub fn create(key: impl AsRef<[u8]>, value: Value) -> Self {
+        Self::new().require(&key, 0).put(key, value)
+    }
+
+    /// Write `key`, which must still be as it was at `mod_revision`.
+    #[must_use]
+    pub fn update(key: impl AsRef<[u8]>, mod_revision: Revision, value: Value) -> Self {
+        Self::new().require(&key, mod_revision).put(key, value)
+    }
+
+    /// Delete `key`, which must still be as it was at `mod_revision`.
+    #[must_use]
+    pub fn remove(key: impl AsRef<[u8]>, mod_revision: Revision) -> Self {
+        Self::new().require(&key, mod_revision).delete(key)
+    }
+
+    /// Bytes that this transaction carries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ops
+            .iter()
+            .map(|op| match op {
+                Op::Put { key, value } => key.len() + value.len(),
+                Op::Delete { key } => key.len(),
+            })
+            .sum()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+}
+
+/// What a transaction did.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The transaction's revision; when it changed nothing, the revision it was checked at.
+    pub revision: Revision,
+    /// One event per operation that changed something, in the order of the operations.
+    pub events: Arc<[Arc<Event>]>,
+}
+
+/// A store's identity, made when it is created. A fork has its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterId(pub u128);
+
+impl ClusterId {
+    pub(crate) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = format!("{:032x}", self.0);
+        write!(f, "{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    }
+}

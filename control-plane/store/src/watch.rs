@@ -1,0 +1,141 @@
+//! A watch: everything that happens below a prefix after a revision, in order, once.
+//!
+//! The watch pulls. It keeps nothing but its place in history: a slow one costs neither memory nor
+//! a writer's time, and ends when its place is compacted away.
+
+use std::sync::Arc;
+
+use crate::error::{RevisionError, WatchError};
+use crate::history::{Chunk, Slice};
+use crate::hub::{Since, Topic};
+use crate::shared::Shared;
+use crate::types::{Event, Revision};
+
+/// One batch holds about this many events (a revision is never cut in two).
+const BATCH: usize = 256;
+/// One look into history passes over at most this many revisions.
+const SCAN: u64 = 4_096;
+
+/// Events in order, in whole revisions.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub events: Vec<Arc<Event>>,
+    /// Everything at or below this revision has been delivered.
+    pub revision: Revision,
+}
+
+/// See [`crate::Store::watch`].
+#[derive(Debug)]
+pub struct Watch {
+    shared: Arc<Shared>,
+    topic: Arc<Topic>,
+    /// Everything at or below this revision has been delivered.
+    delivered: Revision,
+}
+
+impl Watch {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        prefix: &[u8],
+        after: Revision,
+    ) -> Result<Self, RevisionError> {
+        let topic = shared.hub.subscribe(prefix);
+        let watch = Self { shared, topic, delivered: after };
+        let current = watch.shared.current().revision;
+        if after > current {
+            return Err(RevisionError::Future { current });
+        }
+        let oldest = watch.shared.compacted();
+        if after < oldest {
+            return Err(RevisionError::Compacted { oldest });
+        }
+        Ok(watch)
+    }
+
+    /// The next events, at least one. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`WatchError::Compacted`] when history no longer reaches back to where this watch stands.
+    pub async fn next(&mut self) -> Result<Batch, WatchError> {
+        let topic = self.topic.clone();
+        loop {
+            let changed = topic.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.shared.hub.is_closed() {
+                return Err(WatchError::Closed);
+            }
+            match self.step().await? {
+                Some(batch) => return Ok(batch),
+                None if self.is_quiet() => changed.await,
+                None => tokio::task::consume_budget().await,
+            }
+        }
+    }
+
+    /// The events that are there already, without waiting; `None` when there are none.
+    ///
+    /// # Errors
+    /// As [`Watch::next`].
+    pub async fn try_next(&mut self) -> Result<Option<Batch>, WatchError> {
+        loop {
+            if let Some(batch) = self.step().await? {
+                return Ok(Some(batch));
+            }
+            if self.is_quiet() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The revision up to which everything has been delivered, brought up to date: what a bookmark
+    /// may claim.
+    pub fn progress(&mut self) -> Revision {
+        let known = self.shared.hub.revision();
+        if known > self.delivered && self.topic.since(self.delivered, 1) == Since::Quiet {
+            self.delivered = known;
+        }
+        self.delivered
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.topic.since(self.delivered, 1) == Since::Quiet
+    }
+
+    /// One look. State changes only after the last await.
+    async fn step(&mut self) -> Result<Option<Batch>, WatchError> {
+        let slice = match self.topic.since(self.delivered, BATCH) {
+            Since::Quiet => return Ok(None),
+            Since::Changed(revisions) => {
+                let first = revisions[0];
+                match self.shared.history.pick(revisions.into_iter(), self.topic.prefix()) {
+                    Ok(slice) => slice,
+                    Err(_) => self.read_on(first - 1).await?,
+                }
+            }
+            Since::Unknown => self.read_on(self.delivered).await?,
+        };
+        self.delivered = self.delivered.max(slice.upto);
+        let batch = Batch { events: slice.events, revision: self.delivered };
+        Ok((!batch.events.is_empty()).then_some(batch))
+    }
+
+    /// Events after `after` from history, wherever it is.
+    async fn read_on(&self, after: Revision) -> Result<Slice, WatchError> {
+        let oldest = self.shared.compacted();
+        if after < oldest {
+            return Err(WatchError::Compacted { oldest });
+        }
+        let chunk = Chunk { events: BATCH, revisions: SCAN };
+        match self.shared.history.read(after, self.topic.prefix(), chunk) {
+            Ok(slice) => Ok(slice),
+            Err(old) => self.shared.read_disk(after, old.first - 1, self.topic.prefix(), chunk).await,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.hub.unsubscribe(&self.topic);
+    }
+}
