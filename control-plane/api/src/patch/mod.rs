@@ -1,31 +1,103 @@
-//! The patch formats: JSON patch, JSON merge patch, strategic merge patch. (Bodies follow.)
+//! The patch formats: JSON patch, JSON merge patch, strategic merge patch. Each is a function of a document and a patch;
+//! whether the result is a good object is for the pipeline to find out. Server-side apply is not here: it needs
+//! `managedFields`.
 
-use crate::{Status, schema::Schema};
+mod strategic;
+#[cfg(test)]
+mod tests;
+
+use crate::schema::Schema;
+use crate::status::{Cause, Reason, Status};
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 /// Most operations that one JSON patch may have, as kube-apiserver's `maxJSONPatchOperations`.
 pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 
+/// Most bytes of JSON that the `copy` operations of one patch may add up to: thirty of them could otherwise make a
+/// document of gigabytes.
+pub const MAX_COPIED_BYTES: usize = 3 << 20;
+
 /// RFC 6902 (`application/json-patch+json`).
 ///
 /// # Errors
 /// 400 for a malformed patch, 413 for one of too many operations, 422 for one that does not apply.
-pub fn json(_document: &Value, _patch: &Value) -> Result<Value, Status> {
-    Err(Status::not_implemented("JSON patch"))
+pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
+    let Some(list) = patch.as_array() else {
+        let got = type_name(patch);
+        return Err(Status::bad_request(format!("json: cannot unmarshal {got} into Go value of type jsonpatch.Patch")));
+    };
+    if list.len() > MAX_JSON_PATCH_OPERATIONS {
+        let count = list.len();
+        return Err(Status::new(
+            Reason::RequestEntityTooLarge,
+            format!("Request entity too large: The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {count}"),
+        ));
+    }
+    let mut result = document.clone();
+    let mut copied = 0;
+    for (index, operation) in list.iter().enumerate() {
+        let operation: PatchOperation = serde::Deserialize::deserialize(operation)
+            .map_err(|e| Status::bad_request(format!("JSON patch operation {index} is malformed: {e}")))?;
+        if let PatchOperation::Copy(copy) = &operation {
+            copied += copy.from.resolve(&result).map_or(0, |source| source.to_string().len());
+            if copied > MAX_COPIED_BYTES {
+                return Err(rejected(format!("the copy operations exceed {MAX_COPIED_BYTES} bytes")));
+            }
+        }
+        json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation))
+            .map_err(|e| rejected(format!("operation {index} failed at path '{}': {}", e.path, e.kind)))?;
+    }
+    Ok(result)
 }
 
 /// RFC 7386 (`application/merge-patch+json`).
 ///
 /// # Errors
 /// 400 for a patch that is not an object.
-pub fn merge(_document: &Value, _patch: &Value) -> Result<Value, Status> {
-    Err(Status::not_implemented("merge patch"))
+pub fn merge(document: &Value, patch: &Value) -> Result<Value, Status> {
+    require_object(patch)?;
+    let mut result = document.clone();
+    json_patch::merge(&mut result, patch);
+    Ok(result)
 }
 
-/// Kubernetes' strategic merge patch (`application/strategic-merge-patch+json`) with all its directives.
+/// Kubernetes' strategic merge patch (`application/strategic-merge-patch+json`) with its directives `$patch`,
+/// `$retainKeys`, `$setElementOrder/<list>` and `$deleteFromPrimitiveList/<list>`.
 ///
 /// # Errors
-/// 400 for a malformed patch or directive.
-pub fn strategic(_schema: &Schema, _document: &Value, _patch: &Value) -> Result<Value, Status> {
-    Err(Status::not_implemented("strategic merge patch"))
+/// 400 for a malformed patch or directive, 422 for lists that cannot be merged.
+pub fn strategic(schema: &Schema, document: &Value, patch: &Value) -> Result<Value, Status> {
+    require_object(patch)?;
+    strategic::apply(schema, document, patch).map_err(|error| match error {
+        strategic::Error::ListOfLists | strategic::Error::MixedTypes => rejected(error.to_string()),
+        _ => Status::bad_request(error.to_string()),
+    })
+}
+
+fn require_object(patch: &Value) -> Result<(), Status> {
+    if patch.is_object() {
+        return Ok(());
+    }
+    let got = type_name(patch);
+    Err(Status::bad_request(format!("json: cannot unmarshal {got} into Go value of type map[string]interface {{}}")))
+}
+
+/// 422 as Kubernetes answers a patch that is well-formed and does not fit; the detail comes as a cause.
+fn rejected(detail: String) -> Status {
+    let mut status = Status::new(Reason::Invalid, "the server rejected our request due to an error in our request");
+    let cause = Cause { reason: "UnexpectedServerResponse".into(), message: detail, field: String::new() };
+    status.details.get_or_insert_default().causes.push(cause);
+    status
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }

@@ -1,0 +1,233 @@
+use super::{MAX_JSON_PATCH_OPERATIONS, json as json_patch, merge, strategic};
+use crate::kinds::Kinds;
+use crate::schema::Schema;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn schema(group: &str, kind: &str) -> Arc<Schema> {
+    Kinds::builtin().by_kind(group, "v1", kind).unwrap().schema.get().clone()
+}
+
+fn pod(document: Value, patch: Value) -> Value {
+    strategic(&schema("", "Pod"), &document, &patch).unwrap()
+}
+
+fn pod_error(document: Value, patch: Value) -> String {
+    strategic(&schema("", "Pod"), &document, &patch).unwrap_err().message
+}
+
+#[test]
+fn lists_with_a_merge_key_merge_by_it() {
+    let document = json!({"spec": {"containers": [
+        {"name": "a", "image": "a:1", "args": ["x"], "ports": [{"containerPort": 80}]}, {"name": "b", "image": "b:1"}]}});
+    let patch = json!({"spec": {"containers": [
+        {"name": "a", "image": "a:2", "args": ["y"], "ports": [{"containerPort": 81}]}, {"name": "c", "image": "c:1"}]}});
+    assert_eq!(
+        pod(document, patch),
+        json!({"spec": {"containers": [
+            {"name": "a", "image": "a:2", "args": ["y"], "ports": [{"containerPort": 81}, {"containerPort": 80}]},
+            {"name": "c", "image": "c:1"}, {"name": "b", "image": "b:1"}]}})
+    );
+}
+
+#[test]
+fn patch_delete_removes_an_item_and_patch_replace_the_list() {
+    let document = || json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+    assert_eq!(
+        pod(document(), json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}})),
+        json!({"spec": {"containers": [{"name": "b"}]}})
+    );
+    assert_eq!(
+        pod(document(), json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "c"}]}})),
+        json!({"spec": {"containers": [{"name": "c"}]}})
+    );
+}
+
+#[test]
+fn patch_directives_on_maps() {
+    let document = || json!({"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"nodeSelector": {"x": "y"}}});
+    assert_eq!(
+        pod(document(), json!({"metadata": {"labels": {"$patch": "replace", "c": "3"}}}))["metadata"],
+        json!({"labels": {"c": "3"}})
+    );
+    assert_eq!(pod(document(), json!({"spec": {"$patch": "delete"}}))["spec"], json!({}));
+    assert_eq!(pod(document(), json!({"metadata": {"labels": {"a": null}}}))["metadata"]["labels"], json!({"b": "2"}));
+    assert_eq!(pod_error(document(), json!({"spec": {"$patch": "explode"}})), "unknown patch type: \"explode\"");
+}
+
+#[test]
+fn retain_keys_clears_the_other_members_of_a_union() {
+    let document = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
+    let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
+    assert_eq!(
+        strategic(&schema("apps", "Deployment"), &document, &patch).unwrap(),
+        json!({"spec": {"strategy": {"type": "Recreate"}}})
+    );
+    let volumes = json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}});
+    let patch = json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}});
+    assert_eq!(pod(volumes.clone(), patch), json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}}));
+    let patch = json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {"path": "/x"}}]}});
+    assert_eq!(pod_error(volumes, patch), "invalid patch format of retainKeys");
+}
+
+#[test]
+fn set_element_order_sorts_known_items_and_keeps_server_only_ones_in_place() {
+    let document = json!({"spec": {"containers": [{"name": "1"}, {"name": "server"}, {"name": "2"}, {"name": "3"}]}});
+    let patch = json!({"spec": {
+        "$setElementOrder/containers": [{"name": "3"}, {"name": "1"}, {"name": "2"}],
+        "containers": [{"name": "3", "image": "x"}]}});
+    assert_eq!(
+        pod(document.clone(), patch),
+        json!({"spec": {"containers": [{"name": "server"}, {"name": "3", "image": "x"}, {"name": "1"}, {"name": "2"}]}})
+    );
+    let patch = json!({"spec": {"$setElementOrder/containers": [{"name": "3"}, {"name": "2"}]}});
+    assert_eq!(
+        pod(document.clone(), patch)["spec"]["containers"],
+        json!([{"name": "1"}, {"name": "server"}, {"name": "3"}, {"name": "2"}])
+    );
+    let patch = json!({"spec": {"$setElementOrder/containers": [{"name": "1"}], "containers": [{"name": "2"}]}});
+    assert!(pod_error(document, patch).starts_with("The order in patch list:"));
+}
+
+#[test]
+fn primitive_lists_merge_as_sets_and_delete_by_a_parallel_list() {
+    let document = || json!({"metadata": {"finalizers": ["a", "b", "c"]}});
+    assert_eq!(
+        pod(document(), json!({"metadata": {"finalizers": ["d", "b"]}}))["metadata"]["finalizers"],
+        json!(["d", "a", "b", "c"])
+    );
+    let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["b"], "$setElementOrder/finalizers": ["c", "a"]}});
+    assert_eq!(pod(document(), patch)["metadata"]["finalizers"], json!(["c", "a"]));
+    let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": "b"}});
+    assert_eq!(pod_error(document(), patch), "invalid patch format of primitive list");
+}
+
+#[test]
+fn lists_without_a_strategy_and_replace_fields_are_replaced() {
+    let document = json!({"spec": {"tolerations": [{"key": "a"}], "containers": [{"name": "a", "command": ["x", "y"]}]}});
+    let patch = json!({"spec": {"tolerations": [{"key": "b"}], "containers": [{"name": "a", "command": ["z"]}]}});
+    assert_eq!(pod(document, patch.clone()), patch);
+    let budget = json!({"spec": {"selector": {"matchLabels": {"a": "1"}}}});
+    let patch = json!({"spec": {"selector": {"matchLabels": {"b": "2"}}}});
+    assert_eq!(strategic(&schema("policy", "PodDisruptionBudget"), &budget, &patch).unwrap(), patch);
+}
+
+#[test]
+fn what_the_document_lacks_is_taken_without_directives_and_nulls() {
+    let patch = json!({"metadata": {"labels": {"a": null, "b": "1"}}, "spec": {
+        "$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "a"}, {"name": "z", "$patch": "delete"}]}});
+    assert_eq!(
+        pod(json!({"metadata": {}}), patch),
+        json!({"metadata": {"labels": {"b": "1"}}, "spec": {"containers": [{"name": "a"}]}})
+    );
+}
+
+#[test]
+fn a_missing_merge_key_is_named() {
+    let document = json!({"spec": {"containers": [{"name": "a"}]}});
+    let message = pod_error(document, json!({"spec": {"containers": [{"image": "x"}]}}));
+    assert_eq!(message, "map: {\"image\":\"x\"} does not contain declared merge key: name");
+}
+
+#[test]
+fn directives_in_free_json_are_data() {
+    let data = json!({"data": {"spec": {"template": {"$patch": "replace", "x": 1}}}});
+    assert_eq!(strategic(&schema("apps", "ControllerRevision"), &json!({"revision": 1}), &data).unwrap()["data"], data["data"]);
+}
+
+#[test]
+fn merge_patch_follows_the_rfc() {
+    let merged = merge(&json!({"a": "b", "c": {"d": "e", "f": "g"}}), &json!({"a": "z", "c": {"f": null}})).unwrap();
+    assert_eq!(merged, json!({"a": "z", "c": {"d": "e"}}));
+    assert_eq!(merge(&json!({}), &json!([1])).unwrap_err().code, 400);
+}
+
+#[test]
+fn json_patch_applies_all_or_says_which_operation_failed() {
+    let document = json!({"spec": {"replicas": 1, "list": [1]}});
+    let patch = json!([{"op": "test", "path": "/spec/replicas", "value": 1}, {"op": "replace", "path": "/spec/replicas", "value": 2},
+        {"op": "add", "path": "/spec/list/-", "value": 2}, {"op": "remove", "path": "/spec/list/0"}]);
+    assert_eq!(json_patch(&document, &patch).unwrap(), json!({"spec": {"replicas": 2, "list": [2]}}));
+
+    let failed = json_patch(&document, &json!([{"op": "test", "path": "/spec/replicas", "value": 9}])).unwrap_err();
+    assert_eq!((failed.code, failed.message.as_str()), (422, "the server rejected our request due to an error in our request"));
+    assert_eq!(failed.details.unwrap().causes[0].message, "operation 0 failed at path '/spec/replicas': value did not match");
+    assert_eq!(json_patch(&document, &json!({"op": "test"})).unwrap_err().code, 400);
+    assert_eq!(json_patch(&document, &json!([{"op": "fly", "path": "/a"}])).unwrap_err().code, 400);
+}
+
+#[test]
+fn json_patch_is_bounded() {
+    let many: Vec<Value> = (0..=MAX_JSON_PATCH_OPERATIONS).map(|_| json!({"op": "test", "path": "", "value": {}})).collect();
+    assert_eq!(json_patch(&json!({}), &many.into()).unwrap_err().code, 413);
+    let bomb: Vec<Value> = (0..60).map(|n| json!({"op": "copy", "from": "", "path": format!("/{n}")})).collect();
+    assert_eq!(json_patch(&json!({"a": "x".repeat(100)}), &bomb.into()).unwrap_err().code, 422);
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), "[a-c]{0,3}".prop_map(Value::from)];
+    scalar.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-d]", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_pod() -> impl Strategy<Value = Value> {
+    let container = ("[a-e]", "[x-z]{1,2}", prop::option::of(1..5_u16)).prop_map(|(name, image, port)| {
+        let ports: Vec<Value> = port.into_iter().map(|p| json!({"containerPort": p})).collect();
+        json!({"name": name, "image": image, "ports": ports})
+    });
+    let labels = prop::collection::btree_map("[a-c]", "[a-c]", 0..3);
+    let finalizers = prop::collection::btree_set("[a-e]", 0..4);
+    (prop::collection::vec(container, 1..5), labels, finalizers).prop_map(|(mut containers, labels, finalizers)| {
+        let mut seen = std::collections::HashSet::new();
+        containers.retain(|c| seen.insert(c["name"].to_string()));
+        json!({"metadata": {"labels": labels, "finalizers": finalizers}, "spec": {"containers": containers}})
+    })
+}
+
+proptest! {
+    #[test]
+    fn an_empty_patch_changes_nothing(document in any_pod()) {
+        prop_assert_eq!(pod(document.clone(), json!({})), document.clone());
+        prop_assert_eq!(merge(&document, &json!({})).unwrap(), document.clone());
+        prop_assert_eq!(json_patch(&document, &json!([])).unwrap(), document);
+    }
+
+    #[test]
+    fn an_object_patched_with_itself_stays(document in any_pod()) {
+        prop_assert_eq!(pod(document.clone(), document.clone()), document);
+    }
+
+    #[test]
+    fn patching_twice_is_patching_once(document in any_pod(), patch in any_pod()) {
+        let once = pod(document, patch.clone());
+        prop_assert_eq!(pod(once.clone(), patch), once);
+    }
+
+    #[test]
+    fn all_of_the_patch_is_in_the_result_and_no_key_twice(document in any_pod(), patch in any_pod()) {
+        let result = pod(document.clone(), patch.clone());
+        let names = |v: &Value| -> Vec<String> {
+            v["spec"]["containers"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect()
+        };
+        let union: std::collections::BTreeSet<_> = names(&document).into_iter().chain(names(&patch)).collect();
+        let mut merged = names(&result);
+        let listed: Vec<_> = merged.iter().filter(|n| names(&patch).contains(n)).cloned().collect();
+        prop_assert_eq!(listed, names(&patch));
+        merged.sort();
+        prop_assert_eq!(merged, union.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_patch_panics(document in any_json(), patch in any_json()) {
+        let schema = schema("", "Pod");
+        let _ = strategic(&schema, &document, &patch);
+        let _ = json_patch(&document, &patch);
+        let _ = merge(&document, &patch);
+        let _ = strategic(&schema, &json!({"spec": document}), &json!({"spec": {"containers": patch}}));
+    }
+}
