@@ -1,0 +1,192 @@
+//! Field paths and field errors, as `apimachinery/pkg/util/validation/field`.
+//!
+//! A path is a chain of borrowed nodes on the stack and becomes text only when an error is made:
+//! valid objects, which are nearly all, cost no allocation here.
+
+use serde_json::Value;
+use std::fmt;
+
+/// A path into an object: `spec.containers[0].image`, `metadata.labels[app.kubernetes.io/name]`.
+///
+/// Each node borrows its parent, so bind intermediate nodes to a name where they outlive the statement.
+/// A child's name may itself be dotted: `path.child("spec.template")`.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    segment: Segment<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Segment<'a> {
+    Name(&'a str),
+    Index(usize),
+    Key(&'a str),
+}
+
+impl<'a> Path<'a> {
+    /// The path of a top-level field, or the empty root with `""`.
+    #[must_use]
+    pub const fn new(root: &'a str) -> Self {
+        Self { parent: None, segment: Segment::Name(root) }
+    }
+
+    #[must_use]
+    pub const fn child<'b>(&'b self, name: &'b str) -> Path<'b> {
+        Path { parent: Some(self), segment: Segment::Name(name) }
+    }
+
+    #[must_use]
+    pub const fn index(&self, index: usize) -> Path<'_> {
+        Path { parent: Some(self), segment: Segment::Index(index) }
+    }
+
+    #[must_use]
+    pub const fn key<'b>(&'b self, key: &'b str) -> Path<'b> {
+        Path { parent: Some(self), segment: Segment::Key(key) }
+    }
+
+    fn is_root(&self) -> bool {
+        self.parent.is_none() && matches!(self.segment, Segment::Name(""))
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let below_root = match self.parent {
+            Some(parent) => {
+                parent.fmt(f)?;
+                parent.is_root()
+            }
+            None => true,
+        };
+        match self.segment {
+            Segment::Name(name) if below_root => f.write_str(name),
+            Segment::Name(name) => write!(f, ".{name}"),
+            Segment::Index(index) => write!(f, "[{index}]"),
+            Segment::Key(key) => write!(f, "[{key}]"),
+        }
+    }
+}
+
+/// The class of a field error (`field.ErrorType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    NotFound,
+    Required,
+    Duplicate,
+    Invalid,
+    NotSupported,
+    Forbidden,
+    TooLong,
+    TooMany,
+    Internal,
+    TypeInvalid,
+}
+
+impl Type {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::NotFound => "Not found",
+            Self::Required => "Required value",
+            Self::Duplicate => "Duplicate value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Forbidden => "Forbidden",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::Internal => "Internal error",
+        }
+    }
+}
+
+/// One thing wrong with one field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Error {
+    pub kind: Type,
+    pub field: String,
+    /// The offending value, where the message shows it.
+    pub value: Option<Value>,
+    pub detail: String,
+}
+
+impl Error {
+    #[must_use]
+    pub fn invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self { kind: Type::Invalid, field: path.to_string(), value: Some(value.into()), detail: detail.into() }
+    }
+
+    #[must_use]
+    pub fn required(path: &Path, detail: impl Into<String>) -> Self {
+        Self { kind: Type::Required, field: path.to_string(), value: None, detail: detail.into() }
+    }
+
+    #[must_use]
+    pub fn duplicate(path: &Path, value: impl Into<Value>) -> Self {
+        Self { kind: Type::Duplicate, field: path.to_string(), value: Some(value.into()), detail: String::new() }
+    }
+
+    #[must_use]
+    pub fn forbidden(path: &Path, detail: impl Into<String>) -> Self {
+        Self { kind: Type::Forbidden, field: path.to_string(), value: None, detail: detail.into() }
+    }
+
+    #[must_use]
+    pub fn not_found(path: &Path, value: impl Into<Value>) -> Self {
+        Self { kind: Type::NotFound, field: path.to_string(), value: Some(value.into()), detail: String::new() }
+    }
+
+    /// `Unsupported value: "x": supported values: "A", "B"`.
+    #[must_use]
+    pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let detail =
+            if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
+        Self { kind: Type::NotSupported, field: path.to_string(), value: Some(value.into()), detail }
+    }
+
+    /// `Too long: may not be more than N bytes`.
+    #[must_use]
+    pub fn too_long(path: &Path, limit_bytes: usize) -> Self {
+        let detail = format!("may not be more than {limit_bytes} bytes");
+        Self { kind: Type::TooLong, field: path.to_string(), value: None, detail }
+    }
+
+    /// `Too many: N: must have at most M items`.
+    #[must_use]
+    pub fn too_many(path: &Path, actual: usize, limit: usize) -> Self {
+        let detail = format!("must have at most {limit} items");
+        Self { kind: Type::TooMany, field: path.to_string(), value: Some(actual.into()), detail }
+    }
+
+    /// The message without the field's name, as it stands in a `StatusCause`.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let mut text = String::from(self.kind.text());
+        if let Some(value) = &self.value {
+            text.push_str(": ");
+            text.push_str(&shown(value));
+        }
+        if !self.detail.is_empty() {
+            text.push_str(": ");
+            text.push_str(&self.detail);
+        }
+        text
+    }
+}
+
+/// Values as Go prints them in these messages: strings quoted, the rest as JSON.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Null => "null".into(),
+        other => other.to_string(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.body())
+    }
+}
+
+impl std::error::Error for Error {}

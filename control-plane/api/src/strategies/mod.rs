@@ -1,0 +1,64 @@
+//! The strategies of the built-in kinds: Kubernetes' defaults, validation and update rules, one file for a
+//! kind or a family of kinds.
+//!
+//! The order that the pipeline keeps at creation: `default`, `meta::default_create` (a Job's selector is
+//! made of its uid), `prepare_create`, `validate`.
+
+mod apps;
+mod batch;
+mod cluster;
+mod config;
+mod cron;
+mod discovery;
+pub mod events;
+mod json;
+mod limits;
+mod passive;
+pub mod pod;
+mod service;
+#[cfg(test)]
+mod tests;
+mod workloads;
+
+use crate::kinds::Columns;
+use crate::strategy::{Plain, Strategy};
+use std::sync::Arc;
+
+/// The strategy of a built-in kind; `Plain` for kinds without rules of their own.
+#[must_use]
+pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Strategy> {
+    match (group, kind) {
+        ("", "Pod") => Arc::new(pod::Pod),
+        ("", "PodTemplate") => Arc::new(cluster::PodTemplate),
+        ("", "ReplicationController") => Arc::new(apps::ReplicationController),
+        ("", "Service") => Arc::new(service::Service),
+        ("", "Endpoints") => Arc::new(service::Endpoints),
+        ("", "ConfigMap") => Arc::new(config::ConfigMap),
+        ("", "Secret") => Arc::new(config::Secret),
+        ("", "Namespace") => Arc::new(cluster::Namespace),
+        ("", "Node") => Arc::new(cluster::Node),
+        ("", "Event") => Arc::new(events::CoreEvent),
+        (events::EVENTS_GROUP, "Event") => Arc::new(events::NewEvent),
+        ("", "LimitRange") => Arc::new(limits::LimitRange),
+        ("", "ResourceQuota") => Arc::new(limits::ResourceQuota),
+        ("", "PersistentVolume") => Arc::new(cluster::PersistentVolume),
+        ("", "PersistentVolumeClaim") => Arc::new(cluster::PersistentVolumeClaim),
+        ("", "ServiceAccount") => Arc::new(cluster::ServiceAccount),
+        ("apps", "Deployment") => Arc::new(apps::Deployment),
+        ("apps", "ReplicaSet") => Arc::new(apps::ReplicaSet),
+        ("apps", "DaemonSet") => Arc::new(apps::DaemonSet),
+        ("apps", "StatefulSet") => Arc::new(apps::StatefulSet),
+        ("apps", "ControllerRevision") => Arc::new(apps::ControllerRevision),
+        ("batch", "Job") => Arc::new(batch::Job),
+        ("batch", "CronJob") => Arc::new(batch::CronJob),
+        ("coordination.k8s.io", "Lease") => Arc::new(discovery::Lease),
+        ("discovery.k8s.io", "EndpointSlice") => Arc::new(discovery::EndpointSlice),
+        _ => passive::find(group, kind).unwrap_or_else(|| Arc::new(Plain)),
+    }
+}
+
+/// The printed columns of a built-in kind.
+#[must_use]
+pub fn columns_for(group: &str, kind: &str) -> Columns {
+    crate::table::columns_for(group, kind)
+}

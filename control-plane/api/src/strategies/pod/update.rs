@@ -1,0 +1,139 @@
+//! What may change in a pod after its creation (`ValidatePodUpdate`): next to nothing.
+
+use crate::field::{Error, Path};
+use crate::strategies::json::{Object, int, items, map, text};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+const IMMUTABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/// The most that the difference shown in the message may be long, in bytes.
+const DIFF_MAX: usize = 2048;
+
+pub(super) fn check(pod: &Value, old_pod: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let (Some(new), Some(old)) = (map(pod, "spec"), map(old_pod, "spec")) else { return errors };
+    if new == old {
+        return errors;
+    }
+    let (new_spec, old_spec) = (&pod["spec"], &old_pod["spec"]);
+    check_containers(new_spec, old_spec, &mut errors);
+    check_deadline(new_spec, old_spec, &mut errors);
+    check_tolerations(new_spec, old_spec, &mut errors);
+    let gated = !items(old_spec, "schedulingGates").is_empty();
+    check_gates(new_spec, old_spec, &mut errors);
+    if !errors.is_empty() {
+        return errors;
+    }
+    // Make the allowed fields equal to the old ones; nothing else may differ then.
+    let mut munged = new.clone();
+    for list in ["containers", "initContainers"] {
+        restore_images(&mut munged, old, list);
+    }
+    let mut restored = vec!["activeDeadlineSeconds", "tolerations", "schedulingGates"];
+    if gated {
+        restored.extend(["nodeSelector", "affinity"]);
+    }
+    if int(old_spec, "terminationGracePeriodSeconds").is_some_and(|s| s < 0)
+        && int(new_spec, "terminationGracePeriodSeconds") == Some(1)
+    {
+        restored.push("terminationGracePeriodSeconds");
+    }
+    for field in restored {
+        match old.get(field) {
+            Some(value) => munged.insert(field.into(), value.clone()),
+            None => munged.remove(field),
+        };
+    }
+    if &munged != old {
+        let message = format!("{IMMUTABLE}\n{}", difference(&munged, old));
+        errors.push(Error::forbidden(&Path::new("spec"), message));
+    }
+    errors
+}
+
+fn check_containers(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+    let spec = Path::new("spec");
+    for list in ["containers", "initContainers"] {
+        let path = spec.child(list);
+        if items(new, list).len() != items(old, list).len() {
+            errors.push(Error::forbidden(&path, "pod updates may not add or remove containers"));
+        }
+    }
+}
+
+fn check_deadline(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+    let path = Path::new("spec.activeDeadlineSeconds");
+    match (int(new, "activeDeadlineSeconds"), int(old, "activeDeadlineSeconds")) {
+        (Some(new), Some(old)) if new > old => {
+            errors.push(Error::invalid(&path, new, "must be less than or equal to previous value"));
+        }
+        (None, Some(_)) => {
+            let detail = "must not update from a positive integer to nil value";
+            errors.push(Error::invalid(&path, Value::Null, detail));
+        }
+        _ => {}
+    }
+}
+
+fn check_tolerations(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+    let kept = |toleration: &Value| {
+        items(new, "tolerations").iter().any(|t| {
+            let same = |field: &str| t.get(field) == toleration.get(field);
+            // An old toleration may only change how long it holds.
+            ["key", "operator", "value", "effect"].into_iter().all(same)
+        })
+    };
+    if !items(old, "tolerations").iter().all(kept) {
+        let detail = "existing toleration can not be modified except its tolerationSeconds";
+        errors.push(Error::forbidden(&Path::new("spec.tolerations"), detail));
+    }
+}
+
+fn check_gates(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+    let known: HashSet<&str> = items(old, "schedulingGates").iter().map(|g| text(g, "name")).collect();
+    let path = Path::new("spec.schedulingGates");
+    for (i, gate) in items(new, "schedulingGates").iter().enumerate() {
+        let name = text(gate, "name");
+        if !known.contains(name) {
+            let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
+            errors.push(Error::forbidden(&path.index(i).child("name"), detail));
+        }
+    }
+}
+
+fn restore_images(munged: &mut Object, old: &Object, list: &str) {
+    let Some(containers) = munged.get_mut(list).and_then(Value::as_array_mut) else { return };
+    let before = old.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    for (container, old) in containers.iter_mut().filter_map(Value::as_object_mut).zip(before) {
+        container.insert("image".into(), old.get("image").cloned().unwrap_or(json!("")));
+    }
+}
+
+/// The fields that differ, one line each side, as a reader needs to find the culprit.
+fn difference(new: &Object, old: &Object) -> String {
+    let mut out = String::from("  core.PodSpec{\n");
+    let names: std::collections::BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+    for name in names {
+        let (after, before) = (new.get(name), old.get(name));
+        if after == before || out.len() > DIFF_MAX {
+            continue;
+        }
+        for (sign, value) in [('-', before), ('+', after)] {
+            if let Some(value) = value {
+                let mut text = value.to_string();
+                if text.len() > DIFF_MAX {
+                    let mut end = DIFF_MAX;
+                    while !text.is_char_boundary(end) {
+                        end -= 1;
+                    }
+                    text.truncate(end);
+                    text.push('…');
+                }
+                out.push_str(&format!("{sign} \t{name}: {text},\n"));
+            }
+        }
+    }
+    out.push_str("  }\n");
+    out
+}
