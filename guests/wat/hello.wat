@@ -1,0 +1,9 @@
+;; Writes "hello from wasm" and a newline to standard output; exits with 0.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "hello from wasm\n")
+  (func (export "_start")
+    (i32.store (i32.const 0) (i32.const 16)) ;; the one buffer: where
+    (i32.store (i32.const 4) (i32.const 16)) ;; and how long
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
