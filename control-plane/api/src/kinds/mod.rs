@@ -158,33 +158,50 @@ pub(crate) type SchemaSource = fn(&mut SchemaGenerator) -> schemars::Schema;
 #[derive(Clone, Debug)]
 pub struct LazySchema {
     built: OnceLock<Arc<Schema>>,
-    source: Option<SchemaSource>,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Builtin(SchemaSource),
+    /// A CRD's `openAPIV3Schema`, as its author wrote it.
+    Document(Arc<serde_json::Value>),
 }
 
 impl LazySchema {
     /// The schema of a type of `k8s-openapi`.
     #[must_use]
     pub(crate) const fn builtin(source: SchemaSource) -> Self {
-        Self { built: OnceLock::new(), source: Some(source) }
+        Self { built: OnceLock::new(), source: Source::Builtin(source) }
     }
 
-    /// A schema that exists already: a CRD's.
+    /// A CRD's schema and the document that it was made from, which OpenAPI shows.
     #[must_use]
-    pub fn ready(schema: Arc<Schema>) -> Self {
-        Self { built: OnceLock::from(schema), source: None }
+    pub fn custom(schema: Arc<Schema>, document: Arc<serde_json::Value>) -> Self {
+        Self { built: OnceLock::from(schema), source: Source::Document(document) }
     }
 
     /// The schema; the first call for a built-in kind takes up to a few milliseconds.
     #[must_use]
     pub fn get(&self) -> &Arc<Schema> {
         self.built.get_or_init(|| match self.source {
-            Some(source) => schema::builtin(source),
-            None => Arc::new(Schema::default()),
+            Source::Builtin(source) => schema::builtin(source),
+            Source::Document(_) => Arc::default(),
         })
     }
 
     pub(crate) fn source(&self) -> Option<SchemaSource> {
-        self.source
+        match self.source {
+            Source::Builtin(source) => Some(source),
+            Source::Document(_) => None,
+        }
+    }
+
+    pub(crate) fn document(&self) -> Option<&Arc<serde_json::Value>> {
+        match &self.source {
+            Source::Builtin(_) => None,
+            Source::Document(document) => Some(document),
+        }
     }
 }
 

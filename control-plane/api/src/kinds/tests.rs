@@ -18,7 +18,7 @@ fn custom(group: &'static str, version: &'static str, plural: &'static str) -> R
         storage: format!("{group}/{plural}").into(),
         storage_api_version: format!("{group}/{version}").into(),
         strategy: Arc::new(Plain),
-        schema: LazySchema::ready(Arc::default()),
+        schema: LazySchema::custom(Arc::default(), Arc::default()),
         columns: Columns { columns: Vec::new(), cells: |_, _| Vec::new() },
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn find(definition: &str, path: &str) -> Option<Arc<Facts>> {
 }
 
 /// `map(name);merge(name)`.
-pub(crate) fn parse(text: &str) -> Facts {
+fn parse(text: &str) -> Facts {
     let mut facts = Facts::default();
     for fact in text.split(';') {
         let (word, argument) = match fact.split_once('(') {

@@ -14,7 +14,7 @@ mod tests;
 pub(crate) use builtin::{builtin, short_name};
 pub use check::{apply_defaults, check, check_types, prune, unknown_fields};
 pub use facts::{Facts, Merge};
-pub(crate) use facts::{find as find_facts, parse as parse_facts};
+pub(crate) use facts::find as find_facts;
 
 use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
