@@ -8,18 +8,32 @@
 //! Invariant: only native code that this process's user compiled, sealed in the AOT cache, is
 //! ever loaded. Invariant: guests run on their own threads and are cut every millisecond.
 
+mod admission;
+mod aot;
+mod blueprint;
+mod compile;
 mod config;
 mod container;
+mod cpu;
+mod engine;
 mod error;
 mod exit;
 mod guest_network;
+mod guests;
+mod host;
+mod link;
+mod loader;
+mod memory;
 mod module;
+mod run;
 mod spec;
+mod state;
+mod ticker;
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 
+pub use compile::child::{compile_child_main, compile_child_test};
 pub use config::{CompileLimits, CompilerCommand, Config, HttpLimits};
 pub use container::{BodyError, Container, ResponseBody, Stats};
 pub use error::{LoadError, RuntimeError, StartError};
@@ -28,42 +42,65 @@ pub use guest_network::{BoxIo, Connection, GuestListener, GuestNetwork, Io, NoNe
 pub use module::{Flavor, Module, ModuleKind};
 pub use spec::{Access, ContainerSpec, Mount, NoOutput, Output, PodIdentity, Stream};
 
+use crate::aot::AotCache;
+use crate::compile::Compiler;
+use crate::engine::Engines;
+use crate::guests::Guests;
+use crate::loader::Loader;
+
 /// Loads modules and starts containers. One per process: its address space is large.
-pub struct Runtime {}
+///
+/// Dropping it kills all its containers.
+pub struct Runtime {
+    guests: Arc<Guests>,
+    loader: Loader,
+    http: HttpLimits,
+}
 
 impl Runtime {
     /// Prepares the cache and the threads; engines come with the first module.
     pub fn new(config: Config) -> Result<Arc<Self>, RuntimeError> {
-        let _ = config;
-        Ok(Arc::new(Self {}))
+        let cache = AotCache::open(&config.cache_dir)?;
+        let guests = Guests::start(config.worker_threads, config.max_instances)?;
+        let instances = guests.admission.limit();
+        let engines = Arc::new(Engines::new(instances, guests.ticker.clone()));
+        let compiler =
+            Compiler::new(config.compiler, config.compile_limits, config.compile_parallelism);
+        let loader = Loader::new(engines, cache, compiler, config.max_cached_modules);
+        Ok(Arc::new(Self { guests, loader, http: config.http }))
     }
 
     /// Makes the module in `wasm` ready, from memory, from the AOT cache, or by compiling it.
     /// `digest` (`sha256:hex` of the file) is trusted to name its content. Concurrent loads of
-    /// one digest share the work.
+    /// one digest share the work; a failure that lies in the module is remembered for a minute.
+    /// Must be called within a tokio runtime, whose threads it does not block.
     pub async fn load(
         &self,
         wasm: &Path,
         digest: &str,
         flavor: Flavor,
     ) -> Result<Arc<Module>, LoadError> {
-        let _ = (wasm, digest, flavor);
-        std::future::pending().await
+        self.loader.load(wasm, digest, flavor).await
     }
 
     /// Starts a container. Returns before the guest has run.
     pub fn start(&self, module: Arc<Module>, spec: ContainerSpec) -> Result<Container, StartError> {
-        let _ = (module, spec);
-        Err(StartError::Flavor)
+        Container::start(&self.guests, &self.http, module, spec)
+    }
+
+    /// Instances that this process can hold at once.
+    pub fn max_instances(&self) -> u32 {
+        self.guests.admission.limit()
+    }
+
+    /// Instances that it holds now, those of HTTP requests included.
+    pub fn instances(&self) -> u32 {
+        self.guests.admission.used()
     }
 }
 
-/// The body of the hidden `__compile` subcommand: compiles the job named by the last argument
-/// under limits that it sets on itself first.
-pub fn compile_child_main() -> ExitCode {
-    ExitCode::FAILURE
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.guests.stop();
+    }
 }
-
-/// For a `#[test]` function of a test binary that is used as the compiler (see
-/// [`CompilerCommand::libtest`]): does the job if there is one and exits, else returns at once.
-pub fn compile_child_test() {}
