@@ -15,7 +15,7 @@ import sys
 HEADER = """\
 # Derived by derive.py from Kubernetes 1.36's OpenAPI documents; not edited by hand. One definition a line (without `io.k8s.`),
 # then its fields: `field=fact;fact`. `*` is the definition itself, `field[]` the items of a list, `field{}` the values of a map.
-# atomic|set|map(keys): x-kubernetes-list-type, x-kubernetes-map-type. merge(key)|merge+retainKeys(key)|retainKeys|replace:
+# atomic|granular|set|map(keys): x-kubernetes-list-type, x-kubernetes-map-type. merge(key)|merge+retainKeys(key)|retainKeys|replace:
 # x-kubernetes-patch-strategy and -merge-key. default(JSON): a default that is not the type's zero value."""
 
 STABLE = re.compile(r"^io\.k8s\..*\.v\d+\.|^io\.k8s\.apimachinery\.")
@@ -28,8 +28,8 @@ def facts_of(node):
         out.append("map(%s)" % ",".join(node["x-kubernetes-list-map-keys"]))
     elif kind:
         out.append(kind)
-    if node.get("x-kubernetes-map-type") == "atomic":
-        out.append("atomic")
+    if "x-kubernetes-map-type" in node:
+        out.append(node["x-kubernetes-map-type"])
     strategy = node.get("x-kubernetes-patch-strategy")
     if strategy:
         key = node.get("x-kubernetes-patch-merge-key")

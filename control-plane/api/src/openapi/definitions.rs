@@ -1,6 +1,6 @@
 //! The schemas of a document: `k8s-openapi`'s own text, descriptions and all, in the form that Kubernetes publishes.
 
-use crate::kinds::{Resource, SchemaSource, Subresource};
+use crate::kinds::{Kinds, Resource, SchemaSource, Subresource};
 use crate::schema::{Facts, Merge, find_facts, short_name};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Patch, Status};
 use schemars::SchemaGenerator;
@@ -33,6 +33,12 @@ pub(super) struct Definitions {
     own: BTreeMap<String, Value>,
     /// Definition → the group, version and kind that it is the schema of.
     kinds: BTreeMap<String, Value>,
+}
+
+/// `io.k8s.api.core.v1.Pod`: how the definition of a built-in kind is called.
+fn published_name(row: &Resource) -> String {
+    let group = if row.group.is_empty() { "core" } else { row.group.split('.').next().unwrap_or_default() };
+    format!("io.k8s.api.{group}.{}.{}", row.version, row.kind)
 }
 
 impl Definitions {
@@ -126,8 +132,12 @@ impl Definitions {
         name
     }
 
-    /// All definitions in the document's dialect.
-    pub(super) fn finish(mut self) -> Map<String, Value> {
+    /// All definitions in the document's dialect. Kinds that are parts of others (a claim in a StatefulSet) are told by
+    /// their names in `table`.
+    pub(super) fn finish(mut self, table: &Kinds) -> Map<String, Value> {
+        for row in table.iter().filter(|row| row.schema.source().is_some()) {
+            self.kinds.entry(published_name(row)).or_insert_with(|| gvk(&row.group, &row.version, &row.kind));
+        }
         let dialect = self.dialect;
         let builtin = self.generator.take_definitions(false);
         let mut all: Map<String, Value> = builtin.into_iter().chain(self.own).map(|(name, body)| {
@@ -186,6 +196,9 @@ fn render(node: &Value, definition: &str, path: &str, dialect: Dialect) -> Value
         };
         out.insert(key.clone(), value);
     }
+    if path.is_empty() {
+        forget_required(&mut out);
+    }
     if let Some(facts) = find_facts(definition, if path.is_empty() { "*" } else { path }) {
         add_facts(&mut out, &facts, dialect);
     }
@@ -193,6 +206,22 @@ fn render(node: &Value, definition: &str, path: &str, dialect: Dialect) -> Value
         out.insert("allOf".into(), json!([{"$ref": reference}]));
     }
     Value::Object(out)
+}
+
+/// Leaves of `required` what Kubernetes publishes: `k8s-openapi` adds the `metadata` of every kind, and names that may be
+/// empty for compatibility.
+fn forget_required(definition: &mut Map<String, Value>) {
+    let Some(fields) = definition.get("properties").cloned() else { return };
+    let Some(Value::Array(required)) = definition.get_mut("required") else { return };
+    let is_kind = fields.get("apiVersion").is_some();
+    let may_be_empty = |name: &Value| {
+        let text = name.as_str().and_then(|name| fields.get(name)?.get("description")?.as_str());
+        text.is_some_and(|text| text.contains("allowed to be empty"))
+    };
+    required.retain(|name| !(is_kind && name == "metadata" || may_be_empty(name)));
+    if required.is_empty() {
+        definition.remove("required");
+    }
 }
 
 fn add_facts(node: &mut Map<String, Value>, facts: &Facts, dialect: Dialect) {
@@ -204,6 +233,7 @@ fn add_facts(node: &mut Map<String, Value>, facts: &Facts, dialect: Dialect) {
     match facts.merge() {
         Merge::Unsaid => {}
         Merge::Atomic => word(node, "atomic"),
+        Merge::Granular => word(node, "granular"),
         Merge::Set => word(node, "set"),
         Merge::Map(keys) => {
             word(node, "map");

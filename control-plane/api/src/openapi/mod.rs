@@ -40,7 +40,7 @@ pub fn v3_document(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
         return None;
     }
     let rows = kinds.iter().map(AsRef::as_ref).filter(|row| row.group == group && row.version == version);
-    let (schemas, paths) = document(rows, Dialect::V3);
+    let (schemas, paths) = document(kinds, rows, Dialect::V3);
     Some(json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
@@ -52,7 +52,7 @@ pub fn v3_document(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
 /// `/openapi/v2` as JSON. Tens of milliseconds of work: cache the answer by [`v2_hash`].
 #[must_use]
 pub fn v2_document(kinds: &Kinds) -> Value {
-    let (definitions, paths) = document(kinds.iter().map(AsRef::as_ref), Dialect::V2);
+    let (definitions, paths) = document(kinds, kinds.iter().map(AsRef::as_ref), Dialect::V2);
     json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "unversioned"},
@@ -71,13 +71,17 @@ pub fn v2_hash(kinds: &Kinds) -> String {
     hexadecimal(&sum.finalize())
 }
 
-fn document<'a>(rows: impl Iterator<Item = &'a Resource>, dialect: Dialect) -> (Map<String, Value>, Map<String, Value>) {
+fn document<'a>(
+    kinds: &'a Kinds,
+    rows: impl Iterator<Item = &'a Resource>,
+    dialect: Dialect,
+) -> (Map<String, Value>, Map<String, Value>) {
     let mut definitions = Definitions::new(dialect);
     let mut paths = Map::new();
     for row in rows {
         paths::add(&mut paths, row, &mut definitions);
     }
-    (definitions.finish(), paths)
+    (definitions.finish(kinds), paths)
 }
 
 fn versions(kinds: &Kinds) -> BTreeSet<(&str, &str)> {

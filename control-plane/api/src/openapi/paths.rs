@@ -252,17 +252,17 @@ fn on_subresource<'a>(
 
 /// A subresource that becomes a connection: its answer is not an object.
 fn connect<'a>(verb: Verb, kind: (&'a str, &'a str, &'a str), row: &'a Resource, scope: &str, suffix: &str) -> Operation<'a> {
-    let (method, word) = match verb {
-        Verb::Create => ("post", "connectPost"),
-        Verb::Delete | Verb::DeleteCollection => ("delete", "connectDelete"),
-        Verb::Patch => ("patch", "connectPatch"),
-        Verb::Update => ("put", "connectPut"),
-        Verb::Get | Verb::List | Verb::Watch => ("get", "connectGet"),
+    let method = match verb {
+        Verb::Create => "post",
+        Verb::Delete | Verb::DeleteCollection => "delete",
+        Verb::Patch => "patch",
+        Verb::Update => "put",
+        Verb::Get | Verb::List | Verb::Watch => "get",
     };
     Operation {
         method,
         action: "connect",
-        id: id(word, row, scope, suffix),
+        id: id("connect", row, &format!("{}{scope}", capitalized(method)), suffix),
         kind,
         parameters: &[],
         body: Body::None,

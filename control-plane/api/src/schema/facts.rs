@@ -32,6 +32,7 @@ enum List {
     #[default]
     Unsaid,
     Atomic,
+    Granular,
     Set,
     Map,
 }
@@ -42,6 +43,8 @@ pub enum Merge<'a> {
     /// Nothing said: lists are atomic, objects and maps granular.
     Unsaid,
     Atomic,
+    /// A map or object that merges although its definition is atomic.
+    Granular,
     /// A list of distinct scalars.
     Set,
     /// A list of objects told apart by these keys.
@@ -54,6 +57,7 @@ impl Facts {
     pub(super) fn of_crd(list_type: Option<&str>, map_type: Option<&str>, keys: Vec<String>) -> Option<Arc<Self>> {
         let list = match (list_type, map_type) {
             (Some("atomic"), _) | (_, Some("atomic")) => List::Atomic,
+            (_, Some("granular")) => List::Granular,
             (Some("set"), _) => List::Set,
             (Some("map"), _) => List::Map,
             _ => return None,
@@ -70,6 +74,7 @@ impl Facts {
         match self.list {
             List::Unsaid => Merge::Unsaid,
             List::Atomic => Merge::Atomic,
+            List::Granular => Merge::Granular,
             List::Set => Merge::Set,
             List::Map => Merge::Map(&self.keys),
         }
@@ -93,6 +98,7 @@ fn parse(text: &str) -> Facts {
         };
         match word {
             "atomic" => facts.list = List::Atomic,
+            "granular" => facts.list = List::Granular,
             "set" => facts.list = List::Set,
             "map" => {
                 facts.list = List::Map;
