@@ -69,14 +69,18 @@ impl Writer {
     pub fn serve(mut self, mut requests: mpsc::Receiver<Request>, batch: usize) {
         let mut waiting = Vec::new();
         let closed = loop {
-            while waiting.is_empty() && self.is_sweeping() {
-                match requests.try_recv() {
-                    Ok(request) => waiting.push(request),
-                    Err(_) => self.sweep(),
+            while self.is_sweeping()
+                && let Err(mpsc::error::TryRecvError::Empty) = take(&mut requests, &mut waiting)
+            {
+                self.sweep();
+            }
+            // With one at hand, take what else is there; with none, sleep.
+            while !waiting.is_empty() && waiting.len() < batch {
+                if take(&mut requests, &mut waiting).is_err() {
+                    break;
                 }
             }
-            let room = batch - waiting.len();
-            if requests.blocking_recv_many(&mut waiting, room) == 0 && waiting.is_empty() {
+            if waiting.is_empty() && requests.blocking_recv_many(&mut waiting, batch) == 0 {
                 break None;
             }
             if let Some(reply) = self.run(waiting.drain(..)) {
@@ -301,6 +305,13 @@ impl Staged {
             }
         }
     }
+}
+
+fn take(
+    requests: &mut mpsc::Receiver<Request>,
+    waiting: &mut Vec<Request>,
+) -> Result<(), mpsc::error::TryRecvError> {
+    requests.try_recv().map(|request| waiting.push(request))
 }
 
 /// A transaction may name a key once.

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn both_age_and_revisions_must_let_go() {
-        assert_eq!(recorded(policy(100, 500, u64::MAX)).target(1_000, 1_000_000, 0), Some(498));
+        assert_eq!(recorded(policy(100, 500, u64::MAX)).target(1_000, 1_000_000, 0), Some(499));
         assert_eq!(recorded(policy(700, 50, u64::MAX)).target(1_000, 1_000_000, 0), Some(300));
         assert_eq!(recorded(policy(2_000, 50, u64::MAX)).target(1_000, 1_000_000, 0), None);
     }
@@ -106,15 +106,15 @@ mod tests {
     #[test]
     fn bytes_are_a_hard_limit() {
         let target = recorded(policy(2_000, 5_000, 1_000)).target(1_000, 1_000_000, 0);
-        assert_eq!(target, Some(900));
+        assert_eq!(target, Some(899));
     }
 
     #[test]
     fn nothing_goes_twice() {
         let mut retention = recorded(policy(100, 500, u64::MAX));
-        assert_eq!(retention.target(1_000, 1_000_000, 498), None);
-        retention.forget(498);
-        assert_eq!(retention.bytes(), 5_020);
-        assert_eq!(retention.target(1_000, 1_000_000, 498), None);
+        assert_eq!(retention.target(1_000, 1_000_000, 499), None);
+        retention.forget(499);
+        assert_eq!(retention.bytes(), 5_010);
+        assert_eq!(retention.target(1_000, 1_000_000, 499), None);
     }
 }

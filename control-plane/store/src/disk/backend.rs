@@ -5,7 +5,11 @@
 //! reading them back proves nothing. So after any failure the file's header is put back to what the
 //! last *successful* sync covered. redb never overwrites a page that its last durable commit refers
 //! to, so that header names a complete, durable state; opening it again verifies every page.
+//!
+//! Opening repairs, and so writes. Until the file has turned out to be a sound store of ours those
+//! writes stay in memory ([`Gate::held`]), so that a file we refuse keeps every byte.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Bound;
@@ -19,6 +23,8 @@ use redb::{BackendError, StorageBackend};
 
 /// redb's header and commit slots lie below this offset.
 const HEADER: usize = 512;
+/// Writes are held back in pages of this size.
+const PAGE: usize = 4_096;
 
 /// A plain file, locked as a whole.
 #[derive(Debug)]
@@ -67,6 +73,8 @@ impl StorageBackend for LockedFile {
 #[derive(Debug)]
 pub(crate) struct Gate {
     inner: Box<dyn StorageBackend>,
+    /// Writes that have not been let through yet; `None` once they have.
+    held: Mutex<Option<Held>>,
     header: Mutex<Header>,
     /// Only the newest handle may touch the storage.
     generation: AtomicU64,
@@ -81,12 +89,33 @@ struct Header {
 }
 
 impl Gate {
-    pub fn new(inner: Box<dyn StorageBackend>) -> io::Result<Arc<Self>> {
-        let len = usize::try_from(inner.len()?).unwrap_or(usize::MAX).min(HEADER);
-        let mut written = vec![0; len];
+    /// A gate that holds writes back until [`Gate::release`].
+    pub fn held(inner: Box<dyn StorageBackend>) -> io::Result<Arc<Self>> {
+        let len = inner.len()?;
+        let mut written = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(HEADER)];
         inner.read(0, &mut written)?;
         let header = Mutex::new(Header { durable: written.clone(), written });
-        Ok(Arc::new(Self { inner, header, generation: AtomicU64::new(0) }))
+        let held = Mutex::new(Some(Held { len, kept: len, pages: BTreeMap::new() }));
+        Ok(Arc::new(Self { inner, held, header, generation: AtomicU64::new(0) }))
+    }
+
+    /// Let through what was held back, and everything from now on.
+    pub fn release(&self) -> io::Result<()> {
+        let mut guard = self.held.lock();
+        let Some(held) = guard.take() else { return Ok(()) };
+        for len in [held.kept, held.len] {
+            if len != self.inner.len()? {
+                self.inner.set_len(len)?;
+            }
+        }
+        for (page, bytes) in &held.pages {
+            let room = usize::try_from(held.len - page * PAGE as u64).unwrap_or(PAGE).min(PAGE);
+            self.inner.write(page * PAGE as u64, &bytes[..room])?;
+        }
+        self.inner.sync_data()?;
+        let mut header = self.header.lock();
+        header.durable = header.written.clone();
+        Ok(())
     }
 
     /// A backend for a new database; every earlier one is cut off.
@@ -96,7 +125,10 @@ impl Gate {
     }
 
     pub fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        match &*self.held.lock() {
+            Some(held) => Ok(held.len),
+            None => self.inner.len(),
+        }
     }
 
     /// Cut off every handle and put the header back to the last durable one.
@@ -114,6 +146,79 @@ impl Gate {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.inner.close()
     }
+}
+
+/// Whole pages over the storage below.
+#[derive(Debug)]
+struct Held {
+    len: u64,
+    /// So much of the storage below still counts; what comes after it is zero.
+    kept: u64,
+    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
+}
+
+impl Held {
+    fn read(&self, below: &dyn StorageBackend, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset + out.len() as u64 > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let there = usize::try_from(self.kept.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let (there, beyond) = out.split_at_mut(there.min(out.len()));
+        if !there.is_empty() {
+            below.read(offset, there)?;
+        }
+        beyond.fill(0);
+        for (page, start, length) in pages(offset, out.len()) {
+            if let Some(bytes) = self.pages.get(&page) {
+                let from = usize::try_from(page * PAGE as u64 + start as u64 - offset)
+                    .expect("a page in the range begins inside it");
+                out[from..from + length].copy_from_slice(&bytes[start..start + length]);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, below: &dyn StorageBackend, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.len = self.len.max(offset + data.len() as u64);
+        let mut rest = data;
+        for (page, start, length) in pages(offset, data.len()) {
+            let (part, tail) = rest.split_at(length);
+            rest = tail;
+            if !self.pages.contains_key(&page) {
+                let mut bytes = Box::new([0; PAGE]);
+                let base = page * PAGE as u64;
+                let there = usize::try_from(self.len - base).unwrap_or(PAGE).min(PAGE);
+                self.read(below, base, &mut bytes[..there])?;
+                self.pages.insert(page, bytes);
+            }
+            if let Some(bytes) = self.pages.get_mut(&page) {
+                bytes[start..start + length].copy_from_slice(part);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_len(&mut self, len: u64) {
+        self.len = len;
+        self.kept = self.kept.min(len);
+        self.pages.split_off(&len.div_ceil(PAGE as u64));
+        if let Some(bytes) = self.pages.get_mut(&(len / PAGE as u64)) {
+            let cut = usize::try_from(len % PAGE as u64).expect("less than a page");
+            bytes[cut..].fill(0);
+        }
+    }
+}
+
+/// The pages that a range touches: number, first byte in it, bytes in it.
+fn pages(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize)> {
+    let end = offset + length as u64;
+    (offset / PAGE as u64..end.div_ceil(PAGE as u64)).map(move |page| {
+        let base = page * PAGE as u64;
+        let start = offset.saturating_sub(base);
+        let stop = (end - base).min(PAGE as u64);
+        let narrow = |value: u64| usize::try_from(value).expect("at most a page");
+        (page, narrow(start), narrow(stop - start))
+    })
 }
 
 impl Header {
@@ -148,19 +253,33 @@ impl Handle {
 
 impl StorageBackend for Handle {
     fn len(&self) -> io::Result<u64> {
-        self.inner()?.len()
+        self.inner()?;
+        self.gate.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner()?.read(offset, out)
+        let inner = self.inner()?;
+        match &*self.gate.held.lock() {
+            Some(held) => held.read(inner, offset, out),
+            None => inner.read(offset, out),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner()?.set_len(len)
+        let inner = self.inner()?;
+        match &mut *self.gate.held.lock() {
+            Some(held) => held.set_len(len),
+            None => inner.set_len(len)?,
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.inner()?.sync_data()?;
+        let inner = self.inner()?;
+        if self.gate.held.lock().is_some() {
+            return Ok(());
+        }
+        inner.sync_data()?;
         let mut header = self.gate.header.lock();
         header.durable = header.written.clone();
         Ok(())
@@ -169,7 +288,10 @@ impl StorageBackend for Handle {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let inner = self.inner()?;
         self.gate.header.lock().write(offset, data);
-        inner.write(offset, data)
+        match &mut *self.gate.held.lock() {
+            Some(held) => held.write(inner, offset, data),
+            None => inner.write(offset, data),
+        }
     }
 
     /// The gate already holds the lock on the whole storage; it offers no finer one.

@@ -57,7 +57,7 @@ pub(super) fn open(
         Some(backend) => backend,
         None => open_file(path)?,
     };
-    let gate = Gate::new(backend).map_err(|error| OpenError::from_io(path, error))?;
+    let gate = Gate::held(backend).map_err(|error| OpenError::from_io(path, error))?;
     let is_new = gate.len().map_err(|error| OpenError::from_io(path, error))? == 0;
     let opened = guarded(path, || database(&gate))?;
     let cluster_id = if is_new {
@@ -133,8 +133,9 @@ fn make_file(path: &Path) -> Result<Box<dyn StorageBackend>, OpenError> {
         return open_file(path);
     }
     file.set_len(0).map_err(failed)?;
-    let gate = Gate::new(Box::new(file)).map_err(failed)?;
+    let gate = Gate::held(Box::new(file)).map_err(failed)?;
     guarded(path, || database(&gate).and_then(|database| initialise(&database)))?;
+    gate.release().map_err(failed)?;
     fs::rename(&draft, path).map_err(failed)?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;

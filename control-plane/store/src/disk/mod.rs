@@ -71,6 +71,7 @@ impl Disk {
     ) -> Result<(Self, Loaded), OpenError> {
         let opened = load::open(path, backend)?;
         let loaded = load::replay(path, &opened, policy)?;
+        opened.gate.release().map_err(|error| OpenError::from_io(path, error))?;
         let disk = Self {
             gate: opened.gate,
             database: Some(Arc::new(opened.database)),

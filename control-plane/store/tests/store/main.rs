@@ -1,0 +1,23 @@
+//! The store from outside: what it promises, checked against a model, bad files and failing disks.
+
+mod basics;
+mod faults;
+mod model;
+mod open;
+mod watches;
+
+use store::{Options, Store, Value};
+
+/// A store in a file of `folder`.
+fn open_in(folder: &tempfile::TempDir) -> Store {
+    Store::open(Options::file(folder.path().join("store.redb"))).unwrap()
+}
+
+fn value(text: &str) -> Value {
+    Value::new(text.as_bytes().to_vec())
+}
+
+fn text(snapshot: &store::Snapshot, key: &str) -> Option<String> {
+    let entry = snapshot.get(key.as_bytes())?;
+    Some(String::from_utf8_lossy(&entry.value.body).into_owned())
+}

@@ -1,0 +1,237 @@
+//! Random histories against a model that is obviously right: a map per revision and a list of events.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use store::{CommitError, HistoryPolicy, Op, Options, RevisionError, Store, Txn};
+
+use crate::value;
+
+#[derive(Clone, Debug)]
+enum Action {
+    /// Some keys, each with a value or a deletion, at one revision.
+    Write(BTreeMap<u8, Option<u16>>),
+    /// As `Write`, if the key was last written the given number of revisions ago.
+    Compare(u8, u64, Option<u16>),
+    Watch(u8, u64),
+    Compact(u64),
+    Fork,
+    Restart,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let change = prop::option::weighted(0.7, any::<u16>());
+    prop_oneof![
+        10 => prop::collection::btree_map(0..6u8, change.clone(), 1..4).prop_map(Action::Write),
+        4 => (0..6u8, 0..4u64, change).prop_map(|(key, ago, change)| Action::Compare(key, ago, change)),
+        2 => (0..6u8, 0..8u64).prop_map(|(key, ago)| Action::Watch(key, ago)),
+        1 => (0..10u64).prop_map(Action::Compact),
+        1 => Just(Action::Fork),
+        1 => Just(Action::Restart),
+    ]
+}
+
+type Map = BTreeMap<Vec<u8>, (Vec<u8>, u64)>;
+
+#[derive(Default)]
+struct Model {
+    /// The state at each revision.
+    states: Vec<Map>,
+    /// Revision, key, new value, revision of the value before.
+    events: Vec<(u64, Vec<u8>, Option<Vec<u8>>, Option<u64>)>,
+    oldest: u64,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self { states: vec![Map::new()], ..Self::default() }
+    }
+
+    fn revision(&self) -> u64 {
+        self.states.len() as u64 - 1
+    }
+
+    fn now(&self) -> &Map {
+        self.states.last().unwrap()
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> u64 {
+        let revision = self.revision() + 1;
+        let mut next = self.now().clone();
+        let mut events = Vec::new();
+        for op in ops {
+            let key = op.key().to_vec();
+            let new = match op {
+                Op::Put { value, .. } => Some(value.body.to_vec()),
+                Op::Delete { .. } => None,
+            };
+            let prev = match &new {
+                Some(new) => next.insert(key.clone(), (new.clone(), revision)),
+                None => next.remove(&key),
+            };
+            if new.is_some() || prev.is_some() {
+                events.push((revision, key, new, prev.map(|(_, revision)| revision)));
+            }
+        }
+        if !events.is_empty() {
+            self.states.push(next);
+            self.events.append(&mut events);
+        }
+        self.revision()
+    }
+}
+
+fn key(index: u8) -> String {
+    format!("{}/{}", index / 2, index % 2)
+}
+
+fn add(txn: Txn, index: u8, change: Option<u16>) -> Txn {
+    match change {
+        Some(number) => txn.put(key(index), value(&number.to_string().repeat(5))),
+        None => txn.delete(key(index)),
+    }
+}
+
+struct Run {
+    folder: tempfile::TempDir,
+    store: Store,
+    model: Model,
+    watches: Vec<(store::Watch, Vec<u8>, u64)>,
+}
+
+fn options(folder: &tempfile::TempDir) -> Options {
+    // Little memory, so that the disk is read as well.
+    let history = HistoryPolicy { memory_bytes: 4_000, ..HistoryPolicy::default() };
+    Options { history, ..Options::file(folder.path().join("s")) }
+}
+
+impl Run {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(options(&folder)).unwrap();
+        Self { folder, store, model: Model::new(), watches: Vec::new() }
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Write(changes) => {
+                let txn = changes.iter().fold(Txn::new(), |txn, (index, change)| add(txn, *index, *change));
+                let expected = self.model.apply(&txn.ops);
+                assert_eq!(self.store.commit(txn).await.unwrap().revision, expected);
+            }
+            Action::Compare(index, ago, change) => self.compare(index, ago, change).await,
+            Action::Watch(index, ago) => {
+                let prefix = key(index).into_bytes()[..1].to_vec();
+                let after = self.model.revision().saturating_sub(ago);
+                match self.store.watch(&prefix, after) {
+                    Ok(watch) => self.watches.push((watch, prefix, after)),
+                    Err(RevisionError::Compacted { oldest }) => {
+                        assert!(oldest == self.model.oldest && after < oldest);
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            Action::Compact(ago) => {
+                let revision = self.model.revision().saturating_sub(ago);
+                self.drain_watches().await;
+                self.store.compact(revision).await.unwrap();
+                self.model.oldest = self.model.oldest.max(revision);
+            }
+            Action::Fork => {
+                let fork = self.store.fork();
+                fork.commit(Txn::new().put("fork", value("only here"))).await.unwrap();
+            }
+            Action::Restart => {
+                self.drain_watches().await;
+                self.watches.clear();
+                self.store.close().await;
+                self.store = Store::open(options(&self.folder)).unwrap();
+            }
+        }
+    }
+
+    async fn compare(&mut self, index: u8, ago: u64, change: Option<u16>) {
+        let actual = self.model.now().get(key(index).as_bytes()).map_or(0, |(_, revision)| *revision);
+        let expected = actual.saturating_sub(ago);
+        let txn = add(Txn::new(), index, change).require(key(index), expected);
+        let ops = txn.ops.clone();
+        match self.store.commit(txn).await {
+            Ok(done) => {
+                assert_eq!(expected, actual);
+                assert_eq!(done.revision, self.model.apply(&ops));
+            }
+            Err(CommitError::Conflict { actual: found, .. }) => {
+                assert_ne!(expected, actual);
+                assert_eq!(found.map_or(0, |entry| entry.mod_revision), actual);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn drain_watches(&mut self) {
+        for (watch, prefix, seen) in &mut self.watches {
+            let expected: Vec<_> = self
+                .model
+                .events
+                .iter()
+                .filter(|(revision, key, ..)| *revision > *seen && key.starts_with(prefix))
+                .cloned()
+                .collect();
+            let mut found = Vec::new();
+            while let Some(batch) = watch.try_next().await.unwrap() {
+                for event in &batch.events {
+                    found.push((
+                        event.revision,
+                        event.key.to_vec(),
+                        event.entry.as_ref().map(|entry| entry.value.body.to_vec()),
+                        event.prev.as_ref().map(|prev| prev.mod_revision),
+                    ));
+                }
+            }
+            assert_eq!(found, expected);
+            *seen = self.model.revision();
+            assert_eq!(watch.progress(), *seen);
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.store.revision(), self.model.revision());
+        for revision in 0..=self.model.revision() {
+            match self.store.snapshot_at(revision) {
+                Ok(snapshot) => {
+                    assert!(revision >= self.model.oldest);
+                    let found: Map = snapshot
+                        .range(b"", None)
+                        .map(|(key, entry)| {
+                            (key.to_vec(), (entry.value.body.to_vec(), entry.mod_revision))
+                        })
+                        .collect();
+                    assert_eq!(found, self.model.states[usize::try_from(revision).unwrap()]);
+                }
+                Err(RevisionError::Compacted { oldest }) => {
+                    assert!(oldest == self.model.oldest && revision < oldest);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn a_random_history_is_as_the_model_says(actions in prop::collection::vec(action(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut run = Run::new();
+            for action in actions {
+                run.act(action).await;
+            }
+            run.drain_watches().await;
+            run.check();
+            run.act(Action::Restart).await;
+            run.check();
+            run.store.close().await;
+        });
+    }
+}
