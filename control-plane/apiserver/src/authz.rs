@@ -1,0 +1,26 @@
+//! Whether a user may do what it asks. RBAC comes as another [`Authorizer`].
+
+use crate::request::RequestInfo;
+use crate::user::User;
+
+/// What an authorizer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Allow,
+    /// Refused; the text ends the `Forbidden` message and may be empty.
+    Deny(String),
+}
+
+/// Decides about requests whose user is known. Must be quick: it runs for each of them.
+pub trait Authorizer: Send + Sync {
+    fn authorize(&self, user: &User, request: &RequestInfo<'_>) -> Decision;
+}
+
+/// Allows everything to everyone who is authenticated.
+pub struct AllowAuthenticated;
+
+impl Authorizer for AllowAuthenticated {
+    fn authorize(&self, _user: &User, _request: &RequestInfo<'_>) -> Decision {
+        Decision::Allow
+    }
+}

@@ -1,0 +1,82 @@
+//! Request bodies: read whole, within a limit, then decoded.
+
+use crate::negotiate::Format;
+use api::{Status, decode};
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long, and for how many bytes, a body that is too large is still read after its answer, so that
+/// the client gets to see the answer instead of a broken connection.
+const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN_BYTES: usize = 512 << 20;
+
+/// The whole body.
+///
+/// # Errors
+/// 413 as soon as it is known that there are more than `limit` bytes; 400 when the client broke off.
+pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Status> {
+    let announced: Option<usize> =
+        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    if announced.is_some_and(|length| length > limit) {
+        drain(body);
+        return Err(Status::too_large(limit));
+    }
+    let mut first = Bytes::new();
+    let mut all: Option<BytesMut> = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Status::bad_request(format!("error reading the body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + all.as_ref().map_or(0, BytesMut::len) + data.len() > limit {
+            drain(body);
+            return Err(Status::too_large(limit));
+        }
+        match &mut all {
+            Some(all) => all.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let mut joined = BytesMut::with_capacity(announced.unwrap_or(2 * (first.len() + data.len())));
+                joined.extend_from_slice(&first);
+                joined.extend_from_slice(&data);
+                first = Bytes::new();
+                all = Some(joined);
+            }
+        }
+    }
+    Ok(all.map_or(first, BytesMut::freeze))
+}
+
+/// Reads on in the background and throws away.
+fn drain(mut body: Body) {
+    use tracing::Instrument as _;
+    let reading = async move {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { break };
+            left = rest;
+        }
+    };
+    let bounded = async move { _ = tokio::time::timeout(DRAIN, reading).await };
+    tokio::spawn(bounded.instrument(tracing::debug_span!("drain_body")));
+}
+
+/// A document with the paths of fields that occurred twice.
+///
+/// # Errors
+/// 400 for what is no document of `format`.
+pub(crate) fn decode(format: Format, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
+    match format {
+        Format::Json => decode::json(bytes, decode::Limits::default()),
+        Format::Yaml => decode::json(&yaml_to_json(bytes)?, decode::Limits::default()),
+    }
+}
+
+/// YAML goes through JSON text, so that limits and errors are the same for both.
+fn yaml_to_json(bytes: &[u8]) -> Result<Vec<u8>, Status> {
+    let value: Value = serde_saphyr::from_slice(bytes)
+        .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
+    serde_json::to_vec(&value).map_err(Status::internal)
+}

@@ -1,0 +1,77 @@
+//! `/api`, `/apis` and below: what is served. Documents come from `api::discovery` and are made once per table of kinds.
+
+use crate::catalog::Document;
+use crate::core::Core;
+use crate::negotiate::{Accept, aggregated_discovery};
+use crate::registry::unknown_path;
+use crate::respond;
+use api::discovery::{self, AggregatedVersion, Root};
+use api::{Kinds, Status};
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
+
+pub(super) fn serve(core: &Core, parts: &[&str], headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let aggregated = aggregated_discovery(headers);
+    let address = core.address.to_string();
+    match (parts, aggregated) {
+        (["api"], Some(version)) => Ok(shared(core, headers, Root::Core, version)),
+        (["apis"], Some(version)) => Ok(shared(core, headers, Root::Groups, version)),
+        (["api"], None) => plain(core, headers, "api", |kinds| Some(discovery::api_versions(kinds, &address))),
+        (["apis"], None) => plain(core, headers, "apis", |kinds| Some(discovery::api_groups(kinds))),
+        (["api", version], _) => {
+            let name = format!("api/{version}");
+            plain(core, headers, &name, |kinds| discovery::api_resources(kinds, "", version))
+        }
+        (["apis", group], _) => {
+            let name = format!("apis/{group}");
+            plain(core, headers, &name, |kinds| discovery::api_group(kinds, group))
+        }
+        (["apis", group, version], _) => {
+            let name = format!("apis/{group}/{version}");
+            plain(core, headers, &name, |kinds| discovery::api_resources(kinds, group, version))
+        }
+        _ => Err(unknown_path()),
+    }
+}
+
+fn plain(
+    core: &Core,
+    headers: &HeaderMap,
+    name: &str,
+    make: impl FnOnce(&Kinds) -> Option<Value>,
+) -> Result<Response<Body>, Status> {
+    let document = core.catalog().document(name, |kinds| bytes(make(kinds)?)).ok_or_else(unknown_path)?;
+    Ok(respond::json(Accept::parse(headers)?, StatusCode::OK, document.bytes))
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    serde_json::to_vec(&value).ok()
+}
+
+/// The aggregated document, which clients keep and ask for again by its ETag.
+fn shared(core: &Core, headers: &HeaderMap, root: Root, version: AggregatedVersion) -> Response<Body> {
+    let (name, content_type) = match version {
+        AggregatedVersion::V2 => ("v2", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
+        AggregatedVersion::V2Beta1 => ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
+    };
+    let name = format!("aggregated/{name}/{}", if root == Root::Core { "api" } else { "apis" });
+    let document = core.catalog().document(&name, |kinds| bytes(discovery::aggregated(kinds, root, version)));
+    let Some(Document { bytes, etag }) = document else { return respond::error(Accept::JSON, &unknown_path()) };
+    let unchanged = headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
+    let mut response = if unchanged {
+        respond::plain(StatusCode::NOT_MODIFIED, content_type, Body::empty())
+    } else {
+        let accept = Accept { shape: crate::negotiate::Shape::Full, ..Accept::parse(headers).unwrap_or(Accept::JSON) };
+        let mut response = respond::json(Accept { format: crate::negotiate::Format::Json, pretty: false, ..accept }, StatusCode::OK, bytes);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    };
+    let headers = response.headers_mut();
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    response
+}

@@ -1,0 +1,64 @@
+//! `/healthz`, `/livez`, `/readyz`, each with `?verbose`, `?exclude=NAME` and a path per check.
+
+use crate::core::Core;
+use crate::registry::unknown_path;
+use crate::request::Query;
+use crate::respond;
+use api::Status;
+use axum::body::Body;
+use http::{Response, StatusCode};
+use std::fmt::Write as _;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Ok,
+    Failed(&'static str),
+}
+
+fn checks(core: &Core, endpoint: &str) -> Vec<(&'static str, Health)> {
+    let store = if core.shutdown.is_cancelled() { Health::Failed("the store is being closed") } else { Health::Ok };
+    let mut checks = vec![("ping", Health::Ok), ("log", Health::Ok), ("etcd", store)];
+    if endpoint != "livez" {
+        let bootstrap = if core.is_ready() { Health::Ok } else { Health::Failed("not finished") };
+        checks.push(("poststarthook/start-apiserver-admission-initializer", bootstrap));
+    }
+    if endpoint == "readyz" {
+        let shutdown = if core.shutdown.is_cancelled() { Health::Failed("process is shutting down") } else { Health::Ok };
+        checks.push(("shutdown", shutdown));
+    }
+    checks
+}
+
+pub(super) fn serve(core: &Core, endpoint: &str, rest: &[&str], query: &Query<'_>) -> Result<Response<Body>, Status> {
+    let mut checks = checks(core, endpoint);
+    if !rest.is_empty() {
+        let name = rest.join("/");
+        checks.retain(|(check, _)| *check == name);
+        if checks.is_empty() {
+            return Err(unknown_path());
+        }
+    }
+    let excluded: Vec<&str> = query.all("exclude").collect();
+    let mut failed = false;
+    let mut report = String::new();
+    for (name, health) in &checks {
+        let line = match health {
+            _ if excluded.contains(name) => format!("[+]{name} excluded: ok"),
+            Health::Ok => format!("[+]{name} ok"),
+            Health::Failed(reason) => {
+                failed = true;
+                format!("[-]{name} failed: {reason}")
+            }
+        };
+        let _ = writeln!(report, "{line}");
+    }
+    if failed {
+        let _ = write!(report, "{endpoint} check failed\n");
+        return Ok(respond::plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", report));
+    }
+    if query.get("verbose").is_some() {
+        let _ = write!(report, "{endpoint} check passed\n");
+        return Ok(respond::plain(StatusCode::OK, "text/plain; charset=utf-8", report));
+    }
+    Ok(respond::plain(StatusCode::OK, "text/plain; charset=utf-8", "ok"))
+}

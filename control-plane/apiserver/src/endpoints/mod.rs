@@ -1,0 +1,56 @@
+//! What is not about a resource: discovery, OpenAPI, version, health, metrics.
+
+mod discovery;
+pub(crate) mod health;
+pub(crate) mod metrics;
+mod openapi;
+mod version;
+
+pub use version::GIT_VERSION;
+
+use crate::core::Core;
+use crate::negotiate::Accept;
+use crate::registry::unknown_path;
+use crate::request::{Query, RequestInfo};
+use crate::respond;
+use api::{Reason, Status};
+use axum::body::Body;
+use http::{HeaderMap, Method, Response, StatusCode};
+use serde_json::json;
+
+/// Answers a request that is not about a resource.
+///
+/// # Errors
+/// 404 for paths that nobody knows, 405 for methods other than GET.
+pub(crate) fn serve(
+    core: &Core,
+    info: &RequestInfo<'_>,
+    headers: &HeaderMap,
+    query: &Query<'_>,
+) -> Result<Response<Body>, Status> {
+    let path = info.path.strip_suffix('/').unwrap_or(info.path);
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    if !matches!(*info.method, Method::GET | Method::HEAD) {
+        return Err(method_not_allowed());
+    }
+    match parts.as_slice() {
+        [] | [""] => index(headers),
+        ["version"] => Ok(respond::value(Accept::JSON, StatusCode::OK, &version::document())),
+        [kind @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(core, kind, rest, query),
+        ["metrics"] => Ok(respond::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(core))),
+        ["api" | "apis", ..] => discovery::serve(core, &parts, headers),
+        ["openapi", rest @ ..] => openapi::serve(core, rest, headers, query),
+        _ => Err(unknown_path()),
+    }
+}
+
+fn index(headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    Ok(respond::value(Accept::parse(headers)?, StatusCode::OK, &json!({"paths": paths})))
+}
+
+fn method_not_allowed() -> Status {
+    let mut status = Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
+    status.details = Some(Box::default());
+    status
+}

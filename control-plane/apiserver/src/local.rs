@@ -1,0 +1,47 @@
+//! The way of components in this process to the API: a tower service straight onto the handler, without TCP, TLS or
+//! HTTP framing. The same code answers as for remote clients.
+
+use crate::core::Core;
+use crate::handler::{Caller, handle};
+use crate::user::User;
+use axum::body::Body;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tower::Service;
+
+/// Requests in the name of one user. What `kube::Client::new` takes.
+#[derive(Clone)]
+pub struct LocalService {
+    core: Arc<Core>,
+    user: Arc<User>,
+}
+
+impl LocalService {
+    pub(crate) fn new(core: Arc<Core>, user: User) -> Self {
+        Self { core, user: Arc::new(user) }
+    }
+}
+
+impl<B> Service<Request<B>> for LocalService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (core, user) = (Arc::clone(&self.core), Arc::clone(&self.user));
+        let request = request.map(Body::new);
+        Box::pin(async move { Ok(handle(&core, Caller::Local(user), request).await) })
+    }
+}

@@ -1,0 +1,73 @@
+//! Between `serde_json::Value` and stored bytes.
+
+use super::Index;
+use api::{Resource, Status};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use store::Revision;
+
+/// The object in `body` as a client would see it: with its resourceVersion, in `resource`'s version.
+///
+/// # Errors
+/// 500: the store holds something that is not an object.
+pub(crate) fn parse(resource: &Resource, body: &[u8], revision: Option<Revision>) -> Result<Value, Status> {
+    let mut object: Value =
+        serde_json::from_slice(body).map_err(|error| Status::internal(format_args!("a stored object cannot be read: {error}")))?;
+    if let (Some(revision), Some(Value::Object(metadata))) = (revision, object.get_mut("metadata")) {
+        metadata.insert("resourceVersion".into(), revision.to_string().into());
+    }
+    if !super::wire::is_native(resource) {
+        super::convert::to_served(&mut object, resource);
+    }
+    Ok(object)
+}
+
+/// `object` as it is to be stored, with its index. `now_seconds` (Unix) dates the write.
+pub(crate) fn encode(resource: &Resource, object: &Value, now_seconds: i64) -> store::Value {
+    let converted = (!super::wire::is_native(resource)).then(|| {
+        let mut copy = object.clone();
+        super::convert::to_stored(&mut copy, resource);
+        copy
+    });
+    let object = converted.as_ref().unwrap_or(object);
+    let index = Index::build(resource, object, now_seconds);
+    store::Value { body: body(&resource.kind, &resource.storage_api_version, object), index }
+}
+
+fn body(kind: &str, api_version: &str, object: &Value) -> Bytes {
+    let mut out = Vec::with_capacity(1024);
+    out.extend_from_slice(b"{\"kind\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"apiVersion\":\"");
+    out.extend_from_slice(api_version.as_bytes());
+    out.extend_from_slice(b"\",\"metadata\":{");
+    let empty = Map::new();
+    let metadata = object.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    members(&mut out, metadata.iter().filter(|(key, _)| *key != "resourceVersion"));
+    out.push(b'}');
+    if let Value::Object(fields) = object {
+        for (key, value) in fields {
+            if !matches!(key.as_str(), "kind" | "apiVersion" | "metadata") {
+                out.push(b',');
+                member(&mut out, key, value);
+            }
+        }
+    }
+    out.push(b'}');
+    Bytes::from(out)
+}
+
+fn members<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = (&'a String, &'a Value)>) {
+    for (position, (key, value)) in fields.enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        member(out, key, value);
+    }
+}
+
+fn member(out: &mut Vec<u8>, key: &str, value: &Value) {
+    serde_json::to_writer(&mut *out, key).expect("writing to memory cannot fail");
+    out.push(b':');
+    serde_json::to_writer(&mut *out, value).expect("writing to memory cannot fail");
+}

@@ -1,0 +1,235 @@
+//! DELETE (`registry/rest/delete.go`, `generic/registry/store.go`): at once, or by marking the object, when a grace
+//! period, a finalizer or a namespace's contents stand in the way.
+
+use super::selection::Selection;
+use super::{Call, Outcome, namespace, services, success};
+use crate::admission::{Operation, Request};
+use crate::negotiate::Format;
+use crate::objects;
+use crate::request::{Common, DeleteOptions, ListOptions, Preconditions, Propagation};
+use crate::{body, negotiate, respond};
+use api::{Resource, Status, Verb, meta};
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use store::{Entry, Txn};
+
+const ATTEMPTS: usize = 100;
+/// How many objects of a collection are being deleted at once.
+const PARALLEL: usize = 32;
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+pub(super) async fn delete(call: &Call<'_>, request_body: Body) -> Result<Response<Body>, Status> {
+    let options = read_options(call, request_body).await?;
+    let deleted = one(call, call.name(), &options).await?;
+    match deleted {
+        Deleted::Pending(outcome) => call.show(StatusCode::OK, &outcome),
+        Deleted::Gone { outcome, .. } if returns_object(call.resource) => call.show(StatusCode::OK, &outcome),
+        Deleted::Gone { uid, .. } => {
+            let details = json!({"name": call.name(), "group": call.resource.group, "kind": call.resource.plural, "uid": uid});
+            Ok(respond::value(call.accept, StatusCode::OK, &success(StatusCode::OK, without_empty(details))))
+        }
+    }
+}
+
+/// DELETE of a collection: each object that the selectors select, as they are now.
+pub(super) async fn collection(call: &Call<'_>, request_body: Body) -> Result<Response<Body>, Status> {
+    let list = ListOptions::parse(&call.query, Verb::DeleteCollection, call.resource)?;
+    let options = read_options(call, request_body).await?;
+    let selection = Selection::new(call.resource, call.namespace(), "", &list);
+    let snapshot = call.core.store.snapshot();
+    let selected = super::list::selected(&snapshot, &selection);
+    let limit = if list.limit == 0 { usize::MAX } else { list.limit };
+    let names: Vec<String> =
+        selected.iter().take(limit).map(|(key, _)| objects::subject(call.resource, key).1.to_owned()).collect();
+    let options = &options;
+    let outcomes: Vec<Option<Outcome>> = stream::iter(names)
+        .map(|name| async move {
+            match one(call, &name, options).await {
+                Ok(Deleted::Pending(outcome) | Deleted::Gone { outcome, .. }) => Ok(Some(outcome)),
+                // Somebody else deleted it: what was wanted.
+                Err(error) if error.code == 404 => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .buffered(PARALLEL)
+        .try_collect()
+        .await?;
+    let items: Result<Vec<Value>, Status> =
+        outcomes.into_iter().flatten().map(|o| objects::parse(call.resource, &o.body, o.revision)).collect();
+    let list = json!({
+        "kind": call.resource.list_kind, "apiVersion": call.resource.api_version(),
+        "metadata": {"resourceVersion": call.core.store.revision().to_string()}, "items": items?,
+    });
+    Ok(respond::value(call.accept, StatusCode::OK, &list))
+}
+
+async fn read_options(call: &Call<'_>, request_body: Body) -> Result<DeleteOptions, Status> {
+    let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
+    let document = if bytes.is_empty() {
+        None
+    } else {
+        let format = negotiate::body_format(call.headers).unwrap_or(Format::Json);
+        Some(body::decode(format, &bytes)?.0)
+    };
+    DeleteOptions::parse(&call.query, document.as_ref())
+}
+
+pub(super) enum Deleted {
+    /// Marked; finalizers, a grace period or a namespace's contents keep it for now.
+    Pending(Outcome),
+    Gone { outcome: Outcome, uid: String },
+}
+
+/// Deletes one object of the call's kind and namespace.
+///
+/// # Errors
+/// 404, 409 for failed preconditions, and what admission says.
+pub(super) async fn one(call: &Call<'_>, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
+    let key = objects::key(call.resource, call.namespace(), name);
+    let (group, plural) = (&call.resource.group, &call.resource.plural);
+    for _ in 0..ATTEMPTS {
+        let snapshot = call.core.store.snapshot();
+        let entry = snapshot.get(&key).ok_or_else(|| Status::not_found(group, plural, name))?;
+        let old = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
+        check(call, name, &options.preconditions, &old)?;
+        admit(call, name, &old, &snapshot, options.common).await?;
+        if let Some(deleted) = attempt(call, &key, entry, old, options).await? {
+            return Ok(deleted);
+        }
+    }
+    Err(Status::conflict(group, plural, name, super::update::MODIFIED))
+}
+
+/// One try; `None` when another write came first.
+async fn attempt(
+    call: &Call<'_>,
+    key: &[u8],
+    entry: &Arc<Entry>,
+    old: Value,
+    options: &DeleteOptions,
+) -> Result<Option<Deleted>, Status> {
+    let grace = call.resource.strategy.deletion_grace_seconds(&old, options.grace_period_seconds);
+    let mut next = old.clone();
+    let changed = propagate(call.resource, &mut next, options.propagation);
+    let waits = meta::finalizers(&next).next().is_some() || grace.unwrap_or(0) > 0 || namespace::holds(call.resource, &next);
+    let unchanged = |body: Bytes| Outcome { body, revision: Some(entry.mod_revision) };
+    let dry_run = options.common.is_dry_run();
+    if waits {
+        let marked = meta::mark_deleted(&mut next, call.core.now(), grace.unwrap_or(0));
+        namespace::mark_terminating(call.resource, &mut next);
+        if !(marked || changed) {
+            return Ok(Some(Deleted::Pending(unchanged(entry.value.body.clone()))));
+        }
+        let stored = call.encode(&next);
+        let body = stored.body.clone();
+        if dry_run {
+            return Ok(Some(Deleted::Pending(unchanged(body))));
+        }
+        let committed = call.core.commit(Txn::update(key, entry.mod_revision, stored)).await?;
+        return Ok(committed.ok().map(|c| Deleted::Pending(Outcome { body, revision: Some(c.revision) })));
+    }
+    let uid = meta::uid(&old).to_owned();
+    if dry_run {
+        return Ok(Some(Deleted::Gone { outcome: unchanged(entry.value.body.clone()), uid }));
+    }
+    let committed = call.core.commit(Txn::remove(key, entry.mod_revision)).await?;
+    Ok(committed.ok().map(|c| {
+        services::release(call, &old);
+        Deleted::Gone { outcome: Outcome { body: entry.value.body.clone(), revision: Some(c.revision) }, uid }
+    }))
+}
+
+fn check(call: &Call<'_>, name: &str, preconditions: &Preconditions, object: &Value) -> Result<(), Status> {
+    let conflict = |why: String| Err(Status::conflict(&call.resource.group, &call.resource.plural, name, why));
+    if let Some(wanted) = &preconditions.uid
+        && wanted != meta::uid(object)
+    {
+        let actual = meta::uid(object);
+        return conflict(format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({actual}). The object might have been deleted and then recreated"
+        ));
+    }
+    if let Some(wanted) = &preconditions.resource_version
+        && wanted != meta::resource_version(object)
+    {
+        let actual = meta::resource_version(object);
+        return conflict(format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({actual}). The object might have been modified"
+        ));
+    }
+    Ok(())
+}
+
+async fn admit(call: &Call<'_>, name: &str, old: &Value, snapshot: &store::Snapshot, options: Common) -> Result<(), Status> {
+    let mut nothing = Value::Null;
+    let mut admission = Request {
+        operation: Operation::Delete,
+        resource: call.resource,
+        subresource: "",
+        namespace: call.namespace(),
+        name,
+        user: call.user,
+        object: &mut nothing,
+        old: Some(old),
+        snapshot,
+        dry_run: options.is_dry_run(),
+    };
+    call.core.admission.mutate(&mut admission).await?;
+    call.core.admission.validate(&mut admission).await
+}
+
+/// Sets the garbage collector's finalizers as the policy wants them. Returns whether that changed anything.
+fn propagate(resource: &Resource, object: &mut Value, policy: Option<Propagation>) -> bool {
+    let before: Vec<String> = meta::finalizers(object).map(String::from).collect();
+    let had = |name: &str| before.iter().any(|f| f == name);
+    let wanted = match policy {
+        Some(Propagation::Orphan) => Some(ORPHAN),
+        Some(Propagation::Foreground) => Some(FOREGROUND),
+        Some(Propagation::Background) => None,
+        // Without a policy the finalizers that are there decide, then the kind's default.
+        None if had(ORPHAN) => Some(ORPHAN),
+        None if had(FOREGROUND) => Some(FOREGROUND),
+        None if orphans_by_default(resource) => Some(ORPHAN),
+        None => None,
+    };
+    let mut after: Vec<String> = before.iter().filter(|f| *f != ORPHAN && *f != FOREGROUND).cloned().collect();
+    after.extend(wanted.map(String::from));
+    if after.len() == before.len() && after.iter().all(|f| before.contains(f)) {
+        return false;
+    }
+    if let Some(metadata) = meta::metadata_mut(object) {
+        if after.is_empty() {
+            metadata.remove("finalizers");
+        } else {
+            metadata.insert("finalizers".into(), json!(after));
+        }
+    }
+    true
+}
+
+/// The old kinds that keep their dependents unless told otherwise (`DefaultGarbageCollectionPolicy`).
+fn orphans_by_default(resource: &Resource) -> bool {
+    matches!((resource.group.as_ref(), resource.plural.as_ref()), ("", "replicationcontrollers") | ("batch", "jobs"))
+}
+
+/// Whether a delete that took effect at once answers with the object (`ReturnDeletedObject`) and not with a Status.
+fn returns_object(resource: &Resource) -> bool {
+    resource.group.is_empty()
+        && matches!(
+            resource.plural.as_ref(),
+            "pods" | "services" | "namespaces" | "persistentvolumes" | "persistentvolumeclaims" | "serviceaccounts"
+                | "resourcequotas" | "podtemplates"
+        )
+}
+
+fn without_empty(mut details: Value) -> Value {
+    if let Some(map) = details.as_object_mut() {
+        map.retain(|_, value| value != "");
+    }
+    details
+}

@@ -1,0 +1,103 @@
+//! Bodies that are objects: decoded, of the right kind, with their fields checked against the schema.
+
+use super::Call;
+use crate::request::FieldValidation;
+use crate::{body, negotiate};
+use api::{Resource, Status, schema};
+use axum::body::Body;
+use bytes::Bytes;
+use serde_json::Value;
+
+/// The object in the request's body, pruned to its schema.
+///
+/// # Errors
+/// 400, 413, 415 as Kubernetes words them.
+pub(super) async fn object(call: &Call<'_>, request_body: Body, validation: FieldValidation) -> Result<Value, Status> {
+    let resource = call.resource;
+    let (mut object, duplicates) = document(call, request_body, &resource.kind).await?;
+    identify(&mut object, &resource.api_version(), &resource.kind)?;
+    let unknown = check_fields(resource, &mut object)?;
+    complain(call, validation, unknown, duplicates, |errors| {
+        let (kind, version) = (&resource.kind, &resource.version);
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {errors}"))
+    })?;
+    Ok(object)
+}
+
+/// Any JSON or YAML document, with its duplicate fields. `kind` is for the message.
+pub(super) async fn document(call: &Call<'_>, request_body: Body, kind: &str) -> Result<(Value, Vec<String>), Status> {
+    let format = negotiate::body_format(call.headers)?;
+    let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
+    body::decode(format, &bytes).map_err(|error| unreadable(&error, kind, &bytes))
+}
+
+fn unreadable(error: &Status, kind: &str, bytes: &Bytes) -> Status {
+    let shown = hex::encode(&bytes[..bytes.len().min(30)]);
+    let more = if bytes.len() > 30 { " ..." } else { "" };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {} ({shown}{more})",
+        error.message
+    ))
+}
+
+/// Fills kind and apiVersion where they are absent, and refuses others.
+///
+/// # Errors
+/// 400.
+pub(super) fn identify(object: &mut Value, api_version: &str, kind: &str) -> Result<(), Status> {
+    let Some(map) = object.as_object_mut() else {
+        return Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): json: cannot unmarshal a value that is no object"
+        )));
+    };
+    let found = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (found_version, found_kind) = (found("apiVersion"), found("kind"));
+    if !found_version.is_empty() && found_version != api_version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({found_version}) does not match the expected API version ({api_version})"
+        )));
+    }
+    if !found_kind.is_empty() && found_kind != kind {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        return Err(Status::bad_request(format!(
+            "{found_kind} in version {version:?} cannot be handled as a {kind}: converting ({found_kind}) to ({kind}): unknown conversion"
+        )));
+    }
+    map.insert("kind".into(), kind.into());
+    map.insert("apiVersion".into(), api_version.into());
+    Ok(())
+}
+
+/// Checks types, prunes, and answers the unknown fields that were pruned.
+///
+/// # Errors
+/// 400 for a value of the wrong type.
+pub(super) fn check_fields(resource: &Resource, object: &mut Value) -> Result<Vec<String>, Status> {
+    let unknown = resource.check(object)?;
+    schema::prune(resource.schema.get(), object);
+    Ok(unknown)
+}
+
+/// Does with unknown and duplicate fields what the client wants: nothing, a warning each, or an error for all.
+///
+/// # Errors
+/// What `strict` makes of the list.
+pub(super) fn complain(
+    call: &Call<'_>,
+    validation: FieldValidation,
+    unknown: Vec<String>,
+    duplicates: Vec<String>,
+    strict: impl FnOnce(String) -> Status,
+) -> Result<(), Status> {
+    if unknown.is_empty() && duplicates.is_empty() || validation == FieldValidation::Ignore {
+        return Ok(());
+    }
+    let unknown = unknown.into_iter().map(|path| format!("unknown field {path:?}"));
+    let duplicates = duplicates.into_iter().map(|path| format!("duplicate field {path:?}"));
+    let complaints: Vec<String> = unknown.chain(duplicates).collect();
+    if validation == FieldValidation::Strict {
+        return Err(strict(complaints.join(", ")));
+    }
+    call.add_warnings(complaints);
+    Ok(())
+}

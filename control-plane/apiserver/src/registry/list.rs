@@ -1,0 +1,231 @@
+//! GET of a collection. Takes a snapshot and copies stored bytes; nothing is parsed unless a table is asked for.
+
+use super::selection::Selection;
+use super::{Call, watch};
+use crate::negotiate::{Accept, Format, Shape};
+use crate::objects::{self, wire};
+use crate::request::{ListOptions, Version, VersionMatch, too_large_version};
+use crate::respond::{self, GZIP_FROM};
+use api::{Resource, Status, Verb};
+use axum::body::Body;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use store::{Entry, Revision, RevisionError, Snapshot};
+
+/// How much of a long list is put together at a time.
+const CHUNK: usize = 128 * 1024;
+
+/// # Errors
+/// 400 for bad options, 410 for a revision that is gone, 504 for one that is not there yet.
+pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    if call.query.flag("watch") {
+        return watch::watch(call);
+    }
+    let options = ListOptions::parse(&call.query, Verb::List, call.resource)?;
+    let selection = Selection::new(call.resource, call.namespace(), "", &options);
+    let page = Page::take(call, &options, &selection)?;
+    let native = wire::is_native(call.resource);
+    match call.accept.shape {
+        Shape::Table(include) => {
+            let objects = page.parse(call.resource)?;
+            Ok(respond::value(call.accept, StatusCode::OK, &call.table(&objects, page.metadata(), include)))
+        }
+        Shape::Metadata => Ok(respond::json(call.accept, StatusCode::OK, page.metadata_only(call.resource))),
+        Shape::Full if native && call.accept.format == Format::Json && !call.accept.pretty => Ok(page.respond(call)),
+        Shape::Full => {
+            let mut items = page.parse(call.resource)?;
+            for item in items.iter_mut().filter_map(Value::as_object_mut) {
+                item.remove("kind");
+                item.remove("apiVersion");
+            }
+            let body = json!({
+                "kind": call.resource.list_kind, "apiVersion": call.resource.api_version(),
+                "metadata": page.metadata(), "items": items,
+            });
+            Ok(respond::value(call.accept, StatusCode::OK, &body))
+        }
+    }
+}
+
+/// All entries that are selected, in key order, as they are now.
+pub(super) fn selected(snapshot: &Snapshot, selection: &Selection) -> Vec<(Vec<u8>, Arc<Entry>)> {
+    let range = snapshot.range(&selection.prefix, None).filter(|(key, entry)| selection.matches(key, entry));
+    range.map(|(key, entry)| (key.to_vec(), Arc::clone(entry))).collect()
+}
+
+/// What a list answers.
+struct Page {
+    revision: Revision,
+    entries: Vec<Arc<Entry>>,
+    next: Option<String>,
+    remaining: Option<usize>,
+}
+
+/// A continue token: the revision that all pages show, and the last key of this one, without the prefix.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    v: String,
+    rv: Revision,
+    start: String,
+}
+
+impl Page {
+    fn take(call: &Call<'_>, options: &ListOptions, selection: &Selection) -> Result<Self, Status> {
+        let (snapshot, start) = match &options.continue_token {
+            Some(token) => resume(call, options, token, &selection.prefix)?,
+            None => (first_snapshot(call, options)?, None),
+        };
+        let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+        let mut entries = Vec::new();
+        let (mut last, mut more) = (None, false);
+        for (key, entry) in snapshot.range(&selection.prefix, start.as_deref()) {
+            if !selection.matches(key, entry) {
+                continue;
+            }
+            if entries.len() == limit {
+                more = true;
+                break;
+            }
+            entries.push(Arc::clone(entry));
+            last = Some(key);
+        }
+        let mut page = Self { revision: snapshot.revision(), entries, next: None, remaining: None };
+        if let Some(last) = last.filter(|_| more) {
+            let start = String::from_utf8_lossy(last.get(selection.prefix.len()..).unwrap_or_default()).into_owned();
+            let token = Token { v: "meta.k8s.io/v1".into(), rv: page.revision, start };
+            page.next = serde_json::to_vec(&token).ok().map(|json| URL_SAFE_NO_PAD.encode(json));
+            // With selectors the rest would have to be filtered to be counted: Kubernetes leaves it out then.
+            page.remaining = selection.is_everything().then(|| snapshot.range(&selection.prefix, Some(last)).count());
+        }
+        Ok(page)
+    }
+
+    fn metadata(&self) -> Value {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string()});
+        if let Some(next) = &self.next {
+            metadata["continue"] = next.as_str().into();
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+        metadata
+    }
+
+    fn parse(&self, resource: &Resource) -> Result<Vec<Value>, Status> {
+        self.entries.iter().map(|e| objects::parse(resource, &e.value.body, Some(e.mod_revision))).collect()
+    }
+
+    fn metadata_only(&self, resource: &Resource) -> Bytes {
+        let mut out = self.head("PartialObjectMetadataList", "meta.k8s.io/v1", self.entries.len() * 512);
+        for (position, entry) in self.entries.iter().enumerate() {
+            if position > 0 {
+                out.put_u8(b',');
+            }
+            wire::put_metadata_only(&mut out, resource, &entry.value.body, Some(entry.mod_revision));
+        }
+        out.put_slice(b"]}");
+        out.freeze()
+    }
+
+    fn head(&self, kind: &str, api_version: &str, room: usize) -> BytesMut {
+        let metadata = self.metadata().to_string();
+        let mut out = BytesMut::with_capacity(room + metadata.len() + 128);
+        for part in [r#"{"kind":""#, kind, r#"","apiVersion":""#, api_version, r#"","metadata":"#, &metadata, r#","items":["#] {
+            out.put_slice(part.as_bytes());
+        }
+        out
+    }
+
+    /// The plain list: in one piece when it is short, else piece by piece as the client reads.
+    fn respond(self, call: &Call<'_>) -> Response<Body> {
+        let resource = call.resource;
+        let items: usize =
+            self.entries.iter().map(|e| wire::item_len(resource, &e.value.body, e.mod_revision) + 1).sum();
+        let mut out = self.head(&resource.list_kind, &resource.api_version(), items.min(CHUNK * 2));
+        let total = out.len() + items.saturating_sub(1) + 2;
+        if total < GZIP_FROM || call.accept.gzip {
+            put_items(&mut out, resource, &self.entries, &mut 0, usize::MAX);
+            return respond::json(Accept { pretty: false, ..call.accept }, StatusCode::OK, out.freeze());
+        }
+        let resource = Arc::clone(resource);
+        let state = (self.entries, 0_usize, Some(out));
+        let stream = futures::stream::unfold(state, move |(entries, mut at, head)| {
+            let resource = Arc::clone(&resource);
+            async move {
+                if head.is_none() && at > entries.len() {
+                    return None;
+                }
+                let mut out = head.unwrap_or_else(|| BytesMut::with_capacity(CHUNK + 4096));
+                put_items(&mut out, &resource, &entries, &mut at, CHUNK);
+                Some((Ok::<_, std::convert::Infallible>(out.freeze()), (entries, at, None)))
+            }
+        });
+        let mut response = respond::plain(StatusCode::OK, call.accept.content_type(), Body::from_stream(stream));
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(total));
+        response
+    }
+}
+
+/// Appends items from `at` until `out` holds `enough` bytes; after the last one the list's end, and `at` is past all.
+fn put_items(out: &mut BytesMut, resource: &Resource, entries: &[Arc<Entry>], at: &mut usize, enough: usize) {
+    while let Some(entry) = entries.get(*at) {
+        if out.len() >= enough {
+            return;
+        }
+        if *at > 0 {
+            out.put_u8(b',');
+        }
+        wire::put_item(out, resource, &entry.value.body, entry.mod_revision);
+        *at += 1;
+    }
+    out.put_slice(b"]}");
+    *at = entries.len() + 1;
+}
+
+/// The state that a list without a continue token shows.
+fn first_snapshot(call: &Call<'_>, options: &ListOptions) -> Result<Snapshot, Status> {
+    let current = call.core.store.snapshot();
+    let Version::At(wanted) = options.version else { return Ok(current) };
+    // "resourceVersion set, match unset, limit set" means exactly that revision: the rule of old pagers.
+    let exact = options.version_match == Some(VersionMatch::Exact)
+        || (options.version_match.is_none() && options.limit > 0);
+    if wanted > current.revision() {
+        return Err(too_large_version(wanted, current.revision()));
+    }
+    if exact { at(call, wanted, GONE) } else { Ok(current) }
+}
+
+const GONE: &str = "The resourceVersion for the provided list is too old.";
+const TOKEN_GONE: &str = "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.";
+
+fn at(call: &Call<'_>, revision: Revision, gone: &str) -> Result<Snapshot, Status> {
+    call.core.store.snapshot_at(revision).map_err(|error| match error {
+        RevisionError::Compacted { .. } => Status::expired(gone),
+        RevisionError::Future { current } => too_large_version(revision, current),
+        other => Status::internal(other),
+    })
+}
+
+type Resumed = (Snapshot, Option<Vec<u8>>);
+
+fn resume(call: &Call<'_>, options: &ListOptions, token: &str, prefix: &[u8]) -> Result<Resumed, Status> {
+    if matches!(options.version, Version::At(_)) {
+        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+    let json = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
+    let token: Token = serde_json::from_slice(&json).map_err(|e| invalid(&e.to_string()))?;
+    if token.v != "meta.k8s.io/v1" {
+        return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.v)));
+    }
+    if token.rv == 0 || token.start.is_empty() || token.start.split('/').any(|part| part == "..") {
+        return Err(invalid("incorrect encoded start resourceVersion or start (version meta.k8s.io/v1)"));
+    }
+    let mut start = prefix.to_vec();
+    start.extend_from_slice(token.start.as_bytes());
+    Ok((at(call, token.rv, TOKEN_GONE)?, Some(start)))
+}

@@ -1,0 +1,236 @@
+//! The one generic pipeline: every verb on every kind, built-in or not. What is particular to a kind comes from its
+//! row in the kinds table, from its strategy, or from a subresource's own file here.
+
+mod apply;
+mod binding;
+mod create;
+mod delete;
+mod eviction;
+mod frames;
+mod get;
+mod input;
+mod list;
+mod log;
+mod namespace;
+mod patch;
+mod scale;
+mod selection;
+mod services;
+mod update;
+mod watch;
+
+use crate::core::Core;
+use crate::negotiate::{Accept, Shape};
+use crate::request::{Query, ResourceRequest};
+use crate::user::User;
+use crate::{objects, respond};
+use api::table::{self, IncludeObject};
+use api::{Reason, Resource, Scope, Status, Verb};
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response, StatusCode};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use store::Revision;
+
+/// One request about a resource, with all that its verb needs.
+pub(crate) struct Call<'a> {
+    pub core: &'a Arc<Core>,
+    pub request: &'a ResourceRequest<'a>,
+    pub headers: &'a HeaderMap,
+    pub query: Query<'a>,
+    pub resource: &'a Arc<Resource>,
+    pub user: &'a Arc<User>,
+    pub accept: Accept,
+    warnings: Mutex<Vec<String>>,
+}
+
+/// An object as a verb leaves it.
+pub(crate) struct Outcome {
+    /// In the stored form.
+    pub body: Bytes,
+    /// `None`: it was never stored (a dry run's).
+    pub revision: Option<Revision>,
+}
+
+/// Answers a request about a resource.
+///
+/// # Errors
+/// The Status to send.
+pub(crate) async fn serve(
+    core: &Arc<Core>,
+    request: &ResourceRequest<'_>,
+    (headers, query): (&HeaderMap, Query<'_>),
+    user: &Arc<User>,
+    body: Body,
+) -> Result<Response<Body>, Status> {
+    let catalog = core.catalog();
+    let resource = catalog.kinds.find(request.group, request.version, request.plural).ok_or_else(unknown_path)?;
+    let verb = request.verb.ok_or_else(|| method_not_allowed(request, &resource))?;
+    if resource.scope == Scope::Cluster && !request.namespace.is_empty() && request.plural != "namespaces" {
+        return Err(unknown_path());
+    }
+    let mut accept = Accept::parse(headers)?;
+    accept.pretty = query.flag("pretty");
+    if let Shape::Table(include) = &mut accept.shape {
+        *include = include_object(&query)?;
+    }
+    let call =
+        Call { core, request, headers, query, resource: &resource, user, accept, warnings: Mutex::default() };
+    let mut response = if request.subresource.is_empty() {
+        main(&call, verb, body).await?
+    } else {
+        subresource(&call, verb, body).await?
+    };
+    respond::warn(&mut response, &call.warnings.lock());
+    Ok(response)
+}
+
+async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>, Status> {
+    let not_allowed = || method_not_allowed(call.request, call.resource);
+    if !call.resource.supports(verb) {
+        return Err(not_allowed());
+    }
+    if !call.resource.stored() {
+        return match call.resource.kind.as_ref() {
+            "Binding" => binding::create(call, body).await,
+            other => Err(Status::not_implemented(format_args!("{} of {other}", verb.as_str()))),
+        };
+    }
+    let single = call.resource.namespaced() && call.request.namespace.is_empty();
+    match verb {
+        Verb::List => list::list(call),
+        Verb::Watch => watch::watch(call),
+        _ if single => Err(not_allowed()),
+        Verb::Create if !call.request.name.is_empty() => Err(not_allowed()),
+        Verb::Update | Verb::Patch if call.request.name.is_empty() => Err(not_allowed()),
+        Verb::Get => get::get(call),
+        Verb::Create => create::create(call, body).await,
+        Verb::Update => update::put(call, update::Part::Main, body).await,
+        Verb::Patch => patch::patch(call, update::Part::Main, body).await,
+        Verb::Delete => delete::delete(call, body).await,
+        Verb::DeleteCollection => delete::collection(call, body).await,
+    }
+}
+
+async fn subresource(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>, Status> {
+    let (resource, name) = (call.resource, call.request.subresource);
+    let row = resource.subresource(name).ok_or_else(unknown_path)?;
+    if !row.verbs.contains(&verb) {
+        return Err(method_not_allowed(call.request, resource));
+    }
+    match (name, verb) {
+        ("status", Verb::Get) => get::get(call),
+        ("status", Verb::Update) => update::put(call, update::Part::Status, body).await,
+        ("status", Verb::Patch) => patch::patch(call, update::Part::Status, body).await,
+        ("approval", Verb::Get) => get::get(call),
+        ("approval", Verb::Update) => update::put(call, update::Part::Status, body).await,
+        ("approval", Verb::Patch) => patch::patch(call, update::Part::Status, body).await,
+        ("scale", _) => scale::serve(call, row, verb, body).await,
+        ("binding", _) => binding::create(call, body).await,
+        ("eviction", _) => eviction::create(call, body).await,
+        ("finalize", _) => namespace::finalize(call, body).await,
+        ("log", _) => log::log(call).await,
+        _ => Err(Status::not_implemented(format_args!("{}/{name}", resource.plural))),
+    }
+}
+
+impl Call<'_> {
+    /// Namespace of the object that is asked for; empty for cluster-scoped kinds, namespaces among them.
+    pub(crate) fn namespace(&self) -> &str {
+        if self.resource.namespaced() { &self.request.namespace } else { "" }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.request.name
+    }
+
+    pub(crate) fn key(&self) -> Vec<u8> {
+        objects::key(self.resource, self.namespace(), self.name())
+    }
+
+    pub(crate) fn not_found(&self) -> Status {
+        Status::not_found(&self.resource.group, &self.resource.plural, self.name())
+    }
+
+    pub(crate) fn conflict(&self, why: impl std::fmt::Display) -> Status {
+        Status::conflict(&self.resource.group, &self.resource.plural, self.name(), why)
+    }
+
+    pub(crate) fn invalid(&self, name: &str, errors: &[api::field::Error]) -> Status {
+        Status::invalid(&self.resource.group, &self.resource.kind, name, errors)
+    }
+
+    pub(crate) fn add_warnings(&self, warnings: impl IntoIterator<Item = String>) {
+        self.warnings.lock().extend(warnings);
+    }
+
+    /// `object` in its stored form, dated now.
+    pub(crate) fn encode(&self, object: &Value) -> store::Value {
+        objects::encode(self.resource, object, self.core.now().as_second())
+    }
+
+    /// The answer that shows one object.
+    ///
+    /// # Errors
+    /// 500 when the object cannot be read.
+    pub(crate) fn show(&self, code: StatusCode, outcome: &Outcome) -> Result<Response<Body>, Status> {
+        let Outcome { body, revision } = outcome;
+        let native = objects::wire::is_native(self.resource);
+        match self.accept.shape {
+            Shape::Full if native => Ok(respond::json(self.accept, code, objects::wire::object(self.resource, body, *revision))),
+            Shape::Full => Ok(respond::value(self.accept, code, &objects::parse(self.resource, body, *revision)?)),
+            Shape::Metadata => {
+                let mut out = BytesMut::with_capacity(body.len() + 128);
+                objects::wire::put_metadata_only(&mut out, self.resource, body, *revision);
+                Ok(respond::json(self.accept, code, out.freeze()))
+            }
+            Shape::Table(include) => {
+                let object = objects::parse(self.resource, body, *revision)?;
+                let meta = json!({"resourceVersion": api::meta::resource_version(&object)});
+                Ok(respond::value(self.accept, code, &self.table([&object], meta, include)))
+            }
+        }
+    }
+
+    pub(crate) fn table<'v>(&self, objects: impl IntoIterator<Item = &'v Value>, meta: Value, include: IncludeObject) -> Value {
+        let context = table::Context { wide: true, now: self.core.now() };
+        table::render(self.resource, objects, meta, &context, include)
+    }
+}
+
+fn include_object(query: &Query<'_>) -> Result<IncludeObject, Status> {
+    let text = query.get("includeObject").unwrap_or_default();
+    IncludeObject::parse(text).ok_or_else(|| {
+        Status::bad_request(format!("unrecognized includeObject value: {text:?}, must be one of \"\", \"None\", \"Metadata\", \"Object\""))
+    })
+}
+
+/// What unknown paths get.
+pub(crate) fn unknown_path() -> Status {
+    let mut status = Status::new(Reason::NotFound, "the server could not find the requested resource");
+    status.details = Some(Box::default());
+    status
+}
+
+fn method_not_allowed(request: &ResourceRequest<'_>, resource: &Resource) -> Status {
+    let action = request.verb.map_or("this method", Verb::as_str);
+    let kind = if resource.group.is_empty() { resource.plural.to_string() } else { format!("{}.{}", resource.plural, resource.group) };
+    Status::new(Reason::MethodNotAllowed, format!("{action} is not supported on resources of kind {kind:?}"))
+        .with_subject(&resource.group, &resource.plural, "")
+}
+
+/// `{"kind":"Status",…,"status":"Success"}`.
+pub(crate) fn success(code: StatusCode, details: Value) -> Value {
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    if details.is_null() {
+        status["code"] = code.as_u16().into();
+    } else {
+        status["details"] = details;
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests;

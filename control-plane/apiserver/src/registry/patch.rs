@@ -1,0 +1,113 @@
+//! PATCH: JSON, merge and strategic merge patches, applied anew to the newest object whenever another write came first.
+
+use super::update::{Part, modify};
+use super::{Call, input};
+use crate::request::{FieldValidation, WriteOptions};
+use crate::{body, negotiate};
+use api::field::{Error as FieldError, Path};
+use api::{Resource, Status, Verb, meta, patch, schema};
+use axum::body::Body;
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Json,
+    Merge,
+    Strategic,
+}
+
+/// A patch as it was sent.
+pub(super) struct Patch {
+    dialect: Dialect,
+    document: Value,
+    duplicates: Vec<String>,
+}
+
+pub(super) async fn patch(call: &Call<'_>, part: Part, request_body: Body) -> Result<Response<Body>, Status> {
+    let options = WriteOptions::parse(&call.query, Verb::Patch)?;
+    let patch = Patch::read(call, request_body).await?;
+    let resource = call.resource;
+    let mut complained = false;
+    let outcome = modify(call, part, options.common, |old| {
+        let mut new = patch.apply(resource.schema.get(), old)?;
+        finish(call, &patch, &mut new, old, &options, &mut complained)?;
+        Ok(new)
+    })
+    .await?;
+    call.show(StatusCode::OK, &outcome)
+}
+
+/// A patched object is held to what a PUT is held to.
+fn finish(
+    call: &Call<'_>,
+    patch: &Patch,
+    new: &mut Value,
+    old: &Value,
+    options: &WriteOptions,
+    complained: &mut bool,
+) -> Result<(), Status> {
+    let resource = call.resource;
+    input::identify(new, &resource.api_version(), &resource.kind)?;
+    let unknown = input::check_fields(resource, new)?;
+    // Warnings once, however often the patch is applied.
+    if !std::mem::replace(complained, true) || options.field_validation == FieldValidation::Strict {
+        input::complain(call, options.field_validation, unknown, patch.duplicates.clone(), |errors| {
+            let path = Path::new("patch");
+            let why = format!("strict decoding error: {errors}");
+            Status::invalid("", "", "", &[FieldError::invalid(&path, patch.document.to_string(), why)])
+        })?;
+    }
+    immutable(resource, call, new, old)?;
+    meta::ensure_namespace(resource, new, call.namespace())
+}
+
+fn immutable(resource: &Resource, call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
+    if meta::name(new) != meta::name(old) && !meta::name(new).is_empty() {
+        let path = Path::new("metadata.name");
+        let error = FieldError::invalid(&path, meta::name(new), "field is immutable");
+        return Err(Status::invalid(&resource.group, &resource.kind, call.name(), &[error]));
+    }
+    meta::ensure_name(new, call.name())
+}
+
+impl Patch {
+    /// # Errors
+    /// 415 for other dialects, server-side apply among them for now; 400 for what is no document.
+    pub(super) async fn read(call: &Call<'_>, request_body: Body) -> Result<Self, Status> {
+        let dialect = match negotiate::media_type(call.headers) {
+            Some("application/json-patch+json") => Dialect::Json,
+            Some("application/merge-patch+json") => Dialect::Merge,
+            Some("application/strategic-merge-patch+json") => Dialect::Strategic,
+            Some("application/apply-patch+yaml" | "application/apply-patch+cbor") => return Err(super::apply::refuse(ACCEPTED)),
+            other => return Err(negotiate::unsupported(other.unwrap_or_default(), ACCEPTED)),
+        };
+        let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
+        let (document, duplicates) = body::decode(negotiate::Format::Json, &bytes)
+            .map_err(|error| Status::bad_request(format!("error decoding patch: {}", error.message)))?;
+        Ok(Self { dialect, document, duplicates })
+    }
+
+    /// # Errors
+    /// What the dialect's rules say.
+    pub(super) fn apply(&self, schema: &schema::Schema, old: &Value) -> Result<Value, Status> {
+        match self.dialect {
+            Dialect::Json => patch::json(old, &self.document),
+            Dialect::Merge => patch::merge(old, &self.document),
+            Dialect::Strategic => patch::strategic(schema, old, &self.document),
+        }
+    }
+
+    /// The patch of an object without lists that have merge keys, such as `Scale`.
+    ///
+    /// # Errors
+    /// As [`Patch::apply`].
+    pub(super) fn apply_plain(&self, old: &Value) -> Result<Value, Status> {
+        match self.dialect {
+            Dialect::Json => patch::json(old, &self.document),
+            Dialect::Merge | Dialect::Strategic => patch::merge(old, &self.document),
+        }
+    }
+}

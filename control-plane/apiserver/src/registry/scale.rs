@@ -1,0 +1,127 @@
+//! The `scale` subresource: `autoscaling/v1 Scale` in front of whatever object has replicas.
+
+use super::patch::Patch;
+use super::update::{Part, modify};
+use super::{Call, Outcome, input};
+use crate::objects;
+use crate::request::WriteOptions;
+use crate::respond;
+use api::field::{Error as FieldError, Path};
+use api::kinds::{ScalePaths, Subresource};
+use api::selector::Labels;
+use api::{Status, Verb, meta};
+use axum::body::Body;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+pub(super) async fn serve(call: &Call<'_>, row: &Subresource, verb: Verb, body: Body) -> Result<Response<Body>, Status> {
+    let paths = row.scale.as_ref().ok_or_else(|| Status::internal("the scale subresource has no paths"))?;
+    match verb {
+        Verb::Get => {
+            let snapshot = call.core.store.snapshot();
+            let entry = snapshot.get(&call.key()).ok_or_else(|| call.not_found())?;
+            show(call, paths, &Outcome { body: entry.value.body.clone(), revision: Some(entry.mod_revision) })
+        }
+        Verb::Update => {
+            let options = WriteOptions::parse(&call.query, verb)?;
+            let (mut scale, _) = input::document(call, body, "Scale").await?;
+            input::identify(&mut scale, "autoscaling/v1", "Scale")?;
+            meta::ensure_name(&mut scale, call.name())?;
+            write(call, paths, &options, |_| Ok(scale.clone())).await
+        }
+        Verb::Patch => {
+            let options = WriteOptions::parse(&call.query, verb)?;
+            let patch = Patch::read(call, body).await?;
+            write(call, paths, &options, |scale| patch.apply_plain(scale)).await
+        }
+        _ => Err(Status::not_implemented("this verb on scale")),
+    }
+}
+
+async fn write(
+    call: &Call<'_>,
+    paths: &ScalePaths,
+    options: &WriteOptions,
+    change: impl Fn(&Value) -> Result<Value, Status>,
+) -> Result<Response<Body>, Status> {
+    let outcome = modify(call, Part::Main, options.common, |old| {
+        let scale = change(&view(old, paths))?;
+        let mut new = old.clone();
+        set(&mut new, &paths.spec_replicas, replicas(call, &scale)?.into());
+        let version = meta::resource_version(&scale);
+        if let (false, Some(metadata)) = (version.is_empty(), meta::metadata_mut(&mut new)) {
+            metadata.insert("resourceVersion".into(), version.into());
+        }
+        Ok(new)
+    })
+    .await?;
+    show(call, paths, &outcome)
+}
+
+fn replicas(call: &Call<'_>, scale: &Value) -> Result<i64, Status> {
+    let replicas = match scale.pointer("/spec/replicas") {
+        None | Some(Value::Null) => 0,
+        Some(value) => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
+            let message = "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32";
+            Status::bad_request(message)
+        })?,
+    };
+    if replicas < 0 {
+        let error = FieldError::invalid(&Path::new("spec.replicas"), replicas, "must be greater than or equal to 0");
+        return Err(Status::invalid("autoscaling", "Scale", call.name(), &[error]));
+    }
+    Ok(replicas)
+}
+
+fn show(call: &Call<'_>, paths: &ScalePaths, outcome: &Outcome) -> Result<Response<Body>, Status> {
+    let object = objects::parse(call.resource, &outcome.body, outcome.revision)?;
+    Ok(respond::value(call.accept, StatusCode::OK, &view(&object, paths)))
+}
+
+/// The object as a `Scale`.
+fn view(object: &Value, paths: &ScalePaths) -> Value {
+    let mut metadata = json!({});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.pointer(&format!("/metadata/{field}")) {
+            metadata[field] = value.clone();
+        }
+    }
+    let number = |path: &str| find(object, path).and_then(Value::as_i64).unwrap_or(0);
+    let mut scale = json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+        "spec": {}, "status": {"replicas": number(&paths.status_replicas)},
+    });
+    let wanted = number(&paths.spec_replicas);
+    if wanted != 0 {
+        scale["spec"]["replicas"] = wanted.into();
+    }
+    if let Some(selector) = paths.label_selector.as_ref().and_then(|path| find(object, path)).and_then(selector) {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+/// A LabelSelector, a plain map of labels, or the text itself.
+fn selector(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Object(map) if map.values().all(Value::is_string) => Some(Labels::from_map(map).to_string()),
+        Value::Object(_) => Labels::from_label_selector(Some(value)).ok().map(|labels| labels.to_string()),
+        _ => None,
+    }
+}
+
+fn find<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
+    path.trim_start_matches('.').split('.').try_fold(object, |value, part| value.get(part))
+}
+
+fn set(object: &mut Value, path: &str, wanted: Value) {
+    let mut at = object;
+    for part in path.trim_start_matches('.').split('.') {
+        if !at.is_object() {
+            *at = json!({});
+        }
+        at = &mut at[part];
+    }
+    *at = wanted;
+}

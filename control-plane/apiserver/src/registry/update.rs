@@ -1,0 +1,165 @@
+//! Updates (`registry/rest/update.go`): one loop for PUT, PATCH and the subresources that change an object. The old
+//! object is parsed once an attempt; a commit that comes second starts over with what came first.
+
+use super::{Call, Outcome, create, input, namespace, services};
+use crate::admission::{Operation, Request};
+use crate::objects;
+use crate::request::{Common, WriteOptions};
+use api::{Status, Verb, field, meta};
+use axum::body::Body;
+use http::{Response, StatusCode};
+use serde_json::Value;
+use store::Txn;
+
+/// How often a write that came second is tried again before its client is told.
+const ATTEMPTS: usize = 100;
+
+pub(super) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+
+/// Which part of an object an update is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Main,
+    Status,
+    /// The caller has made the whole object from the old one: no strategy hook puts anything back.
+    Whole,
+}
+
+/// PUT.
+pub(super) async fn put(call: &Call<'_>, part: Part, body: Body) -> Result<Response<Body>, Status> {
+    let options = WriteOptions::parse(&call.query, Verb::Update)?;
+    let mut object = input::object(call, body, options.field_validation).await?;
+    meta::ensure_name(&mut object, call.name())?;
+    meta::ensure_namespace(call.resource, &mut object, call.namespace())?;
+    let absent = call.core.store.snapshot().get(&call.key()).is_none();
+    if absent && part == Part::Main && call.resource.strategy.create_on_update() {
+        let outcome = create::insert(call, options.common, object).await?;
+        return call.show(StatusCode::CREATED, &outcome);
+    }
+    let outcome = modify(call, part, options.common, |_| Ok(object.clone())).await?;
+    call.show(StatusCode::OK, &outcome)
+}
+
+/// Replaces the object by what `produce` makes of it. `produce` sees the object with its resourceVersion; if the
+/// new one carries another, that is a conflict; if it carries none, the update is unconditional.
+///
+/// # Errors
+/// 404, 409, 422, and what `produce` and admission say.
+pub(super) async fn modify(
+    call: &Call<'_>,
+    part: Part,
+    options: Common,
+    mut produce: impl FnMut(&Value) -> Result<Value, Status>,
+) -> Result<Outcome, Status> {
+    let key = call.key();
+    for _ in 0..ATTEMPTS {
+        let snapshot = call.core.store.snapshot();
+        let entry = snapshot.get(&key).ok_or_else(|| call.not_found())?;
+        let old = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
+        let mut new = produce(&old)?;
+        check_version(call, &new, &old)?;
+        admit(call, &mut new, &old, &snapshot, options).await?;
+        let mut assignment = prepare(call, part, &mut new, &old)?;
+        validate(call, part, &new, &old)?;
+        let stored = call.encode(&new);
+        let removed = should_be_removed(call, &new, &old);
+        if stored.body == entry.value.body && !removed {
+            return Ok(Outcome { body: stored.body, revision: Some(entry.mod_revision) });
+        }
+        if options.is_dry_run() {
+            return Ok(Outcome { body: stored.body, revision: Some(entry.mod_revision) });
+        }
+        let body = stored.body.clone();
+        let txn = if removed { Txn::remove(&key, entry.mod_revision) } else { Txn::update(&key, entry.mod_revision, stored) };
+        if let Ok(committed) = services::commit(call, txn, &mut assignment).await? {
+            if removed {
+                services::release(call, &old);
+            }
+            return Ok(Outcome { body, revision: Some(committed.revision) });
+        }
+    }
+    Err(call.conflict(MODIFIED))
+}
+
+fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status> {
+    let wanted = meta::resource_version(new);
+    if wanted.is_empty() || wanted == "0" {
+        if !call.resource.strategy.unconditional_update() {
+            return Err(call.invalid(call.name(), &[meta::resource_version_required()]));
+        }
+    } else if wanted != meta::resource_version(old) {
+        return Err(call.conflict(MODIFIED));
+    }
+    let (uid, actual) = (meta::uid(new), meta::uid(old));
+    if !uid.is_empty() && uid != actual {
+        return Err(call.conflict(format_args!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}")));
+    }
+    Ok(())
+}
+
+async fn admit(
+    call: &Call<'_>,
+    new: &mut Value,
+    old: &Value,
+    snapshot: &store::Snapshot,
+    options: Common,
+) -> Result<(), Status> {
+    call.resource.strategy.default(new);
+    meta::default_update(new, old);
+    let mut admission = Request {
+        operation: Operation::Update,
+        resource: call.resource,
+        subresource: call.request.subresource,
+        namespace: call.namespace(),
+        name: call.name(),
+        user: call.user,
+        object: new,
+        old: Some(old),
+        snapshot,
+        dry_run: options.is_dry_run(),
+    };
+    call.core.admission.mutate(&mut admission).await?;
+    call.core.admission.validate(&mut admission).await
+}
+
+type Assignment = Option<crate::admission::cluster_ip::Assignment>;
+
+fn prepare(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<Assignment, Status> {
+    let strategy = &call.resource.strategy;
+    let mut assignment = None;
+    match part {
+        Part::Main => {
+            strategy.prepare_update(new, old);
+            assignment = services::assign(call, new, Some(old))?;
+        }
+        Part::Status => strategy.prepare_status_update(new, old),
+        Part::Whole => {}
+    }
+    if part != Part::Status && strategy.has_generation() {
+        meta::bump_generation(new, old);
+    }
+    Ok(assignment)
+}
+
+fn validate(call: &Call<'_>, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
+    let strategy = &call.resource.strategy;
+    let mut errors: Vec<field::Error> = meta::validate_update(call.resource, new, old);
+    match part {
+        Part::Main => {
+            errors.extend(strategy.validate(new));
+            errors.extend(strategy.validate_update(new, old));
+            call.add_warnings(strategy.warnings(new));
+        }
+        Part::Status => errors.extend(strategy.validate_status_update(new, old)),
+        Part::Whole => {}
+    }
+    if errors.is_empty() { Ok(()) } else { Err(call.invalid(call.name(), &errors)) }
+}
+
+/// Whether this update takes away the last thing that an object being deleted waited for.
+fn should_be_removed(call: &Call<'_>, new: &Value, old: &Value) -> bool {
+    meta::deletion_timestamp(old).is_some()
+        && meta::deletion_grace_seconds(old).unwrap_or(0) == 0
+        && meta::finalizers(new).next().is_none()
+        && !namespace::holds(call.resource, new)
+}

@@ -1,0 +1,333 @@
+//! The options of each verb, from the query (and, for deletes, the body), checked as Kubernetes checks them.
+
+use super::Query;
+use api::selector::{Fields, Labels};
+use api::{Reason, Resource, Status, Verb, field};
+use field::{Error as FieldError, Path};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Whether a write only pretends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DryRun {
+    No,
+    All,
+}
+
+/// What becomes of unknown and duplicate fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldValidation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+/// `CreateOptions`, `UpdateOptions` and `PatchOptions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WriteOptions {
+    pub common: Common,
+    pub field_validation: FieldValidation,
+    /// Empty: derived from the user agent.
+    pub field_manager: String,
+    /// Server-side apply's `force`.
+    pub force: Option<bool>,
+}
+
+/// What all writing verbs share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Common {
+    pub dry_run: DryRun,
+}
+
+impl Common {
+    pub(crate) fn is_dry_run(self) -> bool {
+        self.dry_run == DryRun::All
+    }
+}
+
+impl WriteOptions {
+    /// # Errors
+    /// 422 about the options' kind, `CreateOptions.meta.k8s.io "" is invalid: …`.
+    pub(crate) fn parse(query: &Query<'_>, verb: Verb) -> Result<Self, Status> {
+        let mut errors = Vec::new();
+        let dry_run = dry_run(query.all("dryRun"), &mut errors);
+        let field_validation = match query.text("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Strict") => FieldValidation::Strict,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some(other) => {
+                errors.push(FieldError::not_supported(&Path::new("fieldValidation"), other, &["", "Ignore", "Strict", "Warn"]));
+                FieldValidation::Warn
+            }
+        };
+        let field_manager = query.text("fieldManager").unwrap_or_default().to_owned();
+        if field_manager.len() > 128 {
+            errors.push(FieldError::too_long(&Path::new("fieldManager"), 128));
+        }
+        let force = query.optional_flag("force");
+        let kind = match verb {
+            Verb::Create => "CreateOptions",
+            Verb::Patch => "PatchOptions",
+            _ => "UpdateOptions",
+        };
+        refuse(kind, &errors)?;
+        Ok(Self { common: Common { dry_run }, field_validation, field_manager, force })
+    }
+}
+
+fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Vec<FieldError>) -> DryRun {
+    let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
+    if values.iter().any(|value| *value != "All") {
+        errors.push(FieldError::not_supported(&Path::new("dryRun"), serde_json::json!(values), &["All"]));
+    }
+    if values.is_empty() { DryRun::No } else { DryRun::All }
+}
+
+fn refuse(kind: &str, errors: &[FieldError]) -> Result<(), Status> {
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", kind, "", errors)) }
+}
+
+/// What happens to the objects that an object owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+/// `metav1.Preconditions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Preconditions {
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+}
+
+/// `DeleteOptions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DeleteOptions {
+    pub common: Common,
+    pub grace_period_seconds: Option<i64>,
+    pub propagation: Option<Propagation>,
+    pub preconditions: Preconditions,
+}
+
+impl DeleteOptions {
+    /// From the body if there is one (`{}` and nothing are the same), else from the query.
+    ///
+    /// # Errors
+    /// 400 for a body that is no `DeleteOptions`, 422 for values that are not allowed.
+    pub(crate) fn parse(query: &Query<'_>, body: Option<&Value>) -> Result<Self, Status> {
+        match body {
+            Some(body) => Self::from_body(query, body),
+            None => Self::from_query(query),
+        }
+    }
+
+    fn from_query(query: &Query<'_>) -> Result<Self, Status> {
+        let mut errors = Vec::new();
+        let dry_run = dry_run(query.all("dryRun"), &mut errors);
+        let orphan = query.optional_flag("orphanDependents");
+        let propagation = propagation(query.text("propagationPolicy"), orphan, &mut errors);
+        refuse("DeleteOptions", &errors)?;
+        Ok(Self {
+            common: Common { dry_run },
+            grace_period_seconds: query.integer("gracePeriodSeconds")?,
+            propagation,
+            preconditions: Preconditions::default(),
+        })
+    }
+
+    fn from_body(query: &Query<'_>, body: &Value) -> Result<Self, Status> {
+        if !body.is_object() {
+            return Err(Status::bad_request("the body of a delete must be DeleteOptions"));
+        }
+        let kind = body.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
+        if kind != "DeleteOptions" {
+            return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions: it is a {kind}")));
+        }
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(String::from);
+        let mut errors = Vec::new();
+        let listed = body.get("dryRun").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let dry_run = dry_run(listed.iter().filter_map(Value::as_str).chain(query.all("dryRun")), &mut errors);
+        let orphan = body.get("orphanDependents").and_then(Value::as_bool);
+        let propagation = propagation(body.get("propagationPolicy").and_then(Value::as_str), orphan, &mut errors);
+        refuse("DeleteOptions", &errors)?;
+        let preconditions = body.get("preconditions");
+        Ok(Self {
+            common: Common { dry_run },
+            grace_period_seconds: body.get("gracePeriodSeconds").and_then(Value::as_i64),
+            propagation,
+            preconditions: Preconditions {
+                uid: text(preconditions.and_then(|p| p.get("uid"))),
+                resource_version: text(preconditions.and_then(|p| p.get("resourceVersion"))),
+            },
+        })
+    }
+}
+
+fn propagation(policy: Option<&str>, orphan: Option<bool>, errors: &mut Vec<FieldError>) -> Option<Propagation> {
+    let path = Path::new("propagationPolicy");
+    let policy = policy.filter(|text| !text.is_empty());
+    if policy.is_some() && orphan.is_some() {
+        errors.push(FieldError::invalid(&path, policy.unwrap_or_default(), "orphanDependents and deletionPropagation cannot be both set"));
+    }
+    match policy {
+        Some("Background") => Some(Propagation::Background),
+        Some("Foreground") => Some(Propagation::Foreground),
+        Some("Orphan") => Some(Propagation::Orphan),
+        Some(other) => {
+            errors.push(FieldError::not_supported(&path, other, &["Background", "Foreground", "Orphan", "nil"]));
+            None
+        }
+        None => orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background }),
+    }
+}
+
+/// A `resourceVersion` parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// Most recent.
+    Unset,
+    /// `0`: anything will do.
+    Any,
+    At(u64),
+}
+
+impl Version {
+    /// # Errors
+    /// 400 for what is not a number.
+    pub(crate) fn parse(text: &str) -> Result<Self, Status> {
+        match text {
+            "" => Ok(Self::Unset),
+            "0" => Ok(Self::Any),
+            text => text.parse().map(Self::At).map_err(|_| {
+                Status::bad_request(format!("invalid resource version: strconv.ParseUint: parsing {text:?}: invalid syntax"))
+            }),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VersionMatch {
+    Exact,
+    NotOlderThan,
+}
+
+/// `ListOptions`, of lists, watches and collection deletes.
+#[derive(Clone, Debug)]
+pub(crate) struct ListOptions {
+    pub labels: Labels,
+    pub fields: Fields,
+    pub version: Version,
+    pub version_match: Option<VersionMatch>,
+    /// 0: no limit.
+    pub limit: usize,
+    pub continue_token: Option<String>,
+    pub timeout: Option<Duration>,
+    pub bookmarks: bool,
+    pub send_initial_events: Option<bool>,
+}
+
+impl ListOptions {
+    /// # Errors
+    /// 400 for unreadable values and selectors, 422 for combinations that Kubernetes refuses.
+    pub(crate) fn parse(query: &Query<'_>, verb: Verb, resource: &Resource) -> Result<Self, Status> {
+        let labels = query.text("labelSelector").map_or_else(|| Ok(Labels::everything()), Labels::parse)?;
+        let fields = query.text("fieldSelector").map_or_else(|| Ok(Fields::everything()), Fields::parse)?;
+        if !fields.is_everything() {
+            check_fields(resource, &fields)?;
+        }
+        let limit = query.integer("limit")?.unwrap_or(0);
+        let timeout = query.integer("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
+        let matching = query.text("resourceVersionMatch");
+        let version_text = query.text("resourceVersion").unwrap_or_default();
+        let continue_token = query.text("continue").map(String::from);
+        let send_initial_events = query.optional_flag("sendInitialEvents");
+        let errors = if verb == Verb::Watch {
+            watch_errors(matching, continue_token.is_some(), send_initial_events)
+        } else {
+            list_errors(matching, version_text, continue_token.is_some(), send_initial_events)
+        };
+        refuse("ListOptions", &errors)?;
+        Ok(Self {
+            labels,
+            fields,
+            version: Version::parse(version_text)?,
+            version_match: match matching {
+                Some("Exact") => Some(VersionMatch::Exact),
+                Some(_) => Some(VersionMatch::NotOlderThan),
+                None => None,
+            },
+            limit: usize::try_from(limit).unwrap_or(0),
+            continue_token,
+            timeout: timeout.map(Duration::from_secs),
+            bookmarks: query.flag("allowWatchBookmarks"),
+            send_initial_events,
+        })
+    }
+}
+
+fn check_fields(resource: &Resource, fields: &Fields) -> Result<(), Status> {
+    let mut known = vec!["metadata.name"];
+    if resource.namespaced() {
+        known.push("metadata.namespace");
+    }
+    known.extend(resource.strategy.field_names());
+    fields.check(&known)
+}
+
+fn watch_errors(matching: Option<&str>, continued: bool, initial: Option<bool>) -> Vec<FieldError> {
+    let path = Path::new("resourceVersionMatch");
+    let mut errors = Vec::new();
+    if initial.is_some() && matching != Some("NotOlderThan") {
+        errors.push(FieldError::forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+    }
+    let Some(matching) = matching else { return errors };
+    if initial.is_none() {
+        errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+    }
+    if matching != "NotOlderThan" {
+        errors.push(FieldError::not_supported(&path, matching, &["NotOlderThan"]));
+    }
+    if continued {
+        errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
+    }
+    errors
+}
+
+fn list_errors(matching: Option<&str>, version: &str, continued: bool, initial: Option<bool>) -> Vec<FieldError> {
+    let path = Path::new("resourceVersionMatch");
+    let mut errors = Vec::new();
+    if let Some(matching) = matching {
+        if version.is_empty() {
+            errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        if continued {
+            errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            errors.push(FieldError::not_supported(&path, matching, &["Exact", "NotOlderThan", ""]));
+        }
+        if matching == "Exact" && version == "0" {
+            errors.push(FieldError::forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+        }
+    }
+    if initial.is_some() {
+        errors.push(FieldError::forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list"));
+    }
+    errors
+}
+
+/// Kubernetes' answer to a revision that has not been reached: 504 with a retry.
+pub(crate) fn too_large_version(wanted: u64, current: u64) -> Status {
+    let mut status = Status::new(Reason::Timeout, format!("Too large resource version: {wanted}, current: {current}"))
+        .with_retry_after(1);
+    if let Some(details) = &mut status.details {
+        details.causes.push(api::status::Cause {
+            reason: "ResourceVersionTooLarge".into(),
+            message: "Too large resource version".into(),
+            field: String::new(),
+        });
+    }
+    status
+}

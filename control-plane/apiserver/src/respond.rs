@@ -1,0 +1,100 @@
+//! Answers: bytes, documents and errors to HTTP responses.
+
+use crate::negotiate::{Accept, Format};
+use api::Status;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
+use std::io::Write as _;
+
+/// Bodies of at least this many bytes are compressed for clients that accept it, as kube-apiserver does.
+pub(crate) const GZIP_FROM: usize = 128 * 1024;
+
+/// A JSON document in the client's format.
+pub(crate) fn json(accept: Accept, code: StatusCode, bytes: Bytes) -> Response<Body> {
+    let bytes = match accept.format {
+        Format::Json if !accept.pretty => bytes,
+        _ => match serde_json::from_slice::<Value>(&bytes) {
+            Ok(value) => text(accept, &value),
+            Err(_) => bytes,
+        },
+    };
+    finish(accept, code, bytes)
+}
+
+/// A value in the client's format.
+pub(crate) fn value(accept: Accept, code: StatusCode, value: &Value) -> Response<Body> {
+    finish(accept, code, text(accept, value))
+}
+
+fn text(accept: Accept, value: &Value) -> Bytes {
+    let text = match accept.format {
+        Format::Yaml => serde_saphyr::to_string(value).ok().map(String::into_bytes),
+        Format::Json if accept.pretty => serde_json::to_vec_pretty(value).ok(),
+        Format::Json => serde_json::to_vec(value).ok(),
+    };
+    Bytes::from(text.expect("a JSON value can always be written"))
+}
+
+fn finish(accept: Accept, code: StatusCode, bytes: Bytes) -> Response<Body> {
+    let packed = (accept.gzip && bytes.len() >= GZIP_FROM).then(|| gzip(&bytes)).flatten();
+    let is_packed = packed.is_some();
+    let mut response = plain(code, accept.content_type(), packed.unwrap_or(bytes));
+    if is_packed {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    response
+}
+
+fn gzip(bytes: &[u8]) -> Option<Bytes> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 4), flate2::Compression::fast());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok().map(Bytes::from)
+}
+
+/// Bytes as they are.
+pub(crate) fn plain(code: StatusCode, content_type: &'static str, bytes: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(bytes.into());
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// An error. `Retry-After` goes along where the Status has it.
+pub(crate) fn error(accept: Accept, status: &Status) -> Response<Body> {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = value(accept, code, &status.to_value());
+    let headers = response.headers_mut();
+    if let Some(seconds) = status.details.as_ref().and_then(|d| d.retry_after_seconds) {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if code == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// `Warning: 299 - "…"` headers, at most 64 of them and 256 bytes each.
+pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    for warning in warnings.iter().take(64) {
+        let mut text = String::with_capacity(warning.len() + 10);
+        text.push_str("299 - \"");
+        for c in warning.chars().filter(|c| !c.is_control()) {
+            if text.len() > 256 {
+                break;
+            }
+            if matches!(c, '"' | '\\') {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+        text.push('"');
+        if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! TLS for the server: our serving certificate, client certificates of our CA asked for but not demanded.
+
+use crate::pki::{Pki, PkiError};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
+
+/// # Errors
+/// [`PkiError::Tls`] when rustls refuses the certificates.
+pub(super) fn acceptor(pki: &Pki) -> Result<TlsAcceptor, PkiError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let serving = pki.serving();
+    let chain = vec![certificate(&serving.certificate_pem)?];
+    let key = PrivateKeyDer::from_pem_slice(serving.key_pem.as_bytes()).map_err(unreadable)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(PkiError::Tls)?
+        .with_client_cert_verifier(verifier(pki, provider)?)
+        .with_single_cert(chain, key)
+        .map_err(PkiError::Tls)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn verifier(
+    pki: &Pki,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(pki.ca_pem())?).map_err(PkiError::Tls)?;
+    match WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated().build() {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => {
+            tracing::error!(%error, "client certificates cannot be verified; none will be accepted");
+            Ok(Arc::new(NoClientAuth))
+        }
+    }
+}
+
+fn certificate(pem: &str) -> Result<CertificateDer<'static>, PkiError> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(unreadable)
+}
+
+fn unreadable(error: rustls::pki_types::pem::Error) -> PkiError {
+    PkiError::Tls(rustls::Error::General(error.to_string()))
+}
