@@ -104,3 +104,6 @@ impl Drop for Runtime {
         self.guests.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;

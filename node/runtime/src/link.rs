@@ -2,6 +2,7 @@
 //! link and by the compiler process to check.
 
 use wasmtime::Engine;
+use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::sockets;
 
 use crate::host::{pod, sockets as virtual_sockets};
@@ -12,6 +13,11 @@ pub(crate) fn core(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreSta
     let mut linker = wasmtime::Linker::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state: &mut CoreState| &mut state.wasi)?;
     pod::add_to_core_linker(&mut linker)?;
+    linker.allow_shadowing(true);
+    // wasmtime-wasi traps above 125; Kubernetes users expect all of 0-255.
+    linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
+        Err(I32Exit(code & 0xff).into())
+    })?;
     Ok(linker)
 }
 

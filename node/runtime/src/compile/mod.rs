@@ -158,9 +158,15 @@ impl Compiler {
             Ok(Report::NotWasm(text)) => Err(LoadError::NotWasm(text)),
             Ok(Report::NoEntryPoint(text)) => Err(LoadError::NoEntryPoint(text)),
             Ok(Report::UnknownImports(names)) => Err(LoadError::UnknownImport { names }),
+            Ok(Report::Failed(text)) if ran_out_of_memory(&text) => Err(self.memory_limit()),
             Ok(Report::Failed(text)) => Err(LoadError::CompileFailed(text)),
             Err(error) => Err(LoadError::CompileFailed(format!("no report: {error}"))),
         }
+    }
+
+    fn memory_limit(&self) -> LoadError {
+        let limit = self.limits.memory_bytes >> 20;
+        LoadError::CompileLimit(format!("it needed more than {limit} MiB of memory"))
     }
 
     /// Why there is no report.
@@ -179,13 +185,15 @@ impl Compiler {
                 let limit = seconds(self.limits.cpu_time);
                 LoadError::CompileLimit(format!("it needed more than {limit} of CPU time"))
             }
-            _ if stderr.contains("memory allocation of") || stderr.contains("out of memory") => {
-                let limit = self.limits.memory_bytes >> 20;
-                LoadError::CompileLimit(format!("it needed more than {limit} MiB of memory"))
-            }
+            _ if ran_out_of_memory(stderr) => self.memory_limit(),
             _ => LoadError::CompileFailed(format!("the compiler ended with {status}: {stderr}")),
         }
     }
+}
+
+/// How a process under `RLIMIT_AS` complains: the allocator, mmap, and the start of a thread.
+fn ran_out_of_memory(text: &str) -> bool {
+    ["memory allocation of", "os error 12", "os error 11"].iter().any(|sign| text.contains(sign))
 }
 
 enum Outcome {

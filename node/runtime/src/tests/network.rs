@@ -1,0 +1,1 @@
+//! Sockets over the pod network.
