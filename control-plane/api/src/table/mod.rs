@@ -2,6 +2,15 @@
 //!
 //! Knows objects and a moment in time; never requests or the store.
 
+mod cluster;
+mod format;
+mod network;
+mod other;
+mod pods;
+#[cfg(test)]
+mod tests;
+mod workloads;
+
 use crate::kinds::{Columns, Resource};
 use crate::meta;
 use jiff::Timestamp;
@@ -27,6 +36,14 @@ pub struct Context {
     /// Whether wide columns are wanted. The server always renders all and lets the client choose.
     pub wide: bool,
     pub now: Timestamp,
+}
+
+impl Context {
+    /// A context that renders all columns, as the server does.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self { wide: true, now }
+    }
 }
 
 /// How much of each object goes along in its row (`TableOptions.includeObject`).
@@ -61,58 +78,74 @@ pub fn render<'a>(
     include: IncludeObject,
 ) -> Value {
     let rows: Vec<Value> = objects.into_iter().map(|o| row(resource, o, context, include)).collect();
-    let columns: Vec<Value> = resource.columns.columns.iter().map(definition).collect();
-    json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
-        "columnDefinitions": columns, "rows": rows,
-    })
+    let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": definitions(resource)});
+    table["metadata"] = list_meta;
+    table["rows"] = Value::Array(rows);
+    table
 }
 
-/// The definitions alone, as a table's `columnDefinitions`.
+/// The `columnDefinitions` of a resource. A watch sends them with its first event only.
 #[must_use]
-pub fn definition(column: &Column) -> Value {
+pub fn definitions(resource: &Resource) -> Vec<Value> {
+    resource.columns.columns.iter().map(definition).collect()
+}
+
+fn definition(column: &Column) -> Value {
     json!({
         "name": column.name, "type": column.type_, "format": column.format,
         "description": column.description, "priority": column.priority,
     })
 }
 
-/// One row of `object`'s table.
+/// One row of a table.
 #[must_use]
 pub fn row(resource: &Resource, object: &Value, context: &Context, include: IncludeObject) -> Value {
-    let cells = (resource.columns.cells)(object, context);
-    let object = match include {
-        IncludeObject::None => Value::Null,
-        IncludeObject::Metadata => json!({
-            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-            "metadata": object.get("metadata").cloned().unwrap_or_else(|| json!({})),
-        }),
-        IncludeObject::Object => object.clone(),
-    };
-    if object.is_null() { json!({"cells": cells}) } else { json!({"cells": cells, "object": object}) }
+    let mut row = json!({"cells": (resource.columns.cells)(object, context)});
+    match include {
+        IncludeObject::None => {}
+        IncludeObject::Metadata => {
+            row["object"] = json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": object.get("metadata").cloned().unwrap_or_else(|| json!({})),
+            });
+        }
+        IncludeObject::Object => row["object"] = object.clone(),
+    }
+    if resource.group.is_empty()
+        && resource.kind == "Pod"
+        && let Some(condition) = pods::row_condition(object)
+    {
+        row["conditions"] = json!([condition]);
+    }
+    row
 }
 
-/// The columns of a built-in kind; the generic Name and Age for kinds without their own.
+/// The columns of a built-in kind; the generic name and creation time for kinds without their own.
 #[must_use]
-pub fn columns_for(_group: &str, _kind: &str) -> Columns {
-    generic()
+pub fn columns_for(group: &str, kind: &str) -> Columns {
+    let find = match group {
+        "" => pods::find(kind).or_else(|| cluster::find(kind)).or_else(|| network::find(group, kind)),
+        "apps" | "batch" => None,
+        "events.k8s.io" if kind == "Event" => cluster::find(kind),
+        _ => network::find(group, kind),
+    };
+    find.or_else(|| workloads::find(group, kind)).or_else(|| other::find(group, kind)).unwrap_or_else(generic)
 }
 
-/// Name and creation time: what kinds without printers show.
+/// Name and creation time as they are: what built-in kinds without printers show.
 #[must_use]
 pub fn generic() -> Columns {
-    let column = |name: &'static str, type_: &'static str, format: &'static str, description: &'static str| Column {
-        name: name.into(),
-        type_: type_.into(),
-        format: format.into(),
-        description: description.into(),
-        priority: 0,
-    };
-    Columns {
-        columns: vec![
-            column("Name", "string", "name", "Name must be unique within a namespace."),
-            column("Created At", "date", "", "CreationTimestamp is a timestamp representing the server time when this object was created."),
-        ],
-        cells: |object, _| vec![meta::name(object).into(), meta::creation_timestamp(object).unwrap_or_default().into()],
-    }
+    format::columns(
+        &[format::NAME, ("Created At", "date", 0, format::CREATED)],
+        |object, _| vec![meta::name(object).into(), meta::creation_timestamp(object).unwrap_or_default().into()],
+    )
+}
+
+/// Name and age: what custom resources without printer columns show. The client works out the age.
+#[must_use]
+pub fn generic_custom() -> Columns {
+    format::columns(
+        &[format::NAME, ("Age", "date", 0, format::CREATED)],
+        |object, _| vec![meta::name(object).into(), meta::creation_timestamp(object).unwrap_or_default().into()],
+    )
 }
