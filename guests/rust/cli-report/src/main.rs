@@ -1,11 +1,12 @@
 //! A command that reports what it was given, then ends with the exit code it was told.
 //!
 //! ```text
-//! cli-report [--file PATH]... [--stderr TEXT] [--sleep MILLISECONDS] [--exit CODE] [ANYTHING]...
+//! cli-report [--file PATH]... [--stderr TEXT] [--sleep MILLISECONDS] [--allocate MIB] [--exit CODE] [ANYTHING]...
 //! ```
 //!
 //! It prints its arguments, its environment (sorted) and the contents of every `PATH` (a directory is listed
 //! and its files printed); `REPORT_FILE` in the environment counts as one more `--file`.
+//! `--allocate` takes that much memory and fills it, to meet a limit.
 //! A file that cannot be read ends it with exit code 2, after the rest was printed.
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ struct Job {
     files: Vec<PathBuf>,
     stderr: Option<String>,
     sleep: Duration,
+    allocate_mib: usize,
     exit: u8,
 }
 
@@ -50,6 +52,13 @@ fn main() -> ExitCode {
     if let Some(text) = &job.stderr {
         eprintln!("{text}");
     }
+    let mut memory: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..job.allocate_mib {
+        memory.push(vec![1; 1 << 20]);
+    }
+    if !memory.is_empty() {
+        println!("cli-report: filled {} MiB", std::hint::black_box(&memory).len());
+    }
     if !job.sleep.is_zero() {
         thread::sleep(job.sleep);
     }
@@ -66,6 +75,7 @@ fn parse(arguments: &[String]) -> Result<Job, String> {
             "--file" => job.files.push(PathBuf::from(value()?)),
             "--stderr" => job.stderr = Some(value()?.clone()),
             "--sleep" => job.sleep = Duration::from_millis(number(argument, value()?)?),
+            "--allocate" => job.allocate_mib = number(argument, value()?)?,
             "--exit" => job.exit = number(argument, value()?)?,
             _ => {}
         }
