@@ -1,1 +1,14 @@
-//! tests
+//! Fixtures for driving the real `skiff` binary: a cluster of one's own in a temporary folder, on free
+//! ports and its own address ranges, stopped when the value goes.
+//!
+//! Invariant: nothing here knows Skiff's crates. What it can do, any user can.
+
+pub mod binary;
+pub mod cluster;
+pub mod condition;
+pub mod kubectl;
+pub mod raw;
+
+pub use binary::skiff;
+pub use cluster::Cluster;
+pub use condition::eventually;

@@ -1,0 +1,275 @@
+//! The command line: what can be asked of `skiff`. Only parsing; nothing here acts.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Kubernetes for WebAssembly: one binary with the API server, scheduler, controllers and a node agent
+/// whose container runtime is wasmtime. kubectl, helm and every Kubernetes client work against it.
+#[derive(Debug, Parser)]
+#[command(name = "skiff", version = crate::version::LONG, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// What to log to stderr: error, warn, info, debug, or a filter such as `info,agent=debug`.
+    #[arg(long, global = true, env = "SKIFF_LOG", default_value = "error", value_name = "FILTER")]
+    pub log: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a whole cluster in this process, run manifests on it, and stay until Ctrl-C
+    Up(Box<Up>),
+    /// Start the control plane only: API server, scheduler, controllers
+    Server(Box<Server>),
+    /// Start a node agent and join it to a cluster
+    Node(Node),
+    /// Run one Wasm module as a pod: stream its log, exit with its exit code, remove it
+    Run(Run),
+    /// Bring Wasm modules into a node's image store without a registry
+    Image(Image),
+    /// Print a cluster's kubeconfig, or merge it into yours
+    Kubeconfig(Kubeconfig),
+    /// Measure this machine: start-up, pod start, idle cost
+    Bench(Bench),
+    /// Print the version of skiff, of the Kubernetes API it serves and of wasmtime
+    Version,
+    /// Compile one module under resource limits (the agent runs this as a child process)
+    #[command(name = "__compile", hide = true)]
+    Compile {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        job: Vec<std::ffi::OsString>,
+    },
+}
+
+/// Where a cluster keeps what it must not forget.
+#[derive(Clone, Debug, Args)]
+pub struct Data {
+    /// Directory for the store, certificates, images and pod logs
+    /// [default: the user's data folder, such as ~/.local/share/skiff]
+    #[arg(long, value_name = "DIR", env = "SKIFF_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What the API server listens on and the addresses it gives out; names as in kube-apiserver where they mean the same.
+#[derive(Clone, Debug, Args)]
+pub struct Serving {
+    #[command(flatten)]
+    pub data: Data,
+
+    /// Keep everything in memory: nothing is left behind
+    #[arg(long)]
+    pub ephemeral: bool,
+
+    /// Port of the API server; 0 picks a free one
+    #[arg(long, default_value_t = 6443, value_name = "PORT")]
+    pub https_port: u16,
+
+    /// Address that the API server listens on
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    pub bind_address: IpAddr,
+
+    /// Further names or addresses for the server's certificate
+    #[arg(long, value_name = "NAME")]
+    pub tls_san: Vec<String>,
+
+    /// Addresses of Services. Within 127.0.0.0/8 this machine's processes reach them as they are
+    #[arg(long, default_value = "127.96.0.0/12", value_name = "CIDR")]
+    pub service_cluster_ip_range: String,
+
+    /// Addresses of pods; each node gets a part
+    #[arg(long, default_value = "127.64.0.0/12", value_name = "CIDR")]
+    pub cluster_cidr: String,
+
+    /// Where to write the kubeconfig [default: kubeconfig in the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Also merge a context named `skiff` into your own kubeconfig ($KUBECONFIG or ~/.kube/config)
+    #[arg(long)]
+    pub write_default_kubeconfig: bool,
+
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub serving: Serving,
+
+    /// Manifests to apply once the cluster is ready (YAML or JSON file, a folder of them, or - for stdin)
+    #[arg(long = "filename", short = 'f', value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// How many nodes to run in this process
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub nodes: u16,
+
+    /// Leave as soon as the manifests' workloads are ready (0) or have failed (1)
+    #[arg(long)]
+    pub exit: bool,
+
+    /// How long to wait for the workloads, in seconds
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub timeout: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Server {
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+#[derive(Debug, Args)]
+pub struct Node {
+    #[command(flatten)]
+    pub data: Data,
+
+    /// Kubeconfig of the cluster to join
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub kubeconfig: PathBuf,
+
+    /// Name of this node [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+
+    /// The cluster's addresses of pods, as the server was given them
+    #[arg(long, default_value = "127.64.0.0/12", value_name = "CIDR")]
+    pub cluster_cidr: String,
+
+    /// The cluster's addresses of Services, as the server was given them
+    #[arg(long, default_value = "127.96.0.0/12", value_name = "CIDR")]
+    pub service_cluster_ip_range: String,
+
+    /// Labels for the node, key=value
+    #[arg(long = "node-label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
+
+    /// Most pods to run at once
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub max_pods: u32,
+
+    /// Let pods name modules by path, as `image: file:///path/to/module.wasm`
+    #[arg(long)]
+    pub allow_file_images: bool,
+
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The module or component: a .wasm file, or the name of an image
+    #[arg(value_name = "MODULE.wasm")]
+    pub module: String,
+
+    /// Arguments for the program
+    #[arg(last = true, value_name = "ARGS")]
+    pub args: Vec<String>,
+
+    #[command(flatten)]
+    pub data: Data,
+
+    /// Kubeconfig of the cluster to run it on
+    /// [default: the data directory's if that cluster is up, else $KUBECONFIG or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Environment for the program, KEY=VALUE
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+
+    /// Name of the pod [default: made from the module's file name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    #[arg(long, short, default_value = "default", value_name = "NAMESPACE")]
+    pub namespace: String,
+
+    /// Most memory the program may use, such as 64Mi
+    #[arg(long, value_name = "QUANTITY")]
+    pub memory: Option<String>,
+
+    /// Most processor time per second, such as 500m
+    #[arg(long, value_name = "QUANTITY")]
+    pub cpu: Option<String>,
+
+    /// Most Wasm fuel (about one unit an instruction) for the program's whole life
+    #[arg(long, value_name = "UNITS")]
+    pub fuel: Option<u64>,
+
+    /// Leave the pod behind instead of removing it
+    #[arg(long)]
+    pub keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Image {
+    #[command(flatten)]
+    pub data: Data,
+
+    #[command(subcommand)]
+    pub command: ImageCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Make a local module available under an image name
+    Import {
+        /// The module or component
+        file: PathBuf,
+        /// The name pods use in `image:`, such as example.com/team/app:v1
+        name: String,
+    },
+    /// List the images in the store
+    #[command(visible_alias = "ls")]
+    List,
+    /// Remove an image by name
+    #[command(visible_alias = "rm")]
+    Remove { name: String },
+}
+
+#[derive(Debug, Args)]
+pub struct Kubeconfig {
+    #[command(flatten)]
+    pub data: Data,
+
+    /// Merge a context named `skiff` into your own kubeconfig instead of printing
+    #[arg(long)]
+    pub merge: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// exec → ready, node Ready, first pod Running, first HTTP answer; idle cost; pod start times
+    Startup(BenchStartup),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchStartup {
+    /// How many cold starts to measure
+    #[arg(long, default_value_t = 10)]
+    pub starts: u32,
+
+    /// How many pods to start, at concurrency 1 and again at 16
+    #[arg(long, default_value_t = 500)]
+    pub pods: u32,
+
+    /// Seconds to watch the idle cluster
+    #[arg(long, default_value_t = 10)]
+    pub idle_seconds: u64,
+
+    /// Keep the store on disk (as `skiff up` does) or in memory
+    #[arg(long)]
+    pub ephemeral: bool,
+}

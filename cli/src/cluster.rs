@@ -1,0 +1,242 @@
+//! The composition root: every part of a cluster, built in the order of its dependencies and wired together.
+
+mod stop;
+
+use crate::args::Serving;
+use crate::ranges::Range;
+use crate::{examples, kubeconfig, node, paths};
+use agent::images::{self, ImageStore};
+use agent::network::{self, Claim, Network};
+use agent::runtime::{self, Runtime};
+use agent::{Agent, ServiceSync};
+use anyhow::{Context as _, Result};
+use apiserver::pki::PkiSource;
+use apiserver::store::{self, Store};
+use apiserver::{ApiServer, User};
+use kube::Client;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+/// Prefix of the part of the default ranges that a cluster in memory takes, so that several fit on one machine.
+const EPHEMERAL_PREFIX: u8 = 16;
+
+/// Which nodes run in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nodes {
+    None,
+    Local(u16),
+}
+
+/// A running cluster.
+pub struct Cluster {
+    server: ApiServer,
+    store: Store,
+    client: Client,
+    kubeconfig: PathBuf,
+    node_names: Vec<String>,
+    token: CancellationToken,
+    tasks: JoinSet<()>,
+    // Held for as long as the cluster runs.
+    _claims: [Claim; 2],
+    _scratch: Option<TempDir>,
+}
+
+/// The address ranges of a cluster, exclusively ours on this host.
+struct Ranges {
+    pods: Range,
+    services: Range,
+    claims: [Claim; 2],
+}
+
+impl Cluster {
+    /// Starts everything. When it fails, nothing is left running.
+    pub async fn start(args: &Serving, nodes: Nodes) -> Result<Self> {
+        let scratch = if args.ephemeral { Some(tempfile::tempdir().context("no temporary folder")?) } else { None };
+        let dir = match &scratch {
+            Some(scratch) => scratch.path().to_path_buf(),
+            None => paths::data_dir(&args.data)?,
+        };
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+        let ranges = claim_ranges(args)?;
+        let store = open_store(args, &dir).await?;
+        let server = start_server(args, &dir, &store, &ranges).await?;
+
+        let kubeconfig = args.kubeconfig.clone().unwrap_or_else(|| dir.join(paths::KUBECONFIG));
+        let text = server.kubeconfig(&server.url());
+        kubeconfig::write(&kubeconfig, &text)?;
+        if args.write_default_kubeconfig {
+            kubeconfig::merge_into_users(&text)?;
+        }
+
+        let client = local_client(&server, "skiff-up", &["system:masters"]);
+        let mut cluster = Self {
+            server,
+            store,
+            client,
+            kubeconfig,
+            node_names: Vec::new(),
+            token: CancellationToken::new(),
+            tasks: JoinSet::new(),
+            _claims: ranges.claims,
+            _scratch: scratch,
+        };
+        let count = if let Nodes::Local(count) = nodes { count } else { 0 };
+        let node_prefix = ranges.pods.node_prefix(count.max(1))?;
+        if count > 0 {
+            cluster.start_nodes(args, &dir, count, (ranges.pods, node_prefix), ranges.services)?;
+        }
+        cluster.start_control_loops(ranges.pods, node_prefix);
+        Ok(cluster)
+    }
+
+    /// An administrator's client in this process.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Waits until every node of this process is Ready.
+    pub async fn nodes_ready(&self) -> Result<()> {
+        node::all_ready(&self.client, &self.node_names).await
+    }
+
+    fn start_control_loops(&mut self, pods: Range, node_prefix: u8) {
+        let scheduler = scheduler::Config {
+            client: component(&self.server, "kube-scheduler"),
+            name: "default-scheduler".into(),
+        };
+        self.spawn("scheduler", scheduler::run(scheduler, self.token.clone()));
+        let mut config = controllers::Config::new(component(&self.server, "kube-controller-manager"));
+        config.cluster_cidr = (Ipv4Addr::from(pods.base), pods.prefix);
+        config.node_cidr_mask = node_prefix;
+        config.root_ca = Some(self.server.pki().ca_pem().to_owned());
+        self.spawn("controllers", controllers::run(config, self.token.clone()));
+    }
+
+    fn start_nodes(&mut self, args: &Serving, dir: &Path, count: u16, pods: (Range, u8), services: Range) -> Result<()> {
+        let images = open_images(dir)?;
+        examples::import(&images)?;
+        let runtime = open_runtime(dir, args.ephemeral)?;
+        let network = network(pods.0, services)?;
+        let sync = ServiceSync::new(component(&self.server, "kube-proxy"), Arc::clone(&network));
+        self.spawn("services", Arc::clone(&sync).run(self.token.clone()));
+        for index in 0..count {
+            let name = format!("node-{}", index + 1);
+            let user = User::node(&name);
+            let client = Client::new(self.server.local_client_service(user), "default");
+            let mut config = agent::Config::new(
+                &name,
+                client,
+                dir.join("nodes").join(&name),
+                Arc::clone(&runtime),
+                Arc::clone(&network),
+                images.clone().into(),
+            );
+            config.services = Some(Arc::clone(&sync));
+            config.pod_cidr = Some(pods.0.part(pods.1, index).to_string().parse().context("a node's address range")?);
+            let agent = Agent::new(config);
+            self.server.attach_node(&name, agent.router());
+            self.spawn("agent", agent.run(self.token.clone()));
+            self.node_names.push(name);
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work.instrument(tracing::info_span!("component", name)));
+    }
+}
+
+fn component(server: &ApiServer, name: &str) -> Client {
+    Client::new(server.local_client_service(User::component(name)), "default")
+}
+
+fn local_client(server: &ApiServer, user: &str, groups: &[&str]) -> Client {
+    let user = User::authenticated(user, groups.iter().copied());
+    Client::new(server.local_client_service(user), "default")
+}
+
+fn claim_ranges(args: &Serving) -> Result<Ranges> {
+    let pods = Range::parse("--cluster-cidr", &args.cluster_cidr)?;
+    let services = Range::parse("--service-cluster-ip-range", &args.service_cluster_ip_range)?;
+    if pods.overlaps(services) {
+        anyhow::bail!("--cluster-cidr {pods} and --service-cluster-ip-range {services} overlap");
+    }
+    let (pods, pod_claim) = claim("--cluster-cidr", pods, args.ephemeral)?;
+    let (services, service_claim) = claim("--service-cluster-ip-range", services, args.ephemeral)?;
+    Ok(Ranges { pods, services, claims: [pod_claim, service_claim] })
+}
+
+/// A cluster in memory takes any free part of a wide range; one on disk must find its addresses again.
+fn claim(flag: &str, range: Range, ephemeral: bool) -> Result<(Range, Claim)> {
+    let cidr: network::Cidr = range.to_string().parse().with_context(|| format!("{flag} {range}"))?;
+    let claim = if ephemeral && range.prefix < EPHEMERAL_PREFIX {
+        Claim::first_free(cidr, EPHEMERAL_PREFIX)
+    } else {
+        Claim::exactly(cidr)
+    };
+    let claim = claim.with_context(|| format!("{flag} {range}: choose another range, or stop the other cluster"))?;
+    let range = Range::parse(flag, &claim.range().to_string())?;
+    Ok((range, claim))
+}
+
+async fn open_store(args: &Serving, dir: &Path) -> Result<Store> {
+    if args.ephemeral {
+        return Ok(Store::open(store::Options::memory())?);
+    }
+    let path = dir.join("store.redb");
+    let options = store::Options::file(&path);
+    // Reading all of it blocks on the disk.
+    let opened = tokio::task::spawn_blocking(move || Store::open(options)).await.context("opening the store")?;
+    opened.with_context(|| format!("cannot open the data directory {}", dir.display()))
+}
+
+async fn start_server(args: &Serving, dir: &Path, store: &Store, ranges: &Ranges) -> Result<ApiServer> {
+    let mut config = apiserver::Config::new(store.clone());
+    config.listen = SocketAddr::new(args.bind_address, args.https_port);
+    config.tls_san.clone_from(&args.tls_san);
+    config.service_cidr = ranges.services.to_string().parse().context("--service-cluster-ip-range")?;
+    if !args.ephemeral {
+        config.pki = PkiSource::Directory(dir.join("pki"));
+    }
+    let server = ApiServer::start(config).await;
+    server.context("the API server did not start")
+}
+
+/// The image store of a data directory.
+pub fn open_images(dir: &Path) -> Result<ImageStore> {
+    let mut config = images::Config::new(dir.join("images"));
+    config.file_images = images::FileImages::Allow;
+    ImageStore::open(config).context("cannot open the image store")
+}
+
+/// The Wasm runtime, with its compiled modules in the data directory, or in the user's cache when nothing is kept.
+pub fn open_runtime(dir: &Path, ephemeral: bool) -> Result<Arc<Runtime>> {
+    let users = if ephemeral { paths::cache_dir() } else { None };
+    let cache = users.unwrap_or_else(|| dir.join("cache"));
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let config = runtime::Config::new(cache, runtime::CompilerCommand::subcommand(program));
+    Runtime::new(config).context("cannot start the Wasm runtime")
+}
+
+/// The pods' network for these ranges.
+pub fn network(pods: Range, services: Range) -> Result<Arc<Network>> {
+    let config = network::Config {
+        cluster_cidr: pods.to_string().parse().context("--cluster-cidr")?,
+        service_cidr: services.to_string().parse().context("--service-cluster-ip-range")?,
+        ..network::Config::default()
+    };
+    Ok(Network::new(config))
+}

@@ -1,0 +1,23 @@
+//! Where things are kept.
+
+use crate::args::Data;
+use anyhow::{Context as _, Result};
+use std::path::PathBuf;
+
+/// Name of the kubeconfig in a data directory.
+pub const KUBECONFIG: &str = "kubeconfig";
+
+/// The data directory: as asked for, or the user's data folder.
+pub fn data_dir(data: &Data) -> Result<PathBuf> {
+    if let Some(dir) = &data.data_dir {
+        return std::path::absolute(dir).with_context(|| format!("{} is no usable path", dir.display()));
+    }
+    let dirs = directories::ProjectDirs::from("dev", "", "skiff").context("this user has no home folder: name a --data-dir")?;
+    Ok(dirs.data_dir().to_path_buf())
+}
+
+/// Where compiled modules go when a cluster keeps nothing else: they depend only on the module and on
+/// this binary, and compiling is what makes a first start slow.
+pub fn cache_dir() -> Option<PathBuf> {
+    directories::ProjectDirs::from("dev", "", "skiff").map(|dirs| dirs.cache_dir().to_path_buf())
+}

