@@ -3,6 +3,7 @@
 
 use crate::Status;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 use std::cell::RefCell;
 use std::fmt;
@@ -70,6 +71,14 @@ impl Place<'_> {
     fn below<'b, E: serde::de::Error>(&'b self, step: Step<'b>) -> Result<Place<'b>, E> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("exceeded max depth"))?;
         Ok(Place { parent: Some(self), step, depth, duplicates: self.duplicates })
+    }
+
+    fn duplicate(&self, name: &str) {
+        let mut found = self.duplicates.borrow_mut();
+        if found.len() < MAX_DUPLICATES {
+            let place = Place { parent: Some(self), step: Step::Field(name), depth: 0, duplicates: self.duplicates };
+            found.push(place.path());
+        }
     }
 
     fn path(&self) -> String {
@@ -150,13 +159,16 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
-            let below = self.below::<A::Error>(Step::Field(&name))?;
-            let duplicate = map.contains_key(&name) && self.duplicates.borrow().len() < MAX_DUPLICATES;
-            if duplicate {
-                self.duplicates.borrow_mut().push(below.path());
+            let item = entries.next_value_seed(self.below(Step::Field(&name))?)?;
+            match map.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(item);
+                }
+                Entry::Occupied(mut entry) => {
+                    self.duplicate(entry.key());
+                    entry.insert(item);
+                }
             }
-            let item = entries.next_value_seed(below)?;
-            map.insert(name, item);
         }
         Ok(Value::Object(map))
     }
@@ -184,7 +196,9 @@ fn go_words(error: &serde_json::Error, bytes: &[u8]) -> String {
         words if words.starts_with("control character") => "in string literal",
         words => return words.to_owned(),
     };
-    let Some(byte) = offender(bytes, error) else { return text };
+    let Some(byte) = offender(bytes, error) else {
+        return text;
+    };
     format!("invalid character {} {context}", quoted(byte))
 }
 

@@ -43,7 +43,8 @@ pub fn api_resources(kinds: &Kinds, group: &str, version: &str) -> Option<Value>
     let resources: Vec<Value> = rows(kinds, group, version)
         .flat_map(|row| std::iter::once(resource(row)).chain(row.subresources.iter().map(|sub| subresource(row, sub))))
         .collect();
-    let mut list = json!({"kind": "APIResourceList", "groupVersion": group_version(group, version), "resources": resources});
+    let mut list =
+        json!({"kind": "APIResourceList", "groupVersion": group_version(group, version), "resources": resources});
     if !group.is_empty() {
         list["apiVersion"] = "v1".into();
     }
@@ -77,7 +78,8 @@ pub fn aggregated(kinds: &Kinds, root: Root, version: AggregatedVersion) -> Valu
     let items: Vec<Value> = groups(kinds)
         .filter(|group| group.name.is_empty() == (root == Root::Core))
         .map(|group| {
-            let versions: Vec<Value> = group.versions.iter().map(|v| aggregated_version(kinds, group.name, v)).collect();
+            let versions: Vec<Value> =
+                group.versions.iter().map(|v| aggregated_version(kinds, group.name, v)).collect();
             let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };
             json!({"metadata": metadata, "versions": versions})
         })
@@ -222,7 +224,8 @@ mod tests {
     fn storage_version_hashes_are_kubernetes_own() {
         let kinds = Kinds::builtin();
         let list = api_resources(&kinds, "", "v1").unwrap();
-        let entry = |name: &str| list["resources"].as_array().unwrap().iter().find(|r| r["name"] == name).unwrap().clone();
+        let entry =
+            |name: &str| list["resources"].as_array().unwrap().iter().find(|r| r["name"] == name).unwrap().clone();
         assert_eq!(entry("configmaps")["storageVersionHash"], "qFsyl6wFWjQ=");
         assert_eq!(entry("pods/eviction")["group"], "policy");
         assert_eq!(entry("bindings").get("storageVersionHash"), None);

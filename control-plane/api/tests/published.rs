@@ -41,7 +41,7 @@ fn folder() -> Option<PathBuf> {
 
 fn published(path: &str) -> Option<Value> {
     let text = std::fs::read(folder()?.join(path)).ok()?;
-    Some(serde_json::from_slice(&text).unwrap())
+    Some(serde_json::from_slice(&text).expect("the published documents are JSON"))
 }
 
 fn versions(kinds: &Kinds) -> BTreeSet<(String, String)> {
@@ -58,7 +58,8 @@ fn what_we_serve() {
         let scope = if row.namespaced() { "namespaced" } else { "cluster" };
         let all = if verbs.len() == 8 { "all".to_owned() } else { verbs.join(",") };
         let short = row.short_names.join(",");
-        writeln!(text, "{}/{} {scope} {all} [{short}] {} -> {}", row.api_version(), row.plural, row.kind, row.storage).unwrap();
+        let place = if row.stored() { row.storage.as_ref() } else { "not stored" };
+        writeln!(text, "{}/{} {scope} {all} [{short}] {} -> {place}", row.api_version(), row.plural, row.kind).unwrap();
         for sub in &row.subresources {
             let verbs: Vec<_> = sub.verbs.iter().map(|v| v.as_str()).collect();
             writeln!(text, "  /{} {} {}", sub.name, verbs.join(","), sub.kind).unwrap();
@@ -74,7 +75,11 @@ fn discovery_is_kubernetes_own() {
     }
     let kinds = Kinds::builtin();
     for (group, version) in versions(&kinds) {
-        let file = if group.is_empty() { format!("discovery/api__{version}.json") } else { format!("discovery/apis__{group}__{version}.json") };
+        let file = if group.is_empty() {
+            format!("discovery/api__{version}.json")
+        } else {
+            format!("discovery/apis__{group}__{version}.json")
+        };
         let ours = api_resources(&kinds, &group, &version).unwrap();
         assert_eq!(ours, published(&file).unwrap(), "{group}/{version}");
     }
@@ -122,9 +127,14 @@ fn simplified(node: &Value) -> Value {
     match node {
         Value::Object(map) => {
             let zero = |v: &Value| *v == "" || *v == 0 || *v == false || v.as_object().is_some_and(Map::is_empty);
+            let left_out = |key: &str, value| match key {
+                "description" | "x-kubernetes-unions" => true,
+                "default" => zero(value),
+                _ => false,
+            };
             let mut out: Map<String, Value> = map
                 .iter()
-                .filter(|(key, value)| !matches!(key.as_str(), "description" | "x-kubernetes-unions") && !(*key == "default" && zero(value)))
+                .filter(|(key, value)| !left_out(key, value))
                 .map(|(key, value)| match (key.as_str(), value) {
                     // Here the keys are names of fields, one of which may be "description".
                     ("properties", Value::Object(fields)) => {
@@ -151,13 +161,18 @@ fn simplified(node: &Value) -> Value {
 
 /// `x-kubernetes-group-version-kind` of the types that every group has lists all groups there; ours names the core group.
 fn shared_kind(name: &str) -> bool {
-    ["DeleteOptions", "Status", "WatchEvent"].iter().any(|kind| name == format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"))
+    ["DeleteOptions", "Status", "WatchEvent"]
+        .iter()
+        .any(|kind| name == format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"))
 }
 
 /// Places where our schemas differ, and why.
 const KNOWN: &[(&str, &str)] = &[
     ("io.k8s.api.core.v1.Event.required", "metadata is required of no other kind; every request has it"),
-    ("io.k8s.api.events.v1.Event.required", "k8s-openapi leaves eventTime optional; the API server does not, for new Events"),
+    (
+        "io.k8s.api.events.v1.Event.required",
+        "k8s-openapi leaves eventTime optional; the API server does not, for new Events",
+    ),
 ];
 
 #[test]
@@ -180,7 +195,8 @@ fn schemas_are_kubernetes_own() {
             assert!(allowed.iter().any(|a| definition.ends_with(a)), "{name}: {definition} is missing");
         }
     }
-    let differing: BTreeSet<_> = found.into_iter().filter(|text| !KNOWN.iter().any(|(known, _)| text.starts_with(known))).collect();
+    let differing: BTreeSet<_> =
+        found.into_iter().filter(|text| !KNOWN.iter().any(|(known, _)| text.starts_with(known))).collect();
     assert!(differing.is_empty(), "{differing:#?}");
 }
 
@@ -216,18 +232,28 @@ fn paths_and_operations_are_kubernetes_own() {
                 let told = |operation: Option<&Value>| {
                     operation.map(|o| {
                         let id = o["operationId"].clone();
-                        (id, o["x-kubernetes-action"].clone(), o["x-kubernetes-group-version-kind"].clone(), o["tags"].clone())
+                        (
+                            id,
+                            o["x-kubernetes-action"].clone(),
+                            o["x-kubernetes-group-version-kind"].clone(),
+                            o["tags"].clone(),
+                        )
                     })
                 };
                 if told(own) != told(wanted) {
                     found.push(format!("{method} {path}: {:?} / {:?}", told(own), told(wanted)));
                 }
                 let parameters = |operation: Option<&Value>| -> BTreeSet<String> {
-                    let list = operation.and_then(|o| o.get("parameters")).and_then(Value::as_array).cloned().unwrap_or_default();
+                    let list = operation
+                        .and_then(|o| o.get("parameters"))
+                        .and_then(Value::as_array)
+                        .cloned()
+                        .unwrap_or_default();
                     list.iter().map(|p| p["name"].as_str().unwrap().to_owned()).collect()
                 };
                 let missing: Vec<_> = parameters(wanted).difference(&parameters(own)).cloned().collect();
-                let shared = parameters(item.into()).union(&parameters(ours.get(path))).cloned().collect::<BTreeSet<_>>();
+                let shared =
+                    parameters(item.into()).union(&parameters(ours.get(path))).cloned().collect::<BTreeSet<_>>();
                 let missing: Vec<_> = missing.into_iter().filter(|p| !shared.contains(p) && !unsupported(p)).collect();
                 if !missing.is_empty() {
                     found.push(format!("{method} {path} lacks {missing:?}"));

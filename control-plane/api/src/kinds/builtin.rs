@@ -1,7 +1,7 @@
 //! The built-in kinds: one row each. What a row does not say follows from its type in `k8s-openapi`: group, version,
 //! kind, plural, scope and schema.
 
-use super::{LazySchema, Resource, SchemaSource, ScalePaths, Scope, Subresource, Text, Verb};
+use super::{LazySchema, Resource, ScalePaths, SchemaSource, Scope, Subresource, Text, Verb};
 use crate::strategies;
 use Verb::{Create, Delete, DeleteCollection, Get, List, Patch, Update, Watch};
 use k8s_openapi::api::{
@@ -46,6 +46,7 @@ pub(super) fn rank(group: &str) -> usize {
 }
 
 const ALL: &[Verb] = &[Create, Delete, DeleteCollection, Get, List, Patch, Update, Watch];
+const ALL_BUT_COLLECTION: &[Verb] = &[Create, Delete, Get, List, Patch, Update, Watch];
 const GET_PATCH_UPDATE: &[Verb] = &[Get, Patch, Update];
 const PROXIED: &[Verb] = &[Create, Delete, Get, Patch, Update];
 
@@ -55,6 +56,8 @@ const EVICTION: Sub = other::<policy::Eviction>("eviction", &[Create]);
 const BINDING: Sub = other::<core::Binding>("binding", &[Create]);
 const TOKEN: Sub = other::<authentication::TokenRequest>("token", &[Create]);
 
+// One row, one line: the table is read as a table.
+#[rustfmt::skip]
 const ROWS: &[Row] = &[
     row::<core::Binding>().verbs(&[Create]).not_stored(),
     row::<core::ComponentStatus>().verbs(&[Get, List]).short(&["cs"]).not_stored(),
@@ -62,10 +65,7 @@ const ROWS: &[Row] = &[
     row::<core::Endpoints>().short(&["ep"]),
     row::<core::Event>().short(&["ev"]),
     row::<core::LimitRange>().short(&["limits"]),
-    row::<core::Namespace>()
-        .verbs(&[Create, Delete, Get, List, Patch, Update, Watch])
-        .short(&["ns"])
-        .subs(&[own("finalize", &[Update]), STATUS]),
+    row::<core::Namespace>().verbs(ALL_BUT_COLLECTION).short(&["ns"]).subs(&[own("finalize", &[Update]), STATUS]),
     row::<core::Node>().short(&["no"]).subs(&[options("proxy", "NodeProxyOptions", PROXIED), STATUS]),
     row::<core::PersistentVolumeClaim>().short(&["pvc"]).subs(&[STATUS]),
     row::<core::PersistentVolume>().short(&["pv"]).subs(&[STATUS]),
@@ -86,44 +86,46 @@ const ROWS: &[Row] = &[
     row::<core::ResourceQuota>().short(&["quota"]).subs(&[STATUS]),
     row::<core::Secret>(),
     row::<core::ServiceAccount>().short(&["sa"]).subs(&[TOKEN]),
-    row::<core::Service>()
-        .short(&["svc"])
-        .in_all()
-        .subs(&[options("proxy", "ServiceProxyOptions", PROXIED), STATUS]),
+    row::<core::Service>().short(&["svc"]).in_all().subs(&[options("proxy", "ServiceProxyOptions", PROXIED), STATUS]),
+
     row::<apps::ControllerRevision>(),
     row::<apps::DaemonSet>().short(&["ds"]).in_all().subs(&[STATUS]),
     row::<apps::Deployment>().short(&["deploy"]).in_all().subs(&[SCALE, STATUS]),
     row::<apps::ReplicaSet>().short(&["rs"]).in_all().subs(&[SCALE, STATUS]),
     row::<apps::StatefulSet>().short(&["sts"]).in_all().subs(&[SCALE, STATUS]),
+
     // The same objects as core's events, seen through the newer names of their fields.
     row::<events::Event>().short(&["ev"]).stored_as("core/events", "v1"),
+
     row::<autoscaling::HorizontalPodAutoscaler>().short(&["hpa"]).in_all().subs(&[STATUS]),
-    row::<autoscaling_v1::HorizontalPodAutoscaler>()
-        .short(&["hpa"])
-        .in_all()
-        .subs(&[STATUS])
+    row::<autoscaling_v1::HorizontalPodAutoscaler>().short(&["hpa"]).in_all().subs(&[STATUS])
         .stored_as("autoscaling/horizontalpodautoscalers", "autoscaling/v2"),
+
     row::<batch::CronJob>().short(&["cj"]).in_all().subs(&[STATUS]),
     row::<batch::Job>().in_all().subs(&[STATUS]),
-    row::<certificates::CertificateSigningRequest>()
-        .short(&["csr"])
-        .subs(&[own("approval", GET_PATCH_UPDATE), STATUS]),
+
+    row::<certificates::CertificateSigningRequest>().short(&["csr"]).subs(&[own("approval", GET_PATCH_UPDATE), STATUS]),
+
     row::<networking::IngressClass>(),
     row::<networking::Ingress>().short(&["ing"]).subs(&[STATUS]),
     row::<networking::IPAddress>().short(&["ip"]),
     row::<networking::NetworkPolicy>().short(&["netpol"]),
     row::<networking::ServiceCIDR>().subs(&[STATUS]),
+
     row::<policy::PodDisruptionBudget>().short(&["pdb"]).subs(&[STATUS]),
+
     row::<rbac::ClusterRoleBinding>(),
     row::<rbac::ClusterRole>(),
     row::<rbac::RoleBinding>(),
     row::<rbac::Role>(),
+
     row::<storage::CSIDriver>(),
     row::<storage::CSINode>(),
     row::<storage::CSIStorageCapacity>(),
     row::<storage::StorageClass>().short(&["sc"]),
     row::<storage::VolumeAttachment>().subs(&[STATUS]),
     row::<storage::VolumeAttributesClass>().short(&["vac"]),
+
     row::<scheduling::PriorityClass>().short(&["pc"]),
     row::<coordination::Lease>(),
     row::<node::RuntimeClass>(),

@@ -291,8 +291,10 @@ impl Kinds {
     }
 }
 
+type OrderKey<'a> = (usize, &'a str, Reverse<(u8, u32, u32)>, &'a str, &'a str);
+
 /// Groups as Kubernetes ranks them, then by name; versions by priority; plurals by name.
-fn order_key(row: &Resource) -> (usize, &str, Reverse<(u8, u32, u32)>, &str, &str) {
+fn order_key(row: &Resource) -> OrderKey<'_> {
     let rank = builtin::rank(&row.group);
     (rank, &row.group, Reverse(version_priority(&row.version)), &row.version, &row.plural)
 }

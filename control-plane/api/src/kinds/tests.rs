@@ -41,7 +41,8 @@ fn rows_are_found_by_plural_and_by_kind() {
 #[test]
 fn both_groups_of_events_share_their_objects() {
     let kinds = Kinds::builtin();
-    let (core, events) = (kinds.find("", "v1", "events").unwrap(), kinds.find("events.k8s.io", "v1", "events").unwrap());
+    let (core, events) =
+        (kinds.find("", "v1", "events").unwrap(), kinds.find("events.k8s.io", "v1", "events").unwrap());
     assert_eq!((&core.storage, &core.storage_api_version), (&events.storage, &events.storage_api_version));
 }
 

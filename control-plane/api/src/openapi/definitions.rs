@@ -140,10 +140,14 @@ impl Definitions {
         }
         let dialect = self.dialect;
         let builtin = self.generator.take_definitions(false);
-        let mut all: Map<String, Value> = builtin.into_iter().chain(self.own).map(|(name, body)| {
-            let definition = special(&name, &body, dialect).unwrap_or_else(|| render(&body, &name, "", dialect));
-            (name, definition)
-        }).collect();
+        let mut all: Map<String, Value> = builtin
+            .into_iter()
+            .chain(self.own)
+            .map(|(name, body)| {
+                let definition = special(&name, &body, dialect).unwrap_or_else(|| render(&body, &name, "", dialect));
+                (name, definition)
+            })
+            .collect();
         for (name, kind) in self.kinds {
             if let Some(definition) = all.get_mut(&name) {
                 definition["x-kubernetes-group-version-kind"] = json!([kind]);
@@ -167,7 +171,9 @@ fn special(name: &str, body: &Value, dialect: Dialect) -> Option<Value> {
         ("Quantity", Dialect::V2) => json!({"type": "string"}),
         ("Quantity", Dialect::V3) => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
         ("IntOrString", Dialect::V2) => json!({"type": "string", "format": "int-or-string"}),
-        ("IntOrString", Dialect::V3) => json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
+        ("IntOrString", Dialect::V3) => {
+            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+        }
         ("JSON" | "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool" | "JSONSchemaPropsOrStringArray", _) => json!({}),
         _ => return None,
     };
@@ -178,7 +184,9 @@ fn special(name: &str, body: &Value, dialect: Dialect) -> Option<Value> {
 /// A node at `path` of a definition (`ports[]`; empty for the definition itself) in the dialect's form, with the facts
 /// that are known about it.
 fn render(node: &Value, definition: &str, path: &str, dialect: Dialect) -> Value {
-    let Some(node) = node.as_object() else { return node.clone() };
+    let Some(node) = node.as_object() else {
+        return node.clone();
+    };
     let mut out = Map::new();
     for (key, value) in node {
         let value = match (key.as_str(), value) {
@@ -202,7 +210,10 @@ fn render(node: &Value, definition: &str, path: &str, dialect: Dialect) -> Value
     if let Some(facts) = find_facts(definition, if path.is_empty() { "*" } else { path }) {
         add_facts(&mut out, &facts, dialect);
     }
-    if dialect == Dialect::V3 && out.len() > 1 && let Some(reference) = out.remove("$ref") {
+    if dialect == Dialect::V3
+        && out.len() > 1
+        && let Some(reference) = out.remove("$ref")
+    {
         out.insert("allOf".into(), json!([{"$ref": reference}]));
     }
     Value::Object(out)
@@ -211,8 +222,12 @@ fn render(node: &Value, definition: &str, path: &str, dialect: Dialect) -> Value
 /// Leaves of `required` what Kubernetes publishes: `k8s-openapi` adds the `metadata` of every kind, and names that may be
 /// empty for compatibility.
 fn forget_required(definition: &mut Map<String, Value>) {
-    let Some(fields) = definition.get("properties").cloned() else { return };
-    let Some(Value::Array(required)) = definition.get_mut("required") else { return };
+    let Some(fields) = definition.get("properties").cloned() else {
+        return;
+    };
+    let Some(Value::Array(required)) = definition.get_mut("required") else {
+        return;
+    };
     let is_kind = fields.get("apiVersion").is_some();
     let may_be_empty = |name: &Value| {
         let text = name.as_str().and_then(|name| fields.get(name)?.get("description")?.as_str());
@@ -240,7 +255,8 @@ fn add_facts(node: &mut Map<String, Value>, facts: &Facts, dialect: Dialect) {
             node.insert("x-kubernetes-list-map-keys".into(), keys.iter().map(String::as_str).collect());
         }
     }
-    let strategies = [(facts.patch_merge, "merge"), (facts.patch_retain_keys, "retainKeys"), (facts.patch_replace, "replace")];
+    let strategies =
+        [(facts.patch_merge, "merge"), (facts.patch_retain_keys, "retainKeys"), (facts.patch_replace, "replace")];
     let strategies: Vec<&str> = strategies.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
     if !strategies.is_empty() {
         node.insert("x-kubernetes-patch-strategy".into(), strategies.join(",").into());

@@ -3,6 +3,7 @@
 
 mod definitions;
 mod gnostic;
+mod operation;
 mod paths;
 
 use crate::discovery;

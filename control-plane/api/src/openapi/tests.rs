@@ -36,7 +36,8 @@ fn kubectl_finds_what_it_looks_for() {
     let kind = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
     let item = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
     assert_eq!(item["patch"]["x-kubernetes-group-version-kind"], kind);
-    let names: Vec<_> = item["patch"]["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        item["patch"]["parameters"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["dryRun", "fieldManager", "fieldValidation", "force"]);
     let schemas = &document["components"]["schemas"];
     assert_eq!(schemas["io.k8s.api.apps.v1.Deployment"]["x-kubernetes-group-version-kind"], json!([kind]));

@@ -31,7 +31,9 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
         let count = list.len();
         return Err(Status::new(
             Reason::RequestEntityTooLarge,
-            format!("Request entity too large: The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {count}"),
+            format!(
+                "Request entity too large: The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {count}"
+            ),
         ));
     }
     let mut result = document.clone();

@@ -45,7 +45,11 @@ pub(super) fn apply(schema: &Schema, document: &Value, patch: &Value) -> Result<
     Ok(Value::Object(result))
 }
 
-fn merge_map(schema: Option<&Schema>, original: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), Error> {
+fn merge_map(
+    schema: Option<&Schema>,
+    original: &mut Map<String, Value>,
+    patch: &Map<String, Value>,
+) -> Result<(), Error> {
     match patch.get(DIRECTIVE) {
         None => {}
         Some(directive) if directive == "replace" => {
@@ -106,10 +110,13 @@ fn is_free(schema: Option<&Schema>) -> bool {
 
 /// Clears what `$retainKeys` does not name.
 fn retain_keys(original: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), Error> {
-    let Some(directive) = patch.get(RETAIN_KEYS) else { return Ok(()) };
+    let Some(directive) = patch.get(RETAIN_KEYS) else {
+        return Ok(());
+    };
     let list = directive.as_array().ok_or(Error::RetainKeys)?;
     let keep: HashSet<&str> = list.iter().map(|key| key.as_str().ok_or(Error::RetainKeys)).collect::<Result<_, _>>()?;
-    let listed = |(name, value): (&String, &Value)| value.is_null() || is_directive(name) || keep.contains(name.as_str());
+    let listed =
+        |(name, value): (&String, &Value)| value.is_null() || is_directive(name) || keep.contains(name.as_str());
     if !patch.iter().all(listed) {
         return Err(Error::RetainKeys);
     }
@@ -125,7 +132,9 @@ fn merge_ordered_lists<'p>(
 ) -> Result<HashSet<&'p str>, Error> {
     let mut done = HashSet::new();
     for (directive, order) in patch {
-        let Some(name) = directive.strip_prefix(ELEMENT_ORDER) else { continue };
+        let Some(name) = directive.strip_prefix(ELEMENT_ORDER) else {
+            continue;
+        };
         let order = order.as_array().ok_or(Error::ElementOrder)?;
         let field = schema.and_then(|s| s.child(name));
         let facts = field.and_then(|s| s.facts.as_deref());
@@ -189,8 +198,15 @@ fn delete_primitives(original: &mut Map<String, Value>, name: &str, gone: &Value
     Ok(())
 }
 
-fn merge_list(schema: Option<&Schema>, facts: &Facts, original: Vec<Value>, patch: &[Value]) -> Result<Vec<Value>, Error> {
-    let Some(first) = original.first().or(patch.first()) else { return Ok(original) };
+fn merge_list(
+    schema: Option<&Schema>,
+    facts: &Facts,
+    original: Vec<Value>,
+    patch: &[Value],
+) -> Result<Vec<Value>, Error> {
+    let Some(first) = original.first().or(patch.first()) else {
+        return Ok(original);
+    };
     if first.is_array() {
         return Err(Error::ListOfLists);
     }
@@ -210,7 +226,12 @@ fn merge_list(schema: Option<&Schema>, facts: &Facts, original: Vec<Value>, patc
     }
 }
 
-fn merge_objects(items: Option<&Schema>, key: &str, mut live: Vec<Value>, patch: &[Value]) -> Result<Vec<Value>, Error> {
+fn merge_objects(
+    items: Option<&Schema>,
+    key: &str,
+    mut live: Vec<Value>,
+    patch: &[Value],
+) -> Result<Vec<Value>, Error> {
     let mut added = Vec::new();
     let mut deleted = HashSet::new();
     let mut replace = false;
@@ -268,7 +289,8 @@ fn only_key(item: &Value, key: &str) -> Value {
 fn in_order(items: Vec<Value>, order: &[Value], live: &[Value], key: Option<&str>) -> Result<Vec<Value>, Error> {
     let wanted = positions(order, key);
     let before = positions(live, key);
-    let place = |map: &HashMap<String, usize>, item: &Value| identity(item, key).ok().and_then(|id| map.get(&id).copied());
+    let place =
+        |map: &HashMap<String, usize>, item: &Value| identity(item, key).ok().and_then(|id| map.get(&id).copied());
     let (mut listed, mut others): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| place(&wanted, item).is_some());
     listed.sort_by_key(|item| place(&wanted, item));
     others.sort_by_key(|item| place(&before, item).unwrap_or(usize::MAX));

@@ -3,18 +3,19 @@ use crate::kinds::Kinds;
 use crate::schema::Schema;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 fn schema(group: &str, kind: &str) -> Arc<Schema> {
     Kinds::builtin().by_kind(group, "v1", kind).unwrap().schema.get().clone()
 }
 
-fn pod(document: Value, patch: Value) -> Value {
-    strategic(&schema("", "Pod"), &document, &patch).unwrap()
+fn pod(document: impl Borrow<Value>, patch: impl Borrow<Value>) -> Value {
+    strategic(&schema("", "Pod"), document.borrow(), patch.borrow()).unwrap()
 }
 
-fn pod_error(document: Value, patch: Value) -> String {
-    strategic(&schema("", "Pod"), &document, &patch).unwrap_err().message
+fn pod_error(document: impl Borrow<Value>, patch: impl Borrow<Value>) -> String {
+    strategic(&schema("", "Pod"), document.borrow(), patch.borrow()).unwrap_err().message
 }
 
 #[test]
@@ -65,7 +66,8 @@ fn retain_keys_clears_the_other_members_of_a_union() {
         json!({"spec": {"strategy": {"type": "Recreate"}}})
     );
     let volumes = json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}});
-    let patch = json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}});
+    let patch =
+        json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}});
     assert_eq!(pod(volumes.clone(), patch), json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}}));
     let patch = json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {"path": "/x"}}]}});
     assert_eq!(pod_error(volumes, patch), "invalid patch format of retainKeys");
@@ -97,7 +99,8 @@ fn primitive_lists_merge_as_sets_and_delete_by_a_parallel_list() {
         pod(document(), json!({"metadata": {"finalizers": ["d", "b"]}}))["metadata"]["finalizers"],
         json!(["d", "a", "b", "c"])
     );
-    let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["b"], "$setElementOrder/finalizers": ["c", "a"]}});
+    let patch =
+        json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["b"], "$setElementOrder/finalizers": ["c", "a"]}});
     assert_eq!(pod(document(), patch)["metadata"]["finalizers"], json!(["c", "a"]));
     let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": "b"}});
     assert_eq!(pod_error(document(), patch), "invalid patch format of primitive list");
@@ -105,7 +108,8 @@ fn primitive_lists_merge_as_sets_and_delete_by_a_parallel_list() {
 
 #[test]
 fn lists_without_a_strategy_and_replace_fields_are_replaced() {
-    let document = json!({"spec": {"tolerations": [{"key": "a"}], "containers": [{"name": "a", "command": ["x", "y"]}]}});
+    let document =
+        json!({"spec": {"tolerations": [{"key": "a"}], "containers": [{"name": "a", "command": ["x", "y"]}]}});
     let patch = json!({"spec": {"tolerations": [{"key": "b"}], "containers": [{"name": "a", "command": ["z"]}]}});
     assert_eq!(pod(document, patch.clone()), patch);
     let budget = json!({"spec": {"selector": {"matchLabels": {"a": "1"}}}});
@@ -133,7 +137,10 @@ fn a_missing_merge_key_is_named() {
 #[test]
 fn directives_in_free_json_are_data() {
     let data = json!({"data": {"spec": {"template": {"$patch": "replace", "x": 1}}}});
-    assert_eq!(strategic(&schema("apps", "ControllerRevision"), &json!({"revision": 1}), &data).unwrap()["data"], data["data"]);
+    assert_eq!(
+        strategic(&schema("apps", "ControllerRevision"), &json!({"revision": 1}), &data).unwrap()["data"],
+        data["data"]
+    );
 }
 
 #[test]
@@ -151,22 +158,33 @@ fn json_patch_applies_all_or_says_which_operation_failed() {
     assert_eq!(json_patch(&document, &patch).unwrap(), json!({"spec": {"replicas": 2, "list": [2]}}));
 
     let failed = json_patch(&document, &json!([{"op": "test", "path": "/spec/replicas", "value": 9}])).unwrap_err();
-    assert_eq!((failed.code, failed.message.as_str()), (422, "the server rejected our request due to an error in our request"));
-    assert_eq!(failed.details.unwrap().causes[0].message, "operation 0 failed at path '/spec/replicas': value did not match");
+    assert_eq!(
+        (failed.code, failed.message.as_str()),
+        (422, "the server rejected our request due to an error in our request")
+    );
+    assert_eq!(
+        failed.details.unwrap().causes[0].message,
+        "operation 0 failed at path '/spec/replicas': value did not match"
+    );
     assert_eq!(json_patch(&document, &json!({"op": "test"})).unwrap_err().code, 400);
     assert_eq!(json_patch(&document, &json!([{"op": "fly", "path": "/a"}])).unwrap_err().code, 400);
 }
 
 #[test]
 fn json_patch_is_bounded() {
-    let many: Vec<Value> = (0..=MAX_JSON_PATCH_OPERATIONS).map(|_| json!({"op": "test", "path": "", "value": {}})).collect();
+    let many: Vec<Value> =
+        (0..=MAX_JSON_PATCH_OPERATIONS).map(|_| json!({"op": "test", "path": "", "value": {}})).collect();
     assert_eq!(json_patch(&json!({}), &many.into()).unwrap_err().code, 413);
     let bomb: Vec<Value> = (0..60).map(|n| json!({"op": "copy", "from": "", "path": format!("/{n}")})).collect();
     assert_eq!(json_patch(&json!({"a": "x".repeat(100)}), &bomb.into()).unwrap_err().code, 422);
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let scalar = prop_oneof![any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), "[a-c]{0,3}".prop_map(Value::from)];
+    let scalar = prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-c]{0,3}".prop_map(Value::from)
+    ];
     scalar.prop_recursive(4, 32, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

@@ -63,7 +63,11 @@ fn special(name: &str) -> Option<Shape> {
         "Quantity" => Shape::Quantity,
         "IntOrString" => Shape::IntOrString,
         "Time" | "MicroTime" => Shape::Text(Format::DateTime),
-        "FieldsV1" | "RawExtension" | "JSON" | "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool"
+        "FieldsV1"
+        | "RawExtension"
+        | "JSON"
+        | "JSONSchemaPropsOrArray"
+        | "JSONSchemaPropsOrBool"
         | "JSONSchemaPropsOrStringArray" => Shape::Any,
         _ => return None,
     })

@@ -5,6 +5,9 @@ use crate::Status;
 use base64::Engine as _;
 use serde_json::{Number, Value};
 
+/// Most unknown fields that are reported, as in Kubernetes' decoder.
+const MAX_UNKNOWN: usize = 100;
+
 /// Checks types and looks for unknown fields in one pass; the answer is the paths of unknown fields as
 /// Kubernetes' strict decoder prints them (`spec.foo`, `spec.containers[0].bar`).
 ///
@@ -100,9 +103,10 @@ fn walk(schema: &Schema, value: &Value, at: &Frame<'_>, unknown: &mut Vec<String
         (Shape::IntOrString, Value::String(_)) => Ok(()),
         (Shape::IntOrString, Value::Number(number)) if fits::<i32>(number) => Ok(()),
         (Shape::Quantity, _) => check_quantity(value),
-        (Shape::List(items), Value::Array(list)) => list.iter().enumerate().try_for_each(|(index, item)| {
-            walk(items, item, &at.below(Step::Index(index), owner), unknown)
-        }),
+        (Shape::List(items), Value::Array(list)) => list
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, item)| walk(items, item, &at.below(Step::Index(index), owner), unknown)),
         (Shape::Map(values), Value::Object(map)) => {
             map.iter().try_for_each(|(key, item)| walk(values, item, &at.below(Step::Key(key), owner), unknown))
         }
@@ -112,7 +116,9 @@ fn walk(schema: &Schema, value: &Value, at: &Frame<'_>, unknown: &mut Vec<String
                 Some(field) => walk(field, item, &below, unknown),
                 None if object.unknown == Unknown::Keep => Ok(()),
                 None => {
-                    unknown.push(below.strict());
+                    if unknown.len() < MAX_UNKNOWN {
+                        unknown.push(below.strict());
+                    }
                     Ok(())
                 }
             }

@@ -16,16 +16,37 @@ const MAX_NODES: usize = 20_000;
 
 /// Keywords that are kept as validations, to be judged when values are.
 const VALIDATIONS: &[&str] = &[
-    "allOf", "anyOf", "oneOf", "not", "enum", "format", "maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum",
-    "multipleOf", "maxLength", "minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties",
-    "minProperties", "x-kubernetes-validations",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "enum",
+    "format",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "multipleOf",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "maxProperties",
+    "minProperties",
+    "x-kubernetes-validations",
 ];
 
 pub(super) fn convert(schema: &Value, path: &Path) -> Result<Schema, Vec<Error>> {
     let mut converter = Converter { errors: Vec::new(), nodes: 0 };
     let mut root = converter.node(schema, path, 0);
     if converter.errors.is_empty() && !matches!(root.shape, Shape::Object(_)) {
-        converter.errors.push(Error::invalid(&path.child("type"), schema["type"].clone(), "must be object at the root"));
+        converter.errors.push(Error::invalid(
+            &path.child("type"),
+            schema["type"].clone(),
+            "must be object at the root",
+        ));
     }
     make_resource(&mut root.shape);
     if converter.errors.is_empty() { Ok(root) } else { Err(converter.errors) }

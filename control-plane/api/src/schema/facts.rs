@@ -1,8 +1,8 @@
 //! The facts about merging that schemas lack, read from `facts/facts.txt` (its head explains the format).
 
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
-use serde_json::Value;
 
 static TEXT: &str = include_str!("../../facts/facts.txt");
 

@@ -13,8 +13,8 @@ mod tests;
 
 pub(crate) use builtin::{builtin, short_name};
 pub use check::{apply_defaults, check, check_types, prune, unknown_fields};
-pub use facts::{Facts, Merge};
 pub(crate) use facts::find as find_facts;
+pub use facts::{Facts, Merge};
 
 use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};

@@ -2,14 +2,15 @@ use super::{Merge, Schema, Shape, apply_defaults, check, prune, unknown_fields};
 use crate::field::Path;
 use crate::kinds::Kinds;
 use serde_json::{Value, json};
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 fn schema(group: &str, kind: &str) -> Arc<Schema> {
     Kinds::builtin().by_kind(group, "v1", kind).unwrap().schema.get().clone()
 }
 
-fn failure(group: &str, kind: &str, object: Value) -> String {
-    check(&schema(group, kind), &object).unwrap_err().message
+fn failure(group: &str, kind: &str, object: impl Borrow<Value>) -> String {
+    check(&schema(group, kind), object.borrow()).unwrap_err().message
 }
 
 #[test]
@@ -111,8 +112,8 @@ fn every_builtin_schema_is_an_object_with_metadata() {
     }
 }
 
-fn crd(schema: Value) -> Schema {
-    Schema::from_crd(&schema, &Path::new("openAPIV3Schema")).unwrap()
+fn crd(schema: impl Borrow<Value>) -> Schema {
+    Schema::from_crd(schema.borrow(), &Path::new("openAPIV3Schema")).unwrap()
 }
 
 #[test]
@@ -130,10 +131,7 @@ fn a_crds_schema_prunes_defaults_and_preserves() {
         "size": null, "port": "http", "free": {"any": [1]}, "note": null, "typo": 1, "keyed": [{"id": "a", "b": 1}],
         "pod": {"kind": "Pod", "metadata": {"name": "b", "typo": 1}, "spec": {}},
     }});
-    assert_eq!(
-        unknown_fields(&schema, &object),
-        ["spec.keyed[0].b", "spec.pod.metadata.typo", "spec.typo"]
-    );
+    assert_eq!(unknown_fields(&schema, &object), ["spec.keyed[0].b", "spec.pod.metadata.typo", "spec.typo"]);
     prune(&schema, &mut object);
     apply_defaults(&schema, &mut object);
     assert_eq!(
@@ -146,7 +144,7 @@ fn a_crds_schema_prunes_defaults_and_preserves() {
 
 #[test]
 fn schemas_that_are_not_structural_are_refused() {
-    let refused = |schema: Value| {
+    let refused = |schema: Value| -> String {
         let errors = Schema::from_crd(&schema, &Path::new("openAPIV3Schema")).unwrap_err();
         errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
