@@ -145,6 +145,14 @@ impl Engines {
         }
     }
 
+    /// Begins to make the plain engine, on a thread of its own.
+    pub(crate) fn prepare(self: &Arc<Self>) {
+        let engines = self.clone();
+        let thread = std::thread::Builder::new().name("skiff-engine".to_owned());
+        // Should it fail, the first load tries again and reports it.
+        let _ = thread.spawn(move || engines.get(Flavor::Plain).map(drop));
+    }
+
     /// The engines of `flavor`. The first call takes milliseconds: keep it off the I/O threads.
     pub(crate) fn get(&self, flavor: Flavor) -> wasmtime::Result<Arc<EngineSet>> {
         let (cell, instances) = match flavor {

@@ -58,12 +58,14 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Prepares the cache and the threads; engines come with the first module.
+    /// Prepares the cache and the threads. The engine, which takes longer, is made in the
+    /// background; [`load`](Self::load) waits for it.
     pub fn new(config: Config) -> Result<Arc<Self>, RuntimeError> {
         let cache = AotCache::open(&config.cache_dir)?;
         let guests = Guests::start(config.worker_threads, config.max_instances)?;
         let instances = guests.admission.limit();
         let engines = Arc::new(Engines::new(instances, guests.ticker.clone()));
+        engines.prepare();
         let compiler =
             Compiler::new(config.compiler, config.compile_limits, config.compile_parallelism);
         let loader = Loader::new(engines, cache, compiler, config.max_cached_modules);

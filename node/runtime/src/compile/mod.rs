@@ -193,7 +193,9 @@ impl Compiler {
 
 /// How a process under `RLIMIT_AS` complains: the allocator, mmap, and the start of a thread.
 fn ran_out_of_memory(text: &str) -> bool {
-    ["memory allocation of", "os error 12", "os error 11"].iter().any(|sign| text.contains(sign))
+    const SIGNS: [&str; 5] =
+        ["memory allocation of", "os error 12", "os error 11", "code: 12", "code: 11"];
+    SIGNS.iter().any(|sign| text.contains(sign))
 }
 
 enum Outcome {

@@ -89,13 +89,13 @@ async fn a_missing_file_is_asked_for_again() {
     harness.runtime.load(&path, "sha256:later", Flavor::Plain).await.unwrap();
 }
 
-/// Many functions that are slow to compile.
-fn heavy() -> String {
-    let body: String = (0..400)
+/// `functions` functions of `statements` statements each: as much work as one likes.
+fn heavy(functions: u32, statements: u32) -> String {
+    let body: String = (0..statements)
         .map(|i| format!("(local.set 0 (i32.xor (i32.mul (local.get 0) (i32.const {i})) (local.get 1)))"))
         .collect();
-    let functions: String =
-        (0..400).map(|_| format!("(func (param i32 i32) (result i32) {body} (local.get 0))")).collect();
+    let function = format!("(func (param i32 i32) (result i32) {body} (local.get 0))");
+    let functions = function.repeat(functions as usize);
     format!(r#"(module (memory (export "memory") 1) (func (export "_start")) {functions})"#)
 }
 
@@ -104,7 +104,7 @@ async fn the_compiler_is_stopped_when_it_takes_too_long() {
     let harness =
         Harness::with(|config| config.compile_limits.wall_time = Duration::from_millis(20));
     let path = harness.dir.path().join("heavy.wasm");
-    std::fs::write(&path, wat::parse_str(heavy()).unwrap()).unwrap();
+    std::fs::write(&path, wat::parse_str(heavy(400, 400)).unwrap()).unwrap();
     let error = harness.runtime.load(&path, "sha256:heavy", Flavor::Plain).await.err().unwrap();
     assert!(matches!(&error, LoadError::CompileLimit(text) if text.contains("longer than")), "{error}");
     // The answer is remembered: nobody looks at the file again.
@@ -116,7 +116,7 @@ async fn the_compiler_is_stopped_when_it_takes_too_long() {
 #[tokio::test]
 async fn the_compiler_is_stopped_when_it_takes_too_much_memory() {
     let harness = Harness::with(|config| config.compile_limits.memory_bytes = 150 << 20);
-    let error = refused(&harness, &wat::parse_str(heavy()).unwrap()).await;
+    let error = refused(&harness, &wat::parse_str(heavy(1, 60_000)).unwrap()).await;
     assert!(matches!(&error, LoadError::CompileLimit(text) if text.contains("memory")), "{error}");
 }
 
