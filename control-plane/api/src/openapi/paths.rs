@@ -1,7 +1,7 @@
 //! The paths of a document: what may be asked of each resource. kubectl finds the kind of a resource here
 //! (`x-kubernetes-group-version-kind`) and looks for `fieldValidation` and `dryRun` among the parameters of PATCH.
 
-use super::definitions::{Definitions, Dialect};
+use super::definitions::Definitions;
 use super::operation::{Body, Operation, Parameter, path_item};
 use crate::kinds::{Resource, Subresource, Verb};
 use serde_json::{Map, Value};

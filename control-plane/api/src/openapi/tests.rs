@@ -1,6 +1,10 @@
 use super::{v2_document, v2_hash, v2_protobuf, v3_document, v3_hash, v3_index};
-use crate::kinds::Kinds;
+use crate::field::Path;
+use crate::kinds::{Columns, Kinds, LazySchema, Resource, Scope, Verb};
+use crate::schema::Schema;
+use crate::strategy::Plain;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn apps() -> Value {
     v3_document(&Kinds::builtin(), "apps", "v1").unwrap()
@@ -79,6 +83,41 @@ fn the_index_points_at_documents_with_their_hashes() {
     let fewer = kinds.without("apps", "v1", "deployments");
     assert_ne!(v3_hash(&fewer, "apps", "v1").unwrap(), hash);
     assert_ne!(v2_hash(&fewer), v2_hash(&kinds));
+}
+
+#[test]
+fn a_crd_is_documented_with_its_authors_words() {
+    let document = json!({"type": "object", "description": "A tab.", "properties": {"spec": {"type": "object",
+        "properties": {"cron": {"type": "string", "description": "When."}}}}});
+    let schema = Schema::from_crd(&document, &Path::new("")).unwrap();
+    let row = Resource {
+        group: "stable.example.com".into(),
+        version: "v1".into(),
+        kind: "CronTab".into(),
+        list_kind: "CronTabList".into(),
+        plural: "crontabs".into(),
+        singular: "crontab".into(),
+        short_names: Vec::new().into(),
+        categories: Vec::new().into(),
+        scope: Scope::Namespaced,
+        verbs: vec![Verb::Create, Verb::Get, Verb::List, Verb::Patch].into(),
+        subresources: Vec::new(),
+        storage: "stable.example.com/crontabs".into(),
+        storage_api_version: "stable.example.com/v1".into(),
+        strategy: Arc::new(Plain),
+        schema: LazySchema::custom(Arc::new(schema), Arc::new(document)),
+        columns: Columns { columns: Vec::new(), cells: |_, _| Vec::new() },
+    };
+    let kinds = Kinds::builtin().with(row);
+    let document = v3_document(&kinds, "stable.example.com", "v1").unwrap();
+    let schemas = &document["components"]["schemas"];
+    let tab = &schemas["com.example.stable.v1.CronTab"];
+    assert_eq!(tab["properties"]["spec"]["properties"]["cron"]["description"], "When.");
+    assert_eq!(tab["x-kubernetes-group-version-kind"][0]["kind"], "CronTab");
+    assert!(tab["properties"]["metadata"]["allOf"].is_array());
+    assert!(schemas["com.example.stable.v1.CronTabList"].is_object());
+    let item = &document["paths"]["/apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}"];
+    assert_eq!(item["patch"]["x-kubernetes-group-version-kind"]["kind"], "CronTab");
 }
 
 /// Reads the fields of one protobuf message of strings and messages.
