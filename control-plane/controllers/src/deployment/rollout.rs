@@ -1,0 +1,179 @@
+//! One step of a rollout: how large each ReplicaSet should be now. Pure; sizes are changed on copies.
+
+use super::sets::{self, Set, max_surge, max_unavailable, replicas};
+use crate::k8s::api::apps::v1::Deployment;
+
+/// The new ReplicaSet and the old ones, oldest first.
+#[derive(Debug)]
+pub struct Sets {
+    pub new: Option<Set>,
+    pub old: Vec<Set>,
+}
+
+impl Sets {
+    pub fn all(&self) -> impl Iterator<Item = &Set> {
+        self.old.iter().chain(&self.new)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Set> {
+        self.old.iter_mut().chain(&mut self.new)
+    }
+
+    fn total(&self) -> i32 {
+        self.all().map(Set::replicas).sum()
+    }
+
+    fn old_total(&self) -> i32 {
+        self.old.iter().map(Set::replicas).sum()
+    }
+
+    fn new_size(&self) -> i32 {
+        self.new.as_ref().map_or(0, Set::replicas)
+    }
+}
+
+/// How large the new ReplicaSet may be now.
+pub fn new_set_size(deployment: &Deployment, sets: &Sets) -> i32 {
+    let wanted = replicas(deployment);
+    if sets::is_recreate(deployment) {
+        return wanted;
+    }
+    let room = wanted + max_surge(deployment) - sets.total();
+    let now = sets.new_size();
+    if room <= 0 { now } else { now + room.min(wanted - now) }
+}
+
+/// RollingUpdate: grow the new set, or else shrink the old ones. Whether anything changed.
+pub fn rolling(deployment: &Deployment, sets: &mut Sets) -> bool {
+    grow_new(deployment, sets) || shrink_old(deployment, sets)
+}
+
+fn grow_new(deployment: &Deployment, sets: &mut Sets) -> bool {
+    let wanted = replicas(deployment);
+    let size = match sets.new_size() {
+        now if now == wanted => return false,
+        now if now > wanted => wanted,
+        _ => new_set_size(deployment, sets),
+    };
+    sets.new.as_mut().is_some_and(|set| set.scale(deployment, size))
+}
+
+fn shrink_old(deployment: &Deployment, sets: &mut Sets) -> bool {
+    if sets.old_total() == 0 {
+        return false;
+    }
+    let min_available = replicas(deployment) - max_unavailable(deployment);
+    let new_unavailable = sets.new.as_ref().map_or(0, |set| set.replicas() - set.available());
+    let removable = sets.total() - min_available - new_unavailable;
+    if removable <= 0 {
+        return false;
+    }
+    let mut changed = false;
+    // The pods that do not work go first: they can be spared at no cost.
+    let mut left = removable;
+    for set in &mut sets.old {
+        let broken = (set.replicas() - set.available()).min(left);
+        if set.replicas() > 0 && broken > 0 {
+            left -= broken;
+            changed |= set.scale(deployment, set.replicas() - broken);
+        }
+    }
+    let available: i32 = sets.all().map(Set::available).sum();
+    let mut left = available - min_available;
+    for set in &mut sets.old {
+        let spared = set.replicas().min(left);
+        if spared > 0 {
+            left -= spared;
+            changed |= set.scale(deployment, set.replicas() - spared);
+        }
+    }
+    changed
+}
+
+/// Recreate, first half: all old sets to zero.
+pub fn stop_old(deployment: &Deployment, sets: &mut Sets) -> bool {
+    sets.old.iter_mut().fold(false, |changed, set| set.scale_if_active(deployment) || changed)
+}
+
+impl Set {
+    fn scale_if_active(&mut self, deployment: &Deployment) -> bool {
+        self.replicas() > 0 && self.scale(deployment, 0)
+    }
+}
+
+/// The Deployment's size changed (or it is paused): give each active set its share.
+pub fn rescale(deployment: &Deployment, sets: &mut Sets) {
+    let wanted = replicas(deployment);
+    if let Some(only) = active_or_latest(sets) {
+        only.scale(deployment, wanted);
+        return;
+    }
+    let saturated = sets.new.as_ref().is_some_and(|set| {
+        set.desired() == Some(wanted) && set.replicas() == wanted && set.available() == wanted
+    });
+    if saturated {
+        stop_old(deployment, sets);
+    } else if !sets::is_recreate(deployment) {
+        proportional(deployment, sets);
+    }
+}
+
+/// The one set to scale: the only active one, or the latest where none is active.
+fn active_or_latest(sets: &mut Sets) -> Option<&mut Set> {
+    match sets.all().filter(|set| set.replicas() > 0).count() {
+        0 if sets.new.is_some() => sets.new.as_mut(),
+        0 => sets.old.last_mut(),
+        1 => sets.all_mut().find(|set| set.replicas() > 0),
+        _ => None,
+    }
+}
+
+fn proportional(deployment: &Deployment, sets: &mut Sets) {
+    let wanted = replicas(deployment);
+    let allowed = if wanted > 0 { wanted + max_surge(deployment) } else { 0 };
+    let mut active: Vec<&mut Set> = sets.all_mut().filter(|set| set.replicas() > 0).collect();
+    let total: i32 = active.iter().map(|set| set.replicas()).sum();
+    let to_add = allowed - total;
+    // The largest first; among equals, the newer when growing and the older when shrinking.
+    active.reverse();
+    if to_add < 0 {
+        active.reverse();
+    }
+    active.sort_by_key(|set| std::cmp::Reverse(set.replicas()));
+    let mut added = 0;
+    let mut sizes = Vec::with_capacity(active.len());
+    for set in &active {
+        let share = share(deployment, set, to_add, added);
+        added += share;
+        sizes.push(set.replicas() + share);
+    }
+    if let Some(first) = sizes.first_mut() {
+        *first = (*first + to_add - added).max(0);
+    }
+    for (set, size) in active.into_iter().zip(sizes) {
+        set.scale(deployment, size);
+    }
+}
+
+fn share(deployment: &Deployment, set: &Set, to_add: i32, added: i32) -> i32 {
+    if to_add == 0 || to_add == added {
+        return 0;
+    }
+    let fraction = fraction(deployment, set);
+    let allowed = to_add - added;
+    if to_add > 0 { fraction.min(allowed) } else { fraction.max(allowed) }
+}
+
+fn fraction(deployment: &Deployment, set: &Set) -> i32 {
+    let wanted = replicas(deployment);
+    if wanted == 0 {
+        return -set.replicas();
+    }
+    let before: i32 = set.annotation(sets::MAX).and_then(|m| m.parse().ok()).filter(|m| *m > 0).unwrap_or_else(|| {
+        deployment.status.as_ref().and_then(|s| s.replicas).unwrap_or(0).max(1)
+    });
+    let size = f64::from(set.replicas()) * f64::from(wanted + max_surge(deployment)) / f64::from(before);
+    #[expect(clippy::cast_possible_truncation, reason = "a share of an i32")]
+    let size = size.round() as i32;
+    size - set.replicas()
+}

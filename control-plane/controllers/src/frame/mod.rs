@@ -1,0 +1,12 @@
+//! What every controller stands on: shared informers, work queues, a runner, events, API access.
+//! Knows no controller.
+
+pub mod access;
+pub mod batch;
+pub mod events;
+pub mod informer;
+pub mod key;
+pub mod ledger;
+pub mod queue;
+pub mod reflector;
+pub mod runner;

@@ -1,0 +1,157 @@
+//! Kubernetes' controllers: an ordinary API client that moves the cluster's state towards what the objects ask for.
+//!
+//! Every controller is level-triggered and idempotent: it reads the shared informers, decides in pure functions,
+//! writes through the API, and runs again on signal and period. It must never know the store or the API server's insides.
+
+#[cfg_attr(test, allow(unused_imports, reason = "tests look inside"))]
+pub(crate) use api::k8s_openapi as k8s;
+
+pub mod clock;
+mod context;
+mod deployment;
+mod endpoints;
+mod error;
+pub mod frame;
+mod garbage;
+mod job;
+mod namespace;
+mod node;
+mod owners;
+mod pod_gc;
+mod pods;
+mod publishers;
+mod replicaset;
+mod selector;
+#[cfg(test)]
+mod testing;
+
+pub use clock::Clock;
+pub use error::{Error, Next};
+pub use frame::ledger::{Ledger, Report};
+
+use context::{Context, Informers};
+use frame::access::Access;
+use frame::events::Recorder;
+use std::net::Ipv4Addr;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// What the controllers need to know. Everything but the client has a default: `Config::new`.
+#[derive(Clone)]
+pub struct Config {
+    pub client: kube::Client,
+    /// The range that nodes get their pod ranges from, as `(address, prefix length)`.
+    pub cluster_cidr: (Ipv4Addr, u8),
+    /// The prefix length of one node's pod range.
+    pub node_cidr_mask: u8,
+    /// As kube-controller-manager's `--controllers`: `*` is all, `name` is on, `-name` is off; the first match wins.
+    pub enabled: Vec<String>,
+    /// PEM of the cluster's CA, published as ConfigMap `kube-root-ca.crt` in every namespace. `None`: not published.
+    pub root_ca: Option<String>,
+    /// How long a node may be silent (`--node-monitor-grace-period`).
+    pub node_grace: std::time::Duration,
+    /// How many terminated pods are kept (`--terminated-pod-gc-threshold`).
+    pub terminated_pods: usize,
+    pub clock: Clock,
+    /// Filled with each controller's last result.
+    pub ledger: Ledger,
+}
+
+impl Config {
+    #[must_use]
+    pub fn new(client: kube::Client) -> Self {
+        Self {
+            client,
+            cluster_cidr: (Ipv4Addr::new(127, 64, 0, 0), 12),
+            node_cidr_mask: 24,
+            enabled: vec!["*".into()],
+            root_ca: None,
+            node_grace: std::time::Duration::from_secs(40),
+            terminated_pods: 12_500,
+            clock: Clock::system(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    fn enables(&self, name: &str) -> bool {
+        for entry in &self.enabled {
+            match entry.strip_prefix('-') {
+                Some(off) if off == name => return false,
+                None if entry == name || entry == "*" => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
+/// The names that `Config::enabled` knows.
+pub const NAMES: &[&str] = &[
+    "deployment-controller",
+    "replicaset-controller",
+    "replicationcontroller-controller",
+    "job-controller",
+    "ttl-after-finished-controller",
+    "endpointslice-controller",
+    "endpoints-controller",
+    "namespace-controller",
+    "garbage-collector-controller",
+    "pod-garbage-collector-controller",
+    "node-ipam-controller",
+    "node-lifecycle-controller",
+    "taint-eviction-controller",
+    "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+];
+
+/// Runs the enabled controllers until `token` is cancelled. Ends after all of their tasks have.
+pub async fn run(config: Config, token: CancellationToken) {
+    let mut tasks = JoinSet::new();
+    let access = Access::new(config.client.clone());
+    let events = Recorder::start(access.clone(), config.clock.clone(), &mut tasks);
+    let context = Context {
+        access,
+        informers: Informers::default(),
+        events,
+        clock: config.clock.clone(),
+        ledger: config.ledger.clone(),
+        token: token.clone(),
+    };
+    for unknown in config.enabled.iter().map(|e| e.trim_start_matches('-')) {
+        if unknown != "*" && !NAMES.contains(&unknown) {
+            warn!(controller = unknown, "no such controller");
+        }
+    }
+    start(&config, &context, &mut tasks);
+    context.informers.start(&context.access, &mut tasks, &token);
+    drop(context);
+    token.cancelled().await;
+    tasks.shutdown().await;
+}
+
+fn start(config: &Config, context: &Context, tasks: &mut JoinSet<()>) {
+    let starters: [(&str, fn(&Config, &Context, &mut JoinSet<()>)); 15] = [
+        (NAMES[0], deployment::start),
+        (NAMES[1], replicaset::start_replica_sets),
+        (NAMES[2], replicaset::start_replication_controllers),
+        (NAMES[3], job::start),
+        (NAMES[4], job::ttl::start),
+        (NAMES[5], endpoints::start_slices),
+        (NAMES[6], endpoints::start_legacy),
+        (NAMES[7], namespace::start),
+        (NAMES[9], pod_gc::start),
+        (NAMES[10], node::ipam::start),
+        (NAMES[11], node::lifecycle::start),
+        (NAMES[12], node::eviction::start),
+        (NAMES[13], publishers::start_service_accounts),
+        (NAMES[14], publishers::start_root_ca),
+        // Last: it shares the informers that the others want.
+        (NAMES[8], garbage::start),
+    ];
+    for (name, starter) in starters {
+        if config.enables(name) {
+            starter(config, context, tasks);
+        }
+    }
+}

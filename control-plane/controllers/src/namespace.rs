@@ -1,0 +1,298 @@
+//! Empties namespaces that are being deleted, says in their conditions what remains, and finalizes them.
+
+use crate::clock::Clock;
+use crate::context::Context;
+use crate::frame::access::Access;
+use crate::frame::informer::{Change, Informer};
+use crate::frame::key::Key;
+use crate::frame::queue::Queue;
+use crate::frame::runner::Reconciler;
+use crate::garbage::discovery::{Catalog, Served};
+use crate::k8s::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus};
+use crate::k8s::apimachinery::pkg::apis::meta::v1::Time;
+use crate::{Config, Error, Next};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::core::{DynamicObject, ObjectList, PartialObjectMeta, Request};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+const FINALIZER: &str = "kubernetes";
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const LAST_LOOK: Duration = Duration::from_secs(5);
+/// Objects of one resource that are looked at for finalizers.
+const SAMPLE: u32 = 500;
+
+struct Controller {
+    access: Access,
+    namespaces: Informer<Namespace>,
+    clock: Clock,
+    /// How long each terminating namespace waits between looks.
+    waits: Mutex<HashMap<Key, Duration>>,
+}
+
+pub(crate) fn start(_: &Config, context: &Context, tasks: &mut JoinSet<()>) {
+    let (namespaces, pods) = (context.informers.namespaces.wanted(), context.informers.pods.wanted());
+    let queue = Arc::new(Queue::default());
+    let signal = Arc::clone(&queue);
+    namespaces.on_change(move |change| {
+        if change.object().metadata.deletion_timestamp.is_some() {
+            signal.add(Key::of(change.object().as_ref()));
+        }
+    });
+    // Pods take the longest: look again as soon as one is gone.
+    let (signal, known) = (Arc::clone(&queue), namespaces.clone());
+    pods.on_change(move |change| {
+        if let Change::Deleted(pod) = change {
+            let key = Key::cluster(pod.metadata.namespace.as_deref().unwrap_or_default());
+            if known.get(&key).is_some_and(|n| n.metadata.deletion_timestamp.is_some()) {
+                signal.add_after(key, Duration::from_millis(5));
+            }
+        }
+    });
+    let controller = Controller {
+        access: context.access.clone(),
+        namespaces,
+        clock: context.clock.clone(),
+        waits: Mutex::default(),
+    };
+    context.spawn(tasks, Arc::new(controller), queue);
+}
+
+/// What is left in a namespace after a sweep.
+#[derive(Debug, Default, PartialEq)]
+struct Remains {
+    /// Objects by resource, `pods.`-style names.
+    objects: BTreeMap<String, usize>,
+    /// Objects by the finalizer that holds them.
+    finalizers: BTreeMap<String, usize>,
+    discovery_failure: Option<String>,
+    failures: Vec<String>,
+}
+
+impl Remains {
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.discovery_failure.is_none() && self.failures.is_empty()
+    }
+}
+
+/// The five conditions, in Kubernetes' words. They appear with the first problem and are kept up to date from then on.
+fn conditions(remains: &Remains, before: &[NamespaceCondition], now: Timestamp) -> Vec<NamespaceCondition> {
+    let list = |map: &BTreeMap<String, usize>, what: &str| {
+        map.iter().map(|(name, count)| format!("{name} {what} {count} resource instances")).collect::<Vec<_>>().join(", ")
+    };
+    let failed = remains.discovery_failure.clone();
+    let content = remains.failures.join("; ");
+    let verdicts: [(&str, Option<(&str, String)>, (&str, &str)); 5] = [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            failed.map(|why| ("DiscoveryFailed", format!("Discovery failed for some groups: {why}"))),
+            ("ResourcesDiscovered", "All resources successfully discovered"),
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            None,
+            ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            (!content.is_empty()).then(|| {
+                ("ContentDeletionFailed", format!("Failed to delete all resource types, {} remaining: {content}", remains.failures.len()))
+            }),
+            ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+        ),
+        (
+            "NamespaceContentRemaining",
+            (!remains.objects.is_empty()).then(|| {
+                ("SomeResourcesRemain", format!("Some resources are remaining: {}", list(&remains.objects, "has")))
+            }),
+            ("ContentRemoved", "All content successfully removed"),
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            (!remains.finalizers.is_empty()).then(|| {
+                let text = list(&remains.finalizers, "in");
+                ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {text}"))
+            }),
+            ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+        ),
+    ];
+    let build = |(type_, problem, fine): (&str, Option<(&str, String)>, (&str, &str))| {
+        let status = if problem.is_some() { "True" } else { "False" };
+        let (reason, message) = problem.unwrap_or((fine.0, fine.1.to_owned()));
+        let old = before.iter().find(|c| c.type_ == type_ && c.status == status);
+        NamespaceCondition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            message: Some(message),
+            last_transition_time: old.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
+        }
+    };
+    verdicts.into_iter().map(build).collect()
+}
+
+#[async_trait]
+impl Reconciler for Controller {
+    const NAME: &'static str = "namespace-controller";
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        let Some(namespace) = self.namespaces.get(key).filter(|n| n.metadata.deletion_timestamp.is_some()) else {
+            self.waits.lock().remove(key);
+            return Ok(Next::Signal);
+        };
+        let namespace = self.announce(key, namespace).await?;
+        let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.clone()).unwrap_or_default();
+        if !finalizers.iter().any(|f| f == FINALIZER) {
+            return Ok(Next::Signal);
+        }
+        let remains = self.sweep(key.name()).await;
+        if remains.is_empty() {
+            self.finalize(key, &namespace, finalizers).await?;
+            self.waits.lock().remove(key);
+            return Ok(Next::Signal);
+        }
+        self.report(key, &namespace, &remains).await?;
+        let mut waits = self.waits.lock();
+        let wait = waits.entry(key.clone()).or_insert(FIRST_LOOK);
+        let now = *wait;
+        *wait = (now * 2).min(LAST_LOOK);
+        Ok(Next::After(now))
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        let all = self.namespaces.all();
+        let going = all.iter().filter(|n| n.metadata.deletion_timestamp.is_some());
+        going.map(|namespace| Key::of(namespace.as_ref())).collect()
+    }
+}
+
+impl Controller {
+    /// Makes sure that the namespace shows as Terminating.
+    async fn announce(&self, key: &Key, namespace: Arc<Namespace>) -> Result<Arc<Namespace>, Error> {
+        if namespace.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Terminating") {
+            return Ok(namespace);
+        }
+        let patch = json!({"status": {"phase": "Terminating"}});
+        let written = self.access.patch_status::<Namespace>(key, &patch).await?;
+        self.namespaces.learn(written.clone());
+        Ok(Arc::new(written))
+    }
+
+    /// Deletes everything, and looks what is still there.
+    async fn sweep(&self, namespace: &str) -> Remains {
+        let mut remains = Remains::default();
+        let catalog = match Catalog::read(&self.access).await {
+            Ok(catalog) => catalog,
+            Err(error) => {
+                remains.discovery_failure = Some(error.to_string());
+                return remains;
+            }
+        };
+        let resources: Vec<_> = catalog.preferred.iter().filter(|served| served.namespaced && served.watchable).collect();
+        let sweeps = resources.iter().map(|served| self.sweep_resource(served, namespace));
+        for (served, swept) in resources.iter().zip(futures::future::join_all(sweeps).await) {
+            match swept {
+                Ok((0, _)) => {}
+                Ok((count, finalizers)) => {
+                    remains.objects.insert(format!("{}.{}", served.resource.plural, served.resource.group), count);
+                    for (finalizer, count) in finalizers {
+                        *remains.finalizers.entry(finalizer).or_default() += count;
+                    }
+                }
+                Err(error) => remains.failures.push(error.reason()),
+            }
+        }
+        remains
+    }
+
+    async fn sweep_resource(&self, served: &Served, namespace: &str) -> Result<(usize, BTreeMap<String, usize>), Error> {
+        let path = served.path(Some(namespace));
+        if self.list(&path).await?.items.is_empty() {
+            return Ok((0, BTreeMap::new()));
+        }
+        if served.collection_deletable {
+            self.access.delete_collection(&path, &DeleteParams::background()).await?;
+        } else {
+            for item in self.list(&path).await?.items {
+                let name = item.metadata.name.unwrap_or_default();
+                self.access.delete_at(&path, &name, &DeleteParams::background()).await?;
+            }
+        }
+        let left = self.list(&path).await?;
+        let mut finalizers = BTreeMap::new();
+        for finalizer in left.items.iter().flat_map(|item| item.metadata.finalizers.iter().flatten()) {
+            *finalizers.entry(finalizer.clone()).or_default() += 1;
+        }
+        let more = left.metadata.remaining_item_count.and_then(|c| usize::try_from(c).ok()).unwrap_or(0);
+        Ok((left.items.len() + more, finalizers))
+    }
+
+    async fn list(&self, path: &str) -> Result<ObjectList<PartialObjectMeta<DynamicObject>>, Error> {
+        let request = Request::new(path).list_metadata(&ListParams::default().limit(SAMPLE));
+        self.access.send(request).await.map_err(Error::api("list", path))
+    }
+
+    async fn report(&self, key: &Key, namespace: &Namespace, remains: &Remains) -> Result<(), Error> {
+        let before = namespace.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
+        let conditions = conditions(remains, &before, self.clock.now());
+        if conditions == before {
+            return Ok(());
+        }
+        let status = NamespaceStatus { phase: Some("Terminating".into()), conditions: Some(conditions) };
+        let patch = json!({"metadata": {"resourceVersion": namespace.metadata.resource_version}, "status": status});
+        match self.access.patch_status::<Namespace>(key, &patch).await {
+            Ok(written) => self.namespaces.learn(written),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn finalize(&self, key: &Key, namespace: &Namespace, mut finalizers: Vec<String>) -> Result<(), Error> {
+        finalizers.retain(|f| f != FINALIZER);
+        let mut body = namespace.clone();
+        body.spec.get_or_insert_default().finalizers = Some(finalizers);
+        let body = serde_json::to_vec(&body).map_err(|e| Error::api("encode", "Namespace")(kube::Error::SerdeError(e)))?;
+        let request =
+            Request::new("/api/v1/namespaces").replace_subresource("finalize", key.name(), &PostParams::default(), body);
+        match self.access.send::<Value>(request).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(Error::api("finalize", format!("Namespace {key}"))(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_say_what_remains() {
+        let now = Timestamp::UNIX_EPOCH;
+        let remains = Remains {
+            objects: BTreeMap::from([("pods.".into(), 2), ("things.example.com".into(), 1)]),
+            finalizers: BTreeMap::from([("example.com/hold".into(), 1)]),
+            ..Remains::default()
+        };
+        let list = conditions(&remains, &[], now);
+        let message = |type_: &str| list.iter().find(|c| c.type_ == type_).unwrap().message.clone().unwrap();
+        assert_eq!(
+            message("NamespaceContentRemaining"),
+            "Some resources are remaining: pods. has 2 resource instances, things.example.com has 1 resource instances"
+        );
+        assert_eq!(
+            message("NamespaceFinalizersRemaining"),
+            "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+        );
+        assert_eq!(list.iter().filter(|c| c.status == "True").count(), 2);
+        let later = now + jiff::SignedDuration::from_secs(9);
+        assert_eq!(conditions(&remains, &list, later), list, "transition times are kept");
+    }
+}
