@@ -77,8 +77,10 @@ impl Unpacker {
             if file_name == OPAQUE {
                 self.empty(path.parent().unwrap_or(Path::new("")))?;
             } else if let Some(removed) = file_name.strip_prefix(WHITEOUT) {
-                let removed = inside(&path.with_file_name(removed))?;
-                self.remove(&removed)?;
+                if matches!(removed, "" | "." | "..") {
+                    return Err(UnpackError::Invalid(format!("{} removes no file", path.display())));
+                }
+                self.remove(&path.with_file_name(removed))?;
             } else {
                 self.entry(&mut entry, &path)?;
             }
