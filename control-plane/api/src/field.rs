@@ -111,34 +111,34 @@ pub struct Error {
 
 impl Error {
     #[must_use]
-    pub fn invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+    pub fn invalid(path: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
         Self { kind: Type::Invalid, field: path.to_string(), value: Some(value.into()), detail: detail.into() }
     }
 
     #[must_use]
-    pub fn required(path: &Path, detail: impl Into<String>) -> Self {
+    pub fn required(path: &Path<'_>, detail: impl Into<String>) -> Self {
         Self { kind: Type::Required, field: path.to_string(), value: None, detail: detail.into() }
     }
 
     #[must_use]
-    pub fn duplicate(path: &Path, value: impl Into<Value>) -> Self {
+    pub fn duplicate(path: &Path<'_>, value: impl Into<Value>) -> Self {
         Self { kind: Type::Duplicate, field: path.to_string(), value: Some(value.into()), detail: String::new() }
     }
 
     #[must_use]
-    pub fn forbidden(path: &Path, detail: impl Into<String>) -> Self {
+    pub fn forbidden(path: &Path<'_>, detail: impl Into<String>) -> Self {
         Self { kind: Type::Forbidden, field: path.to_string(), value: None, detail: detail.into() }
     }
 
     #[must_use]
-    pub fn not_found(path: &Path, value: impl Into<Value>) -> Self {
+    pub fn not_found(path: &Path<'_>, value: impl Into<Value>) -> Self {
         Self { kind: Type::NotFound, field: path.to_string(), value: Some(value.into()), detail: String::new() }
     }
 
     /// `Unsupported value: "x": supported values: "A", "B"`.
     #[must_use]
-    pub fn not_supported(path: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+    pub fn not_supported(path: &Path<'_>, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let list: Vec<String> = supported.iter().map(|s| quoted(s)).collect();
         let detail =
             if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
         Self { kind: Type::NotSupported, field: path.to_string(), value: Some(value.into()), detail }
@@ -146,15 +146,15 @@ impl Error {
 
     /// `Too long: may not be more than N bytes`.
     #[must_use]
-    pub fn too_long(path: &Path, limit_bytes: usize) -> Self {
+    pub fn too_long(path: &Path<'_>, limit_bytes: usize) -> Self {
         let detail = format!("may not be more than {limit_bytes} bytes");
         Self { kind: Type::TooLong, field: path.to_string(), value: None, detail }
     }
 
     /// `Too many: N: must have at most M items`.
     #[must_use]
-    pub fn too_many(path: &Path, actual: usize, limit: usize) -> Self {
-        let detail = format!("must have at most {limit} items");
+    pub fn too_many(path: &Path<'_>, actual: usize, limit: usize) -> Self {
+        let detail = format!("must have at most {limit} {}", if limit == 1 { "item" } else { "items" });
         Self { kind: Type::TooMany, field: path.to_string(), value: Some(actual.into()), detail }
     }
 
@@ -177,10 +177,29 @@ impl Error {
 /// Values as Go prints them in these messages: strings quoted, the rest as JSON.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("{text:?}"),
-        Value::Null => "null".into(),
+        Value::String(text) => quoted(text),
         other => other.to_string(),
     }
+}
+
+/// Go's `%q`: differs from Rust's `{:?}` in how it writes control characters.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if u32::from(c) < 0x20 || u32::from(c) == 0x7f => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 impl fmt::Display for Error {
@@ -190,3 +209,30 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_messages_read_as_in_kubernetes() {
+        let spec = Path::new("spec");
+        let list = spec.child("containers");
+        let first = list.index(0);
+        assert_eq!(first.child("image").to_string(), "spec.containers[0].image");
+        assert_eq!(Path::new("data").key("a.b").to_string(), "data[a.b]");
+        assert_eq!(Path::new("").child("type").to_string(), "type");
+        for (error, text) in [
+            (Error::invalid(&spec, -1, "must be greater than or equal to 0"), "spec: Invalid value: -1: must be greater than or equal to 0"),
+            (Error::invalid(&spec, "a\"\u{1}\n", "no"), "spec: Invalid value: \"a\\\"\\x01\\n\": no"),
+            (Error::required(&first, ""), "spec.containers[0]: Required value"),
+            (Error::not_supported(&spec, "x", &["A", "B"]), "spec: Unsupported value: \"x\": supported values: \"A\", \"B\""),
+            (Error::duplicate(&spec, "x"), "spec: Duplicate value: \"x\""),
+            (Error::too_long(&spec, 63), "spec: Too long: may not be more than 63 bytes"),
+            (Error::too_many(&spec, 3, 1), "spec: Too many: 3: must have at most 1 item"),
+            (Error::not_found(&spec, "v"), "spec: Not found: \"v\""),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

@@ -204,3 +204,41 @@ pub fn check_port_name(text: &str) -> Vec<String> {
 pub fn check_port(port: i64) -> Vec<String> {
     if (1..=65535).contains(&port) { Vec::new() } else { vec!["must be between 1 and 65535, inclusive".into()] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart() {
+        type Check = fn(&str) -> Vec<String>;
+        let cases: [(Check, &[&str], &[&str]); 6] = [
+            (check_dns1123_label, &["a", "a-b", "0", "1-2"], &["", "-a", "a-", "A", "a.b", "a_b", "é"]),
+            (check_dns1123_subdomain, &["a.b", "a-b.c", "1"], &["", ".a", "a.", "a..b", "A.b", "a._b"]),
+            (check_dns1035_label, &["a1", "a-1"], &["1a", "", "a.b"]),
+            (check_qualified_name, &["a", "A_b.c", "x.io/A"], &["", "/a", "x/", "a/b/c", "X.io/a", "-a", "x.io/-"]),
+            (check_label_value, &["", "A", "a.b_c-d"], &["-", "a-", "a b", "é"]),
+            (check_port_name, &["http", "a-b", "p2"], &["", "80", "a--b", "-a", "a-", "UP", "sixteen-chars-xx"]),
+        ];
+        for (check, good, bad) in cases {
+            for text in good {
+                assert_eq!(check(text), Vec::<String>::new(), "{text}");
+            }
+            for text in bad {
+                assert!(!check(text).is_empty(), "{text}");
+            }
+        }
+        assert_eq!(check_dns1123_label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
+        assert_eq!(check_dns1123_label("a.b"), ["must not contain dots"]);
+        assert_eq!(check_config_map_key("../a"), [CONFIG_MAP_KEY, "must not start with '..'"]);
+        assert_eq!(check_path_segment("a/b%"), ["may not contain '/'", "may not contain '%'"]);
+    }
+
+    #[test]
+    fn the_quick_answers_agree_with_the_complaints() {
+        for text in ["a", "a/b", "/", "a/", "/a", "A.B/c", "a.b/C_d", "", "a/b/c", "-", "a b"] {
+            assert_eq!(is_qualified_name(text), check_qualified_name(text).is_empty(), "{text}");
+            assert_eq!(is_label_value(text), check_label_value(text).is_empty(), "{text}");
+        }
+    }
+}

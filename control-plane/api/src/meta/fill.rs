@@ -153,9 +153,9 @@ pub fn ensure_namespace(resource: &Resource, object: &mut Value, requested: &str
         return Ok(());
     }
     if resource.namespaced() && own != requested {
-        return Err(Status::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request ({requested})"
-        )));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     if !resource.namespaced() && !own.is_empty() {
         if let Some(metadata) = metadata_mut(object) {

@@ -76,6 +76,12 @@ impl Strategy for Deployment {
         let counts =
             ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"];
         check_counts(object, &counts, &["updatedReplicas", "readyReplicas", "availableReplicas"], &mut errors);
+        let count = |field: &str| object.get("status").and_then(|s| int(s, field)).unwrap_or(0);
+        let available = count("availableReplicas");
+        if available > count("readyReplicas") {
+            let path = Path::new("status.availableReplicas");
+            errors.push(Error::invalid(&path, available, "cannot be greater than readyReplicas"));
+        }
         errors
     }
 

@@ -79,7 +79,8 @@ impl Strategy for ConfigMap {
         let plain: usize = entries(object, "data").map(|(_, v)| v.as_str().map_or(0, str::len)).sum();
         let binary: usize = entries(object, "binaryData").map(|(_, v)| v.as_str().map_or(0, decoded_len)).sum();
         if plain + binary > DATA_MAX_BYTES {
-            errors.push(Error::too_long(&Path::new(""), DATA_MAX_BYTES));
+            // Kubernetes names no field here, which its path prints as brackets.
+            errors.push(Error::too_long(&Path::new("[]"), DATA_MAX_BYTES));
         }
         errors
     }

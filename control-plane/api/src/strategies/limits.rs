@@ -49,6 +49,10 @@ impl Strategy for LimitRange {
     fn has_generation(&self) -> bool {
         false
     }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
 }
 
 /// A container's default limit is the maximum; its default request the default limit, else the minimum.

@@ -33,6 +33,12 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", true, true),
 ];
 
+/// Kinds whose updates must carry a resourceVersion.
+const CONDITIONAL: &[&str] =
+    &["PodDisruptionBudget", "RuntimeClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+/// Kinds that a PUT may create.
+const CREATED_BY_UPDATE: &[&str] = &["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass"];
+
 struct Passive {
     kind: &'static str,
     has_generation: bool,
@@ -46,6 +52,14 @@ impl Strategy for Passive {
 
     fn has_generation(&self) -> bool {
         self.has_generation
+    }
+
+    fn create_on_update(&self) -> bool {
+        CREATED_BY_UPDATE.contains(&self.kind)
+    }
+
+    fn unconditional_update(&self) -> bool {
+        !CONDITIONAL.contains(&self.kind)
     }
 }
 

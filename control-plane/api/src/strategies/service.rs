@@ -114,6 +114,10 @@ impl Strategy for Service {
         false
     }
 
+    fn create_on_update(&self) -> bool {
+        true
+    }
+
     fn field_names(&self) -> &'static [&'static str] {
         &["spec.clusterIP", "spec.type"]
     }

@@ -16,6 +16,8 @@ pub(super) use validate::{check_label_selector, check_node_selector, check_spec,
 
 use super::json::{fill_zero, flag, int, items, map, object_mut, spec_mut, text};
 use crate::field::{Error, Path};
+use crate::meta;
+use crate::names;
 use crate::quantity::Quantity;
 use crate::strategy::{Strategy, keep_all_but_status};
 use serde_json::{Value, json};
@@ -93,7 +95,13 @@ impl Strategy for Pod {
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        object.get("spec").map_or_else(Vec::new, |spec| spec_warnings(spec, "spec"))
+        let mut warnings = object.get("spec").map_or_else(Vec::new, |spec| spec_warnings(spec, "spec"));
+        let complaints = names::check_dns1123_label(meta::name(object));
+        if !complaints.is_empty() {
+            let hostname = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended";
+            warnings.push(format!("metadata.name: {hostname}: [{}]", complaints.join(" ")));
+        }
+        warnings
     }
 
     fn field_names(&self) -> &'static [&'static str] {
