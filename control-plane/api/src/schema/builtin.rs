@@ -62,7 +62,8 @@ fn special(name: &str) -> Option<Shape> {
     Some(match name.rsplit('.').next()? {
         "Quantity" => Shape::Quantity,
         "IntOrString" => Shape::IntOrString,
-        "Time" | "MicroTime" => Shape::Text(Format::DateTime),
+        "Time" => Shape::Text(Format::Time),
+        "MicroTime" => Shape::Text(Format::MicroTime),
         "FieldsV1"
         | "RawExtension"
         | "JSON"
@@ -101,7 +102,6 @@ fn shape(registry: &mut Registry, node: &Map<String, Value>, definition: &str, p
     let format = node.get("format").and_then(Value::as_str);
     match node.get("type").and_then(Value::as_str) {
         Some("string") if format == Some("byte") => Shape::Text(Format::Byte),
-        Some("string") if format == Some("date-time") => Shape::Text(Format::DateTime),
         Some("string") => Shape::Text(Format::Plain),
         Some("boolean") => Shape::Boolean,
         Some("integer") if format == Some("int32") => Shape::Int32,

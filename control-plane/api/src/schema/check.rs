@@ -1,7 +1,8 @@
 //! The walks over an object and its schema: types and unknown fields, pruning, defaults.
 
 use super::{Format, Schema, Shape, Unknown};
-use crate::Status;
+use crate::quantity::Quantity;
+use crate::{Status, time};
 use base64::Engine as _;
 use serde_json::{Number, Value};
 
@@ -144,8 +145,8 @@ fn check_text(format: Format, text: &str) -> Result<(), Failure> {
                 Err(Box::new(format!("illegal base64 data at input byte {at}")))
             }
         },
-        Format::DateTime if text.parse::<jiff::Timestamp>().is_ok() => Ok(()),
-        Format::DateTime => Err(Box::new(format!(
+        Format::Time | Format::MicroTime if time::parse(text).is_some() => Ok(()),
+        Format::Time | Format::MicroTime => Err(Box::new(format!(
             "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
         ))),
     }
@@ -154,7 +155,7 @@ fn check_text(format: Format, text: &str) -> Result<(), Failure> {
 /// `resource.Quantity`'s own decoder: text or a number, refused as `ParseQuantity` does.
 fn check_quantity(value: &Value) -> Result<(), Failure> {
     let good = match value {
-        Value::String(text) => crate::quantity::Quantity::parse(text).is_ok(),
+        Value::String(text) => Quantity::parse(text).is_ok(),
         other => other.is_number(),
     };
     if good {
@@ -192,7 +193,8 @@ fn go_type(schema: &Schema) -> String {
         Shape::Any => "interface {}".into(),
         Shape::Text(Format::Byte) => "[]uint8".into(),
         Shape::Text(Format::Plain) => "string".into(),
-        Shape::Text(Format::DateTime) => "v1.Time".into(),
+        Shape::Text(Format::Time) => "v1.Time".into(),
+        Shape::Text(Format::MicroTime) => "v1.MicroTime".into(),
         Shape::Boolean => "bool".into(),
         Shape::Int32 | Shape::IntOrString => "int32".into(),
         Shape::Int64 => "int64".into(),
@@ -209,8 +211,9 @@ fn go_type(schema: &Schema) -> String {
     }
 }
 
-/// Removes what a decoder into Go structs would not keep: unknown fields, and nulls in place of fields
-/// (in place of items and map values they become the zero value). A CRD's nulls stay where it says `nullable`.
+/// Leaves what a way through Go structs and back would leave: no unknown fields, no nulls in place of fields (in place of
+/// items and map values they become the zero value), quantities and times in their canonical form. A CRD's nulls stay
+/// where it says `nullable`.
 pub fn prune(schema: &Schema, value: &mut Value) {
     match (&schema.resolved().shape, value) {
         (Shape::Object(object), Value::Object(map)) => map.retain(|name, item| match object.field(name) {
@@ -223,7 +226,20 @@ pub fn prune(schema: &Schema, value: &mut Value) {
         }),
         (Shape::Map(values), Value::Object(map)) => map.values_mut().for_each(|item| prune_item(values, item)),
         (Shape::List(items), Value::Array(list)) => list.iter_mut().for_each(|item| prune_item(items, item)),
+        (Shape::Quantity, value) => {
+            if let Ok(quantity) = Quantity::from_value(value) {
+                *value = quantity.to_string().into();
+            }
+        }
+        (Shape::Text(Format::Time), Value::String(text)) => rewrite(text, time::format),
+        (Shape::Text(Format::MicroTime), Value::String(text)) => rewrite(text, time::format_micro),
         _ => {}
+    }
+}
+
+fn rewrite(text: &mut String, format: fn(jiff::Timestamp) -> String) {
+    if let Some(time) = time::parse(text) {
+        *text = format(time);
     }
 }
 

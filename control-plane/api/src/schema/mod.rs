@@ -57,8 +57,10 @@ pub enum Format {
     Plain,
     /// Base64 of bytes.
     Byte,
-    /// `metav1.Time` and `MicroTime`: RFC 3339.
-    DateTime,
+    /// `metav1.Time`: RFC 3339, kept in UTC with whole seconds.
+    Time,
+    /// `metav1.MicroTime`: the same with six decimals.
+    MicroTime,
 }
 
 /// An object with known fields.

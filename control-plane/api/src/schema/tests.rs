@@ -87,6 +87,24 @@ fn pruning_drops_unknown_fields_and_nulls() {
 }
 
 #[test]
+fn quantities_and_times_become_canonical() {
+    let mut pod = json!({"metadata": {"creationTimestamp": "2026-01-02T03:04:05.678+01:00"}, "spec": {"containers": [
+        {"resources": {"limits": {"cpu": 1, "memory": "1024Mi"}, "requests": {"cpu": "0.5"}}}]}});
+    prune(&schema("", "Pod"), &mut pod);
+    assert_eq!(
+        pod,
+        json!({"metadata": {"creationTimestamp": "2026-01-02T02:04:05Z"}, "spec": {"containers": [
+            {"resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}}]}})
+    );
+    let mut lease = json!({"spec": {"renewTime": "2026-01-02T03:04:05Z"}});
+    prune(&schema("coordination.k8s.io", "Lease"), &mut lease);
+    assert_eq!(lease["spec"]["renewTime"], "2026-01-02T03:04:05.000000Z");
+    assert!(
+        failure("", "Pod", json!({"metadata": {"creationTimestamp": "soon"}})).starts_with("parsing time \"soon\"")
+    );
+}
+
+#[test]
 fn facts_reach_the_fields() {
     let pod = schema("", "Pod");
     let containers = pod.child("spec").unwrap().child("containers").unwrap();
