@@ -70,19 +70,58 @@ fn index_pod(pod: &Pod, entries: &mut Vec<Index>) {
 macro_rules! each_informer {
     ($informers:expr, $informer:ident => $body:expr) => {{
         let all = $informers;
-        { let $informer = &all.pods; $body; }
-        { let $informer = &all.nodes; $body; }
-        { let $informer = &all.leases; $body; }
-        { let $informer = &all.namespaces; $body; }
-        { let $informer = &all.services; $body; }
-        { let $informer = &all.endpoints; $body; }
-        { let $informer = &all.endpoint_slices; $body; }
-        { let $informer = &all.deployments; $body; }
-        { let $informer = &all.replica_sets; $body; }
-        { let $informer = &all.replication_controllers; $body; }
-        { let $informer = &all.jobs; $body; }
-        { let $informer = &all.service_accounts; $body; }
-        { let $informer = &all.config_maps; $body; }
+        {
+            let $informer = &all.pods;
+            $body;
+        }
+        {
+            let $informer = &all.nodes;
+            $body;
+        }
+        {
+            let $informer = &all.leases;
+            $body;
+        }
+        {
+            let $informer = &all.namespaces;
+            $body;
+        }
+        {
+            let $informer = &all.services;
+            $body;
+        }
+        {
+            let $informer = &all.endpoints;
+            $body;
+        }
+        {
+            let $informer = &all.endpoint_slices;
+            $body;
+        }
+        {
+            let $informer = &all.deployments;
+            $body;
+        }
+        {
+            let $informer = &all.replica_sets;
+            $body;
+        }
+        {
+            let $informer = &all.replication_controllers;
+            $body;
+        }
+        {
+            let $informer = &all.jobs;
+            $body;
+        }
+        {
+            let $informer = &all.service_accounts;
+            $body;
+        }
+        {
+            let $informer = &all.config_maps;
+            $body;
+        }
     }};
 }
 pub(crate) use each_informer;

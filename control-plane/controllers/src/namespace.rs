@@ -84,7 +84,10 @@ impl Remains {
 /// The five conditions, in Kubernetes' words. They appear with the first problem and are kept up to date from then on.
 fn conditions(remains: &Remains, before: &[NamespaceCondition], now: Timestamp) -> Vec<NamespaceCondition> {
     let list = |map: &BTreeMap<String, usize>, what: &str| {
-        map.iter().map(|(name, count)| format!("{name} {what} {count} resource instances")).collect::<Vec<_>>().join(", ")
+        map.iter()
+            .map(|(name, count)| format!("{name} {what} {count} resource instances"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let failed = remains.discovery_failure.clone();
     let content = remains.failures.join("; ");
@@ -102,7 +105,10 @@ fn conditions(remains: &Remains, before: &[NamespaceCondition], now: Timestamp) 
         (
             "NamespaceDeletionContentFailure",
             (!content.is_empty()).then(|| {
-                ("ContentDeletionFailed", format!("Failed to delete all resource types, {} remaining: {content}", remains.failures.len()))
+                (
+                    "ContentDeletionFailed",
+                    format!("Failed to delete all resource types, {} remaining: {content}", remains.failures.len()),
+                )
             }),
             ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
         ),
@@ -194,7 +200,8 @@ impl Controller {
                 return remains;
             }
         };
-        let resources: Vec<_> = catalog.preferred.iter().filter(|served| served.namespaced && served.watchable).collect();
+        let resources: Vec<_> =
+            catalog.preferred.iter().filter(|served| served.namespaced && served.watchable).collect();
         let sweeps = resources.iter().map(|served| self.sweep_resource(served, namespace));
         for (served, swept) in resources.iter().zip(futures::future::join_all(sweeps).await) {
             match swept {
@@ -211,7 +218,11 @@ impl Controller {
         remains
     }
 
-    async fn sweep_resource(&self, served: &Served, namespace: &str) -> Result<(usize, BTreeMap<String, usize>), Error> {
+    async fn sweep_resource(
+        &self,
+        served: &Served,
+        namespace: &str,
+    ) -> Result<(usize, BTreeMap<String, usize>), Error> {
         let path = served.path(Some(namespace));
         if self.list(&path).await?.items.is_empty() {
             return Ok((0, BTreeMap::new()));
@@ -258,9 +269,14 @@ impl Controller {
         finalizers.retain(|f| f != FINALIZER);
         let mut body = namespace.clone();
         body.spec.get_or_insert_default().finalizers = Some(finalizers);
-        let body = serde_json::to_vec(&body).map_err(|e| Error::api("encode", "Namespace")(kube::Error::SerdeError(e)))?;
-        let request =
-            Request::new("/api/v1/namespaces").replace_subresource("finalize", key.name(), &PostParams::default(), body);
+        let body =
+            serde_json::to_vec(&body).map_err(|e| Error::api("encode", "Namespace")(kube::Error::SerdeError(e)))?;
+        let request = Request::new("/api/v1/namespaces").replace_subresource(
+            "finalize",
+            key.name(),
+            &PostParams::default(),
+            body,
+        );
         match self.access.send::<Value>(request).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

@@ -169,7 +169,8 @@ impl Controller {
             list.push(json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
                 "message": "PodGC: node no longer exists", "lastTransitionTime": Time(now)}));
         }
-        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"phase": "Failed", "conditions": conditions}});
+        let patch =
+            json!({"metadata": {"uid": pod.metadata.uid}, "status": {"phase": "Failed", "conditions": conditions}});
         match self.access.patch_status::<Pod>(key, &patch).await {
             Ok(written) => self.pods.learn(written),
             Err(error) if error.is_not_found() => {}

@@ -215,7 +215,10 @@ impl State {
         }
         let collection = format!("{}/{}", parts[..root].join("/"), rest[0]);
         let (name, sub) = (rest.get(1).copied(), rest.get(2).copied());
-        *self.requests.entry(format!("{method} {}{}", rest[0], sub.map(|s| format!("/{s}")).unwrap_or_default())).or_default() += 1;
+        *self
+            .requests
+            .entry(format!("{method} {}{}", rest[0], sub.map(|s| format!("/{s}")).unwrap_or_default()))
+            .or_default() += 1;
         let result = match (method, name) {
             (&Method::GET, None) if query.get("watch").is_some_and(|w| w == "true") => {
                 return self.watch(&collection, query["resourceVersion"].parse().unwrap());
@@ -316,7 +319,14 @@ impl State {
         Ok(self.store(collection, object, "ADDED"))
     }
 
-    fn patch(&mut self, collection: &str, namespace: &str, name: &str, patch: &Value, status: bool) -> Result<Value, Value> {
+    fn patch(
+        &mut self,
+        collection: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+        status: bool,
+    ) -> Result<Value, Value> {
         let old = self.find(collection, namespace, name)?;
         let wanted = &patch["metadata"];
         for field in ["resourceVersion", "uid"] {
@@ -391,8 +401,7 @@ fn discovery(root: &str) -> Value {
             .collect();
         json!({"metadata": {"name": group}, "versions": [{"version": "v1", "resources": resources}]})
     };
-    let items: Vec<_> =
-        groups.into_iter().filter(|name| name.is_empty() == (root == "api")).map(group).collect();
+    let items: Vec<_> = groups.into_iter().filter(|name| name.is_empty() == (root == "api")).map(group).collect();
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 

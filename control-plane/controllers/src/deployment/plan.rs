@@ -149,7 +149,8 @@ impl Planner<'_> {
         let message = format!("Created new replica set \"{}\"", new.name());
         self.set_revision(revision.to_string());
         if status::deadline(deployment).is_some() {
-            let created = status::condition(status::PROGRESSING, "True", "NewReplicaSetCreated", message, self.view.now);
+            let created =
+                status::condition(status::PROGRESSING, "True", "NewReplicaSetCreated", message, self.view.now);
             status::set(&mut self.status, created);
         }
     }

@@ -108,9 +108,10 @@ pub fn rescale(deployment: &Deployment, sets: &mut Sets) {
         only.scale(deployment, wanted);
         return;
     }
-    let saturated = sets.new.as_ref().is_some_and(|set| {
-        set.desired() == Some(wanted) && set.replicas() == wanted && set.available() == wanted
-    });
+    let saturated = sets
+        .new
+        .as_ref()
+        .is_some_and(|set| set.desired() == Some(wanted) && set.replicas() == wanted && set.available() == wanted);
     if saturated {
         stop_old(deployment, sets);
     } else if !sets::is_recreate(deployment) {
@@ -169,9 +170,11 @@ fn fraction(deployment: &Deployment, set: &Set) -> i32 {
     if wanted == 0 {
         return -set.replicas();
     }
-    let before: i32 = set.annotation(sets::MAX).and_then(|m| m.parse().ok()).filter(|m| *m > 0).unwrap_or_else(|| {
-        deployment.status.as_ref().and_then(|s| s.replicas).unwrap_or(0).max(1)
-    });
+    let before: i32 = set
+        .annotation(sets::MAX)
+        .and_then(|m| m.parse().ok())
+        .filter(|m| *m > 0)
+        .unwrap_or_else(|| deployment.status.as_ref().and_then(|s| s.replicas).unwrap_or(0).max(1));
     let size = f64::from(set.replicas()) * f64::from(wanted + max_surge(deployment)) / f64::from(before);
     #[expect(clippy::cast_possible_truncation, reason = "a share of an i32")]
     let size = size.round() as i32;

@@ -101,7 +101,10 @@ fn has_progressed(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
     let outdated = |s: &DeploymentStatus| s.replicas.unwrap_or(0) - updated(s);
     let ready = |s: &DeploymentStatus| s.ready_replicas.unwrap_or(0);
     let available = |s: &DeploymentStatus| s.available_replicas.unwrap_or(0);
-    updated(new) > updated(old) || outdated(new) < outdated(old) || ready(new) > ready(old) || available(new) > available(old)
+    updated(new) > updated(old)
+        || outdated(new) < outdated(old)
+        || ready(new) > ready(old)
+        || available(new) > available(old)
 }
 
 fn has_timed_out(status: &DeploymentStatus, deadline: SignedDuration, now: Timestamp) -> bool {
@@ -121,9 +124,11 @@ pub fn judge(deployment: &Deployment, sets: &Sets, status: &mut DeploymentStatus
         None => remove(status, PROGRESSING),
         Some(deadline) => progress(deployment, sets, &before, status, deadline, now),
     }
-    let failing = sets.new.iter().chain(&sets.old).find_map(|set| {
-        set.status().conditions.into_iter().flatten().find(|c| c.type_ == REPLICA_FAILURE)
-    });
+    let failing = sets
+        .new
+        .iter()
+        .chain(&sets.old)
+        .find_map(|set| set.status().conditions.into_iter().flatten().find(|c| c.type_ == REPLICA_FAILURE));
     match failing {
         None => remove(status, REPLICA_FAILURE),
         Some(failure) => {

@@ -84,10 +84,7 @@ fn rolling_update_keeps_within_surge_and_availability() {
         ((3, 0), (10, 4), (3, 8)),
     ] {
         let deployment = deployment(&json!({"template": template("v2")}), &json!({}));
-        let sets = [
-            set("old", "v1", old.0, old.1, 1, (10, 13)),
-            set("new", "v2", new.0, new.1, 2, (10, 13)),
-        ];
+        let sets = [set("old", "v1", old.0, old.1, 1, (10, 13)), set("new", "v2", new.0, new.1, 2, (10, 13))];
         let plan = run(&deployment, &sets);
         assert_eq!(sizes(&plan), [("new", expected.0), ("old", expected.1)], "{new:?} {old:?}");
     }
@@ -113,7 +110,8 @@ fn rounding_of_fenceposts() {
         (json!("1%"), json!("1%"), 3, (1, 0)),
         (json!(0), json!(50), 3, (0, 3)),
     ] {
-        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
+        let strategy =
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
         let deployment = deployment(&json!({"replicas": replicas, "strategy": strategy}), &json!({}));
         assert_eq!((sets::max_surge(&deployment), sets::max_unavailable(&deployment)), expected);
     }
@@ -156,13 +154,12 @@ fn progress_conditions_speak_kubernetes() {
 
 #[test]
 fn rolling_back_takes_the_next_revision_and_history_is_limited() {
-    let deployment = deployment(&json!({"replicas": 1, "revisionHistoryLimit": 1}), &json!({"status": {"replicas": 1,
-        "updatedReplicas": 1, "availableReplicas": 1, "observedGeneration": 1}}));
-    let sets = [
-        set("a", "v1", 1, 1, 1, (1, 2)),
-        set("b", "v2", 0, 0, 2, (1, 2)),
-        set("c", "v3", 0, 0, 3, (1, 2)),
-    ];
+    let deployment = deployment(
+        &json!({"replicas": 1, "revisionHistoryLimit": 1}),
+        &json!({"status": {"replicas": 1,
+        "updatedReplicas": 1, "availableReplicas": 1, "observedGeneration": 1}}),
+    );
+    let sets = [set("a", "v1", 1, 1, 1, (1, 2)), set("b", "v2", 0, 0, 2, (1, 2)), set("c", "v3", 0, 0, 3, (1, 2))];
     let plan = run(&deployment, &sets);
     let current = plan.sets.iter().find(|s| s.name() == "a").unwrap();
     assert_eq!(current.revision(), 4);

@@ -36,7 +36,8 @@ pub fn endpoints(service: &Service, pods: &[Arc<Pod>]) -> Endpoints {
             not_ready.push(address);
         }
     }
-    let subsets: Vec<_> = groups.into_iter().map(|(ports, (ready, not_ready))| subset(&ports, ready, not_ready)).collect();
+    let subsets: Vec<_> =
+        groups.into_iter().map(|(ports, (ready, not_ready))| subset(&ports, ready, not_ready)).collect();
     Endpoints { metadata: metadata(service, total), subsets: (!subsets.is_empty()).then_some(subsets) }
 }
 

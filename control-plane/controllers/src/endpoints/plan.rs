@@ -71,7 +71,12 @@ pub fn is_headless(service: &Service) -> bool {
 }
 
 /// The endpoints of one address family.
-pub fn groups(service: &Service, pods: &[Arc<Pod>], family: Family, node: impl Fn(&str) -> Option<Arc<Node>>) -> Groups {
+pub fn groups(
+    service: &Service,
+    pods: &[Arc<Pod>],
+    family: Family,
+    node: impl Fn(&str) -> Option<Arc<Node>>,
+) -> Groups {
     let mut groups = Groups::new();
     for pod in pods.iter().filter(|pod| !pods::is_terminal(pod)) {
         let Some(address) = address(pod, family) else { continue };
@@ -100,9 +105,10 @@ fn endpoint(service: &Service, pod: &Pod, address: String, node: &impl Fn(&str) 
     let publish = spec.and_then(|s| s.publish_not_ready_addresses).unwrap_or(false);
     let (serving, terminating) = (pods::is_ready(pod), pods::is_terminating(pod));
     let node_name = Some(pods::node(pod).to_owned()).filter(|name| !name.is_empty());
-    let zone = node_name.as_deref().and_then(node).and_then(|node| {
-        node.metadata.labels.as_ref()?.get("topology.kubernetes.io/zone").cloned()
-    });
+    let zone = node_name
+        .as_deref()
+        .and_then(node)
+        .and_then(|node| node.metadata.labels.as_ref()?.get("topology.kubernetes.io/zone").cloned());
     Endpoint {
         addresses: vec![address],
         conditions: Some(EndpointConditions {
@@ -150,9 +156,11 @@ fn resolve(port: &ServicePort, pod: &Pod) -> Option<Port> {
         None | Some(IntOrString::Int(0)) => port.port,
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(name)) if name.is_empty() => port.port,
-        Some(IntOrString::String(name)) => container_ports(pod)
-            .find(|c| c.name.as_ref() == Some(name) && c.protocol.as_deref().unwrap_or("TCP") == protocol)?
-            .container_port,
+        Some(IntOrString::String(name)) => {
+            container_ports(pod)
+                .find(|c| c.name.as_ref() == Some(name) && c.protocol.as_deref().unwrap_or("TCP") == protocol)?
+                .container_port
+        }
     };
     let name = port.name.clone().unwrap_or_default();
     Some(Port { name, port: number, protocol, app_protocol: port.app_protocol.clone() })

@@ -14,7 +14,10 @@ use std::fmt::Debug;
 pub const MANAGER: &str = "kube-controller-manager";
 
 /// A built-in kind, as the controllers use them.
-pub trait Kind: kube::Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {}
+pub trait Kind:
+    kube::Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
 impl<K> Kind for K where
     K: kube::Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {

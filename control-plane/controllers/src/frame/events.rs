@@ -121,9 +121,16 @@ struct Writer {
 /// What to write for a recorded event.
 #[derive(Debug, PartialEq)]
 enum Step {
-    Create { message: String },
+    Create {
+        message: String,
+    },
     /// The event `name` happened for the `count`th time.
-    Bump { namespace: String, name: String, count: i32, message: String },
+    Bump {
+        namespace: String,
+        name: String,
+        count: i32,
+        message: String,
+    },
     Drop,
 }
 

@@ -25,7 +25,11 @@ pub enum Index {
     /// Objects of the namespace without a controlling owner.
     Orphans(String),
     Node(String),
-    Label { namespace: String, name: String, value: String },
+    Label {
+        namespace: String,
+        name: String,
+        value: String,
+    },
 }
 
 /// Which indexes an object belongs to.

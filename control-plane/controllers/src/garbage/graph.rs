@@ -44,10 +44,7 @@ impl Object {
         };
         Self {
             served: Arc::clone(served),
-            key: Key::new(
-                meta.namespace.as_deref().unwrap_or_default(),
-                meta.name.as_deref().unwrap_or_default(),
-            ),
+            key: Key::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default()),
             owners: meta.owner_references.clone().unwrap_or_default(),
             leaving,
             version: revision(meta.resource_version.as_deref()),
@@ -105,8 +102,9 @@ impl Graph {
             }
         }
         // An owner that we do not know, or that goes in the foreground, decides about this object.
-        let unsure =
-            |owner: &OwnerReference| !self.objects.contains_key(&owner.uid) || self.leaves(&owner.uid, Leaving::Foreground);
+        let unsure = |owner: &OwnerReference| {
+            !self.objects.contains_key(&owner.uid) || self.leaves(&owner.uid, Leaving::Foreground)
+        };
         if object.leaving == Leaving::No && object.owners != old_owners && object.owners.iter().any(unsure) {
             look.push(uid.to_owned());
         }
@@ -142,10 +140,6 @@ impl Graph {
         let waiting = object.owners.iter().filter(|owner| self.leaves(&owner.uid, Leaving::Foreground));
         look.extend(waiting.map(|owner| owner.uid.clone()));
         look
-    }
-
-    pub fn len(&self) -> usize {
-        self.objects.len()
     }
 
     /// Objects that have an owner or are leaving: the ones a periodic look is for.

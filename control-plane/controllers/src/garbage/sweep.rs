@@ -99,8 +99,8 @@ impl Collector {
         let path = served.path(object.key.scope());
         match self.get(&path, &owner.name).await? {
             Some(meta) if meta.uid.as_deref() == Some(&owner.uid) => {
-                let waits = meta.deletion_timestamp.is_some()
-                    && meta.finalizers.iter().flatten().any(|f| f == FOREGROUND);
+                let waits =
+                    meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().any(|f| f == FOREGROUND);
                 Ok(if waits { Owner::Waiting } else { Owner::Solid })
             }
             _ => {
@@ -123,7 +123,12 @@ impl Collector {
         };
         let message = format!(
             "ownerRef [{}/{}, namespace: {}, name: {}, uid: {}] does not exist in namespace \"{}\"",
-            owner.api_version, owner.kind, object.key.namespace(), owner.name, owner.uid, object.key.namespace(),
+            owner.api_version,
+            owner.kind,
+            object.key.namespace(),
+            owner.name,
+            owner.uid,
+            object.key.namespace(),
         );
         self.events.record_about(about, Note::warning("OwnerRefInvalidNamespace", message));
     }
@@ -186,8 +191,7 @@ impl Collector {
     async fn patch(&self, object: &Object, live: &ObjectMeta, field: &str, value: Value) -> Result<(), Error> {
         let path = object.served.path(object.key.scope());
         let value = if value.as_array().is_some_and(Vec::is_empty) { Value::Null } else { value };
-        let patch =
-            json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version, field: value}});
+        let patch = json!({"metadata": {"uid": live.uid, "resourceVersion": live.resource_version, field: value}});
         match self.access.patch_at::<Value>(&path, object.key.name(), &patch).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() => Ok(()),

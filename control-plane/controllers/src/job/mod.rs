@@ -85,7 +85,8 @@ impl Reconciler for Controller {
             self.release_strays(key, None).await?;
             return Ok(Next::Signal);
         };
-        if job.spec.as_ref().and_then(|s| s.managed_by.as_deref()).is_some_and(|m| m != "kubernetes.io/job-controller") {
+        if job.spec.as_ref().and_then(|s| s.managed_by.as_deref()).is_some_and(|m| m != "kubernetes.io/job-controller")
+        {
             return Ok(Next::Signal);
         }
         self.release_strays(key, job.metadata.uid.as_deref()).await?;

@@ -57,10 +57,8 @@ impl Reconciler for Controller {
         if let Some(left) = remaining(end, ttl, self.clock.now()) {
             return Ok(Next::After(left));
         }
-        let preconditions = Preconditions {
-            uid: job.metadata.uid.clone(),
-            resource_version: job.metadata.resource_version.clone(),
-        };
+        let preconditions =
+            Preconditions { uid: job.metadata.uid.clone(), resource_version: job.metadata.resource_version.clone() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::foreground() };
         self.access.delete::<Job>(key, &params).await?;
         Ok(Next::Signal)

@@ -25,7 +25,8 @@ pub fn victims(mut active: Vec<Arc<Pod>>, related: &[Arc<Pod>], count: usize, no
 
 fn compare(a: &Pod, b: &Pod, per_node: &HashMap<&str, usize>, now: Timestamp) -> Ordering {
     let crowd = |pod: &Pod| per_node.get(pods::node(pod)).copied().unwrap_or(0);
-    let key = |pod: &Pod| (!pods::node(pod).is_empty(), phase(pod), pods::is_ready(pod), cost(pod), Reverse(crowd(pod)));
+    let key =
+        |pod: &Pod| (!pods::node(pod).is_empty(), phase(pod), pods::is_ready(pod), cost(pod), Reverse(crowd(pod)));
     key(a)
         .cmp(&key(b))
         .then_with(|| match (pods::ready_since(a), pods::ready_since(b)) {

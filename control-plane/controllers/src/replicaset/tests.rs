@@ -28,7 +28,13 @@ fn the_least_useful_pods_go_first() {
         pod("unassigned", "", "Pending", None, &none),
         pod("pending", "n1", "Pending", None, &none),
         pod("not-ready", "n1", "Running", None, &none),
-        pod("cheap", "n2", "Running", Some("2026-01-01T10:00:00Z"), &json!({"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}})),
+        pod(
+            "cheap",
+            "n3",
+            "Running",
+            Some("2026-01-01T10:00:00Z"),
+            &json!({"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}}),
+        ),
         pod("crowded", "n1", "Running", Some("2026-01-01T10:00:00Z"), &none),
         pod("fresh", "n2", "Running", Some("2026-01-01T11:59:59Z"), &none),
         pod("old", "n2", "Running", Some("2026-01-01T10:00:00Z"), &none),
@@ -43,7 +49,9 @@ fn the_least_useful_pods_go_first() {
 
 #[test]
 fn moves_are_bounded() {
-    for (wanted, active, expected) in [(3, 0, 3), (3, 3, 0), (0, 2, -2), (10_000, 0, 500), (0, 10_000, -500), (-1, 0, 0)] {
+    for (wanted, active, expected) in
+        [(3, 0, 3), (3, 3, 0), (0, 2, -2), (10_000, 0, 500), (0, 10_000, -500), (-1, 0, 0)]
+    {
         assert_eq!(replicas_to_move(wanted, active), expected);
     }
 }
