@@ -19,6 +19,7 @@ mod net;
 mod nodes;
 mod objects;
 pub mod pki;
+mod protobuf;
 mod prune;
 mod registry;
 mod request;
@@ -34,6 +35,7 @@ pub use crate::local::LocalService;
 pub use crate::net::{Cidr, CidrError};
 pub use crate::request::{RequestInfo, ResourceRequest};
 pub use crate::user::User;
+pub use store;
 
 use crate::core::Core;
 use crate::pki::{Names, Pki, PkiError};

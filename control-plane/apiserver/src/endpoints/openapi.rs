@@ -11,7 +11,9 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
-const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// Asked for as `…spec.v2@v1.0+protobuf`; answered with a dot, as Kubernetes does: old clients parse the answer's type
+/// strictly, and an `@` is no token character.
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 pub(super) fn serve(
     core: &Core,
