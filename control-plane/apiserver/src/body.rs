@@ -70,6 +70,7 @@ fn drain(mut body: Body) {
 pub(crate) fn decode(format: Format, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     match format {
         Format::Json => decode::json(bytes, decode::Limits::default()),
+        Format::Protobuf => Ok((crate::protobuf::decode(bytes)?, Vec::new())),
         Format::Yaml => decode::json(&yaml_to_json(bytes)?, decode::Limits::default()),
     }
 }

@@ -9,6 +9,8 @@ use http::{HeaderMap, header};
 pub(crate) enum Format {
     Json,
     Yaml,
+    /// Read only: nothing is answered in it.
+    Protobuf,
 }
 
 /// What objects are turned into before they are sent.
@@ -55,7 +57,7 @@ impl Accept {
 
     pub(crate) fn content_type(self) -> &'static str {
         match self.format {
-            Format::Json => "application/json",
+            Format::Json | Format::Protobuf => "application/json",
             Format::Yaml => "application/yaml",
         }
     }
@@ -115,12 +117,13 @@ pub(crate) fn aggregated_discovery(headers: &HeaderMap) -> Option<api::discovery
 /// The syntax of a request's body. None at all means JSON, as in Kubernetes.
 ///
 /// # Errors
-/// 415 for anything but JSON and YAML.
+/// 415 for anything but JSON, YAML and protobuf.
 pub(crate) fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
     match media_type(headers) {
         None | Some("application/json" | "text/plain" | "application/x-www-form-urlencoded") => Ok(Format::Json),
         Some("application/yaml" | "application/x-yaml" | "text/yaml") => Ok(Format::Yaml),
-        Some(other) => Err(unsupported(other, "application/json, application/yaml")),
+        Some("application/vnd.kubernetes.protobuf") => Ok(Format::Protobuf),
+        Some(other) => Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf")),
     }
 }
 
@@ -174,11 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_json_or_yaml() {
+    fn bodies_are_json_yaml_or_protobuf() {
         let of = |text: &str| body_format(&HeaderMap::from_iter([(header::CONTENT_TYPE, text.parse().unwrap())]));
         assert_eq!(of("application/json; charset=utf-8").unwrap(), Format::Json);
         assert_eq!(of("application/yaml").unwrap(), Format::Yaml);
-        assert_eq!(of("application/vnd.kubernetes.protobuf").unwrap_err().code, 415);
+        assert_eq!(of("application/vnd.kubernetes.protobuf").unwrap(), Format::Protobuf);
+        assert_eq!(of("application/cbor").unwrap_err().code, 415);
         assert_eq!(body_format(&HeaderMap::new()).unwrap(), Format::Json);
     }
 }

@@ -31,8 +31,8 @@ pub(crate) fn value(accept: Accept, code: StatusCode, value: &Value) -> Response
 fn text(accept: Accept, value: &Value) -> Bytes {
     let text = match accept.format {
         Format::Yaml => serde_saphyr::to_string(value).ok().map(String::into_bytes),
-        Format::Json if accept.pretty => serde_json::to_vec_pretty(value).ok(),
-        Format::Json => serde_json::to_vec(value).ok(),
+        _ if accept.pretty => serde_json::to_vec_pretty(value).ok(),
+        Format::Json | Format::Protobuf => serde_json::to_vec(value).ok(),
     };
     Bytes::from(text.expect("a JSON value can always be written"))
 }

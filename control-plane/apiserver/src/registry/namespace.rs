@@ -22,6 +22,9 @@ pub(super) fn holds(resource: &Resource, object: &Value) -> bool {
 pub(super) fn mark_terminating(resource: &Resource, object: &mut Value) {
     if is_namespace(resource) && meta::deletion_timestamp(object).is_some() {
         object["status"]["phase"] = "Terminating".into();
+        if let Some(metadata) = meta::metadata_mut(object) {
+            metadata.remove("deletionGracePeriodSeconds");
+        }
     }
 }
 
