@@ -1,0 +1,78 @@
+//! Ending a running container: preStop, the shutdown signal, the grace period, the kill.
+
+use std::future::Future;
+use std::time::Duration;
+
+use api::k8s_openapi::api::core::v1::{Container, PodSpec};
+use runtime::Exit;
+use tokio::time::Instant;
+
+use super::hooks;
+use crate::events::EventType;
+use crate::pod::PodContext;
+use crate::pod::record::Instance;
+
+/// What a container gets at least after its preStop hook, as in the kubelet.
+const MINIMUM: Duration = Duration::from_secs(2);
+/// Kubernetes' default.
+const DEFAULT_GRACE: i64 = 30;
+
+/// Ends `running` by `end` at the latest, or at once when `cut` resolves.
+pub async fn stop(
+    pod: &PodContext,
+    index: usize,
+    spec: &Container,
+    running: &Instance,
+    end: Instant,
+    cut: impl Future<Output = ()>,
+) -> Exit {
+    let instance = &running.container;
+    let graceful = async {
+        if let Some(hook) = hooks::pre_stop(spec) {
+            match tokio::time::timeout_at(end, hooks::run(pod, spec, hook)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let message = format!("PreStopHook failed: {error}");
+                    pod.container_event(index, EventType::Warning, "FailedPreStopHook", message);
+                }
+                Err(_) => {
+                    let message = "PreStopHook failed: it outlasted the grace period";
+                    pod.container_event(index, EventType::Warning, "FailedPreStopHook", message);
+                }
+            }
+        }
+        let end = if hooks::pre_stop(spec).is_some() { end.max(Instant::now() + MINIMUM) } else { end };
+        let grace = end.saturating_duration_since(Instant::now());
+        if !grace.is_zero() && running.module.hears_stop() {
+            instance.signal_stop(grace);
+            let _ = tokio::time::timeout_at(end, instance.wait()).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = instance.wait() => {}
+        () = graceful => {}
+        () = cut => {}
+    }
+    instance.kill();
+    instance.wait().await
+}
+
+/// The grace period for a container that failed a probe.
+pub fn grace_of_probe(container: &Container, spec: &PodSpec) -> Duration {
+    let own = container
+        .liveness_probe
+        .as_ref()
+        .or(container.startup_probe.as_ref())
+        .and_then(|p| p.termination_grace_period_seconds);
+    seconds(own.or(spec.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE))
+}
+
+/// The pod's own grace period.
+pub fn grace_of_pod(spec: &PodSpec) -> Duration {
+    seconds(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE))
+}
+
+pub fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
