@@ -139,8 +139,7 @@ impl Error {
     #[must_use]
     pub fn not_supported(path: &Path<'_>, value: impl Into<Value>, supported: &[&str]) -> Self {
         let list: Vec<String> = supported.iter().map(|s| quoted(s)).collect();
-        let detail =
-            if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
+        let detail = if list.is_empty() { String::new() } else { format!("supported values: {}", list.join(", ")) };
         Self { kind: Type::NotSupported, field: path.to_string(), value: Some(value.into()), detail }
     }
 
@@ -223,10 +222,16 @@ mod tests {
         assert_eq!(Path::new("data").key("a.b").to_string(), "data[a.b]");
         assert_eq!(Path::new("").child("type").to_string(), "type");
         for (error, text) in [
-            (Error::invalid(&spec, -1, "must be greater than or equal to 0"), "spec: Invalid value: -1: must be greater than or equal to 0"),
+            (
+                Error::invalid(&spec, -1, "must be greater than or equal to 0"),
+                "spec: Invalid value: -1: must be greater than or equal to 0",
+            ),
             (Error::invalid(&spec, "a\"\u{1}\n", "no"), "spec: Invalid value: \"a\\\"\\x01\\n\": no"),
             (Error::required(&first, ""), "spec.containers[0]: Required value"),
-            (Error::not_supported(&spec, "x", &["A", "B"]), "spec: Unsupported value: \"x\": supported values: \"A\", \"B\""),
+            (
+                Error::not_supported(&spec, "x", &["A", "B"]),
+                "spec: Unsupported value: \"x\": supported values: \"A\", \"B\"",
+            ),
             (Error::duplicate(&spec, "x"), "spec: Duplicate value: \"x\""),
             (Error::too_long(&spec, 63), "spec: Too long: may not be more than 63 bytes"),
             (Error::too_many(&spec, 3, 1), "spec: Too many: 3: must have at most 1 item"),

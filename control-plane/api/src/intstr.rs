@@ -29,10 +29,9 @@ pub fn parse(value: &Value) -> Result<IntOrPercent, Invalid> {
     match value {
         Value::Number(n) => n.as_i64().map(IntOrPercent::Int).ok_or_else(|| Invalid(format!("invalid value {n}"))),
         Value::String(text) => match text.strip_suffix('%') {
-            Some(digits) => digits
-                .parse::<i32>()
-                .map(|p| IntOrPercent::Percent(p.into()))
-                .map_err(|_| Invalid(format!("invalid value {text:?}: strconv.Atoi: parsing {digits:?}: invalid syntax"))),
+            Some(digits) => digits.parse::<i32>().map(|p| IntOrPercent::Percent(p.into())).map_err(|_| {
+                Invalid(format!("invalid value {text:?}: strconv.Atoi: parsing {digits:?}: invalid syntax"))
+            }),
             None => Err(Invalid("invalid type: string is not a percentage".into())),
         },
         _ => Err(Invalid("invalid type: neither int nor percentage".into())),

@@ -157,10 +157,11 @@ pub fn ensure_namespace(resource: &Resource, object: &mut Value, requested: &str
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
     }
-    if !resource.namespaced() && !own.is_empty() {
-        if let Some(metadata) = metadata_mut(object) {
-            metadata.remove("namespace");
-        }
+    if !resource.namespaced()
+        && !own.is_empty()
+        && let Some(metadata) = metadata_mut(object)
+    {
+        metadata.remove("namespace");
     }
     Ok(())
 }

@@ -7,7 +7,10 @@ mod fill;
 mod tests;
 mod validate;
 
-pub use fill::{Creation, bump_generation, default_create, default_update, ensure_name, ensure_namespace, generate_name, mark_deleted};
+pub use fill::{
+    Creation, bump_generation, default_create, default_update, ensure_name, ensure_namespace, generate_name,
+    mark_deleted,
+};
 pub(crate) use validate::{IMMUTABLE, check_annotations};
 pub use validate::{NameRule, name_rule, resource_version_required, validate_create, validate_labels, validate_update};
 

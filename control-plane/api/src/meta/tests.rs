@@ -80,9 +80,16 @@ fn metadata_is_validated_with_kubernetes_messages() {
     let node = json!({"metadata": {"name": "n", "namespace": "x"}});
     assert_eq!(texts(&validate_create(&nodes, &node)), ["metadata.namespace: Forbidden: not allowed on this type"]);
     let none = json!({"metadata": {"namespace": "default"}});
-    assert_eq!(texts(&validate_create(&pods, &none)), ["metadata.name: Required value: name or generateName is required"]);
-    let big = json!({"metadata": {"name": "a", "namespace": "d", "annotations": {"k": "x".repeat(ANNOTATIONS_MAX_BYTES)}}});
-    assert_eq!(texts(&validate_create(&pods, &big)), ["metadata.annotations: Too long: may not be more than 262144 bytes"]);
+    assert_eq!(
+        texts(&validate_create(&pods, &none)),
+        ["metadata.name: Required value: name or generateName is required"]
+    );
+    let big =
+        json!({"metadata": {"name": "a", "namespace": "d", "annotations": {"k": "x".repeat(ANNOTATIONS_MAX_BYTES)}}});
+    assert_eq!(
+        texts(&validate_create(&pods, &big)),
+        ["metadata.annotations: Too long: may not be more than 262144 bytes"]
+    );
     let long = json!({"metadata": {"name": "a".repeat(300), "namespace": "d"}});
     assert!(texts(&validate_create(&pods, &long))[0].ends_with("must be no more than 253 bytes"));
     assert_eq!(name_rule("rbac.authorization.k8s.io", "Role"), NameRule::PathSegment);

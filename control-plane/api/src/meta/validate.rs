@@ -97,8 +97,7 @@ pub fn validate_update(_resource: &Resource, object: &Value, old: &Value) -> Vec
         errors.push(Error::invalid(&path.child("generation"), generation(object), "must not be decremented"));
     }
     let empty = Value::Null;
-    let (new_meta, old_meta) =
-        (object.get("metadata").unwrap_or(&empty), old.get("metadata").unwrap_or(&empty));
+    let (new_meta, old_meta) = (object.get("metadata").unwrap_or(&empty), old.get("metadata").unwrap_or(&empty));
     for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         let (new, before) = (&new_meta[field], &old_meta[field]);
         if new != before {
@@ -130,7 +129,11 @@ fn check_namespace(resource: &Resource, object: &Value, path: &Path<'_>, errors:
 
 fn check_common(object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     if generation(object) < 0 {
-        errors.push(Error::invalid(&path.child("generation"), generation(object), "must be greater than or equal to 0"));
+        errors.push(Error::invalid(
+            &path.child("generation"),
+            generation(object),
+            "must be greater than or equal to 0",
+        ));
     }
     validate_labels(super::labels(object), &path.child("labels"), errors);
     check_annotations(super::annotations(object), &path.child("annotations"), errors);
@@ -158,7 +161,8 @@ pub(crate) fn check_annotations(annotations: Option<&Map<String, Value>>, path: 
         if !names::is_qualified_name(key) {
             // Upper case is allowed in the prefix of an annotation.
             let lower = key.to_ascii_lowercase();
-            errors.extend(names::check_qualified_name(&lower).into_iter().map(|m| Error::invalid(path, key.as_str(), m)));
+            errors
+                .extend(names::check_qualified_name(&lower).into_iter().map(|m| Error::invalid(path, key.as_str(), m)));
         }
     }
     if bytes > ANNOTATIONS_MAX_BYTES {
@@ -201,9 +205,7 @@ fn check_finalizers(object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     for finalizer in finalizers(object) {
         orphan |= finalizer == "orphan";
         foreground |= finalizer == "foregroundDeletion";
-        errors.extend(
-            names::check_qualified_name(finalizer).into_iter().map(|m| Error::invalid(path, finalizer, m)),
-        );
+        errors.extend(names::check_qualified_name(finalizer).into_iter().map(|m| Error::invalid(path, finalizer, m)));
     }
     if orphan && foreground {
         let all: Vec<Value> = finalizers(object).map(Value::from).collect();

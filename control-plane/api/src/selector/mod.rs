@@ -185,14 +185,26 @@ fn requirement(key: &str, operator: Operator, values: Vec<String>) -> Result<Req
     let path = Path::new("values");
     match operator {
         Operator::In | Operator::NotIn if values.is_empty() => {
-            errors.push(FieldError::invalid(&path, Value::Array(vec![]), "for 'in', 'notin' operators, values set can't be empty"));
+            errors.push(FieldError::invalid(
+                &path,
+                Value::Array(vec![]),
+                "for 'in', 'notin' operators, values set can't be empty",
+            ));
         }
         Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
-            errors.push(FieldError::invalid(&path, values.clone(), "values set must be empty for exists and does not exist"));
+            errors.push(FieldError::invalid(
+                &path,
+                values.clone(),
+                "values set must be empty for exists and does not exist",
+            ));
         }
         Operator::GreaterThan | Operator::LessThan => {
             if values.len() != 1 {
-                errors.push(FieldError::invalid(&path, values.clone(), "for 'Gt', 'Lt' operators, exactly one value is required"));
+                errors.push(FieldError::invalid(
+                    &path,
+                    values.clone(),
+                    "for 'Gt', 'Lt' operators, exactly one value is required",
+                ));
             }
             for (i, value) in values.iter().enumerate() {
                 if value.parse::<i64>().is_err() {
@@ -368,4 +380,3 @@ fn unescape(value: &str) -> Result<String, String> {
     }
     Ok(out)
 }
-

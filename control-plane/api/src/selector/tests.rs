@@ -48,11 +48,17 @@ fn bad_selectors_get_kubernetes_messages() {
         (",", "found ',', expected: !, identifier, or 'end of string'"),
         ("app in web", "unable to parse requirement: found 'web' expected: '('"),
         ("app in (web", "unable to parse requirement: found '', expected: ',' or ')'"),
-        ("app in ()", "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"),
+        (
+            "app in ()",
+            "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
+        ),
         ("app web", "unable to parse requirement: found 'web', expected: in, notin, =, ==, !=, gt, lt"),
         ("a=b c", "found 'c', expected: ',' or 'end of string'"),
         ("!", "unable to parse requirement: found '', expected: identifier"),
-        ("n>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer"),
+        (
+            "n>x",
+            "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
+        ),
     ] {
         let status = Labels::parse(selector).unwrap_err();
         assert_eq!((status.code, status.message.as_str()), (400, message), "{selector}");
@@ -76,7 +82,8 @@ fn label_selector_objects_select() {
     assert_eq!(selects(expression("NotIn", json!(["web"]))), Ok(false));
     assert_eq!(selects(expression("Exists", json!([]))), Ok(true));
     assert!(selects(expression("Near", json!([]))).is_err());
-    let both = json!({"matchLabels": {"b": "1"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["y", "x"]}]});
+    let both =
+        json!({"matchLabels": {"b": "1"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["y", "x"]}]});
     assert_eq!(Labels::from_label_selector(Some(&both)).unwrap().to_string(), "a in (x,y),b=1");
 }
 

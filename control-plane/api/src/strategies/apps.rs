@@ -1,7 +1,8 @@
 //! apps/v1: Deployment, ReplicaSet, DaemonSet, StatefulSet, ControllerRevision; and core's ReplicationController.
 
 use super::json::{
-    check_immutable, check_non_negative, each_mut, fill, fill_zero, int, items, map, object_mut, present, spec_mut, text,
+    check_immutable, check_non_negative, each_mut, fill, fill_zero, int, items, map, object_mut, present, spec_mut,
+    text,
 };
 use super::pod::{default_claim_spec, spec_warnings};
 use super::workloads::{
@@ -73,8 +74,14 @@ impl Strategy for Deployment {
 
     fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        let counts =
-            ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"];
+        let counts = [
+            "observedGeneration",
+            "replicas",
+            "updatedReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "unavailableReplicas",
+        ];
         check_counts(object, &counts, &["updatedReplicas", "readyReplicas", "availableReplicas"], &mut errors);
         let count = |field: &str| object.get("status").and_then(|s| int(s, field)).unwrap_or(0);
         let available = count("availableReplicas");
@@ -354,8 +361,13 @@ impl Strategy for StatefulSet {
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
         const MUTABLE: &[&str] = &[
-            "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-            "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
+            "replicas",
+            "ordinals",
+            "template",
+            "updateStrategy",
+            "revisionHistoryLimit",
+            "persistentVolumeClaimRetentionPolicy",
+            "minReadySeconds",
         ];
         let (Some(new), Some(old)) = (map(object, "spec"), map(old, "spec")) else { return Vec::new() };
         let differs = |name: &&String| !MUTABLE.contains(&name.as_str()) && new.get(*name) != old.get(*name);

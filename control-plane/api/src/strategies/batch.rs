@@ -92,7 +92,9 @@ impl Strategy for Job {
         if !elastic {
             check_immutable(new, old_spec, "completions", &path, &mut errors);
         }
-        for field in ["selector", "completionMode", "podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "managedBy"] {
+        for field in
+            ["selector", "completionMode", "podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "managedBy"]
+        {
             check_immutable(new, old_spec, field, &path, &mut errors);
         }
         check_job_template_update(new, old, &path, &mut errors);
@@ -130,9 +132,12 @@ fn generate_selector(object: &mut Value) {
     if let Some(labels) = object_mut(spec, "selector").and_then(|s| object_mut(s, "matchLabels")) {
         labels.entry(CONTROLLER_UID).or_insert_with(|| uid.clone().into());
     }
-    let labels = object_mut(spec, "template").and_then(|t| object_mut(t, "metadata")).and_then(|m| object_mut(m, "labels"));
+    let labels =
+        object_mut(spec, "template").and_then(|t| object_mut(t, "metadata")).and_then(|m| object_mut(m, "labels"));
     if let Some(labels) = labels {
-        for (key, value) in [(CONTROLLER_UID, &uid), (OLD_CONTROLLER_UID, &uid), (JOB_NAME, &name), (OLD_JOB_NAME, &name)] {
+        for (key, value) in
+            [(CONTROLLER_UID, &uid), (OLD_CONTROLLER_UID, &uid), (JOB_NAME, &name), (OLD_JOB_NAME, &name)]
+        {
             labels.entry(key).or_insert_with(|| value.clone().into());
         }
     }
@@ -167,8 +172,13 @@ fn check_generated_selector(object: &Value, errors: &mut Vec<Error>) {
 
 fn check_job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     for field in [
-        "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
-        "backoffLimitPerIndex", "maxFailedIndexes",
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
     ] {
         check_non_negative(spec, field, path, errors);
     }
@@ -268,7 +278,11 @@ impl Strategy for CronJob {
         let (job, path) = (template.get("spec").unwrap_or(&Value::Null), path.child("spec"));
         check_job_spec(job, &path, &mut errors);
         if map(job, "selector").is_some() {
-            errors.push(Error::invalid(&path.child("selector"), job["selector"].clone(), "`selector` will be auto-generated"));
+            errors.push(Error::invalid(
+                &path.child("selector"),
+                job["selector"].clone(),
+                "`selector` will be auto-generated",
+            ));
         }
         if flag(job, "manualSelector") {
             errors.push(Error::not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
@@ -285,7 +299,11 @@ fn check_time_zone(zone: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
     if zone.is_empty() {
         errors.push(Error::invalid(path, zone, "timeZone must be nil or non-empty string"));
     } else if zone.eq_ignore_ascii_case("local") {
-        errors.push(Error::invalid(path, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"));
+        errors.push(Error::invalid(
+            path,
+            zone,
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+        ));
     } else if !zone.split('/').all(|part| names::is_label_value(&part.replace('+', "-"))) {
         errors.push(Error::invalid(path, zone, format!("unknown time zone {zone}")));
     }

@@ -2,8 +2,8 @@
 //! PodTemplate.
 
 use super::json::{
-    Object, check_immutable, check_name, existing_mut, fill, fill_zero, flag, items, map, object_mut,
-    present, spec_mut, text,
+    Object, check_immutable, check_name, existing_mut, fill, fill_zero, flag, items, map, object_mut, present,
+    spec_mut, text,
 };
 use super::pod::{
     canonical_list, check_label_selector, check_list, check_node_selector, check_quantity, check_template,
@@ -54,7 +54,9 @@ impl Strategy for Namespace {
     fn prepare_create(&self, object: &mut Value) {
         label_with_name(object);
         set_status(object, json!({"phase": "Active"}));
-        let Some(finalizers) = spec_mut(object).map(|s| s.entry("finalizers").or_insert_with(|| json!([]))) else { return };
+        let Some(finalizers) = spec_mut(object).map(|s| s.entry("finalizers").or_insert_with(|| json!([]))) else {
+            return;
+        };
         if let Some(list) = finalizers.as_array_mut()
             && !list.iter().any(|f| f == NAMESPACE_FINALIZER)
         {
@@ -149,7 +151,11 @@ impl Strategy for Node {
             let cidr = cidr.as_str().unwrap_or_default();
             if !is_cidr(cidr) {
                 let list = Path::new("spec.podCIDRs");
-                errors.push(Error::invalid(&list.index(i), cidr, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
+                errors.push(Error::invalid(
+                    &list.index(i),
+                    cidr,
+                    "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+                ));
             }
         }
         check_node_status(object, &mut errors);
@@ -159,7 +165,9 @@ impl Strategy for Node {
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
         let (mut errors, new, old, path) = (Vec::new(), spec(object), spec(old), Path::new("spec"));
         for field in ["podCIDRs", "providerID"] {
-            if present(old, field).is_some_and(|v| *v != json!([]) && *v != json!("")) && new.get(field) != old.get(field) {
+            if present(old, field).is_some_and(|v| *v != json!([]) && *v != json!(""))
+                && new.get(field) != old.get(field)
+            {
                 let detail = "node updates may not change";
                 let field_detail = match field {
                     "podCIDRs" => format!("{detail} podCIDR except from \"\" to valid"),
@@ -227,8 +235,15 @@ impl Strategy for PersistentVolume {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         const OTHER_FIELDS: &[&str] = &[
-            "accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy",
-            "storageClassName", "volumeMode", "volumeAttributesClassName",
+            "accessModes",
+            "capacity",
+            "claimRef",
+            "mountOptions",
+            "nodeAffinity",
+            "persistentVolumeReclaimPolicy",
+            "storageClassName",
+            "volumeMode",
+            "volumeAttributesClassName",
         ];
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
         check_access_modes(spec, &path, &mut errors);
@@ -263,12 +278,19 @@ impl Strategy for PersistentVolume {
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
         const MUTABLE: &[&str] = &[
-            "accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy",
-            "storageClassName", "volumeAttributesClassName",
+            "accessModes",
+            "capacity",
+            "claimRef",
+            "mountOptions",
+            "nodeAffinity",
+            "persistentVolumeReclaimPolicy",
+            "storageClassName",
+            "volumeAttributesClassName",
         ];
         let (mut errors, new, old, path) = (Vec::new(), spec(object), spec(old), Path::new("spec"));
         let (Some(a), Some(b)) = (new.as_object(), old.as_object()) else { return errors };
-        let differs = |name: &String| !MUTABLE.contains(&name.as_str()) && name != "volumeMode" && a.get(name) != b.get(name);
+        let differs =
+            |name: &String| !MUTABLE.contains(&name.as_str()) && name != "volumeMode" && a.get(name) != b.get(name);
         if a.keys().chain(b.keys()).any(differs) {
             let detail = "spec.persistentvolumesource is immutable after creation";
             errors.push(Error::forbidden(&path.child("persistentvolumesource"), detail));
@@ -360,7 +382,8 @@ impl Strategy for PersistentVolumeClaim {
             let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
             return vec![Error::forbidden(&path, detail)];
         }
-        let size = |spec: &Value| spec.pointer("/resources/requests/storage").and_then(|v| Quantity::from_value(v).ok());
+        let size =
+            |spec: &Value| spec.pointer("/resources/requests/storage").and_then(|v| Quantity::from_value(v).ok());
         if size(new) < size(old) {
             let detail = "field can not be less than status.capacity";
             return vec![Error::forbidden(&path.child("resources.requests.storage"), detail)];

@@ -42,7 +42,7 @@ fn check_base64(object: &Value, field: &str, errors: &mut Vec<Error>) {
 fn is_base64(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     let symbol = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
-    text.len() % 4 == 0 && text.len() - body.len() <= 2 && body.bytes().all(symbol)
+    text.len().is_multiple_of(4) && text.len() - body.len() <= 2 && body.bytes().all(symbol)
 }
 
 /// Rules about objects that were made immutable.
@@ -168,7 +168,11 @@ fn fold_string_data(object: &mut Object) {
 fn check_secret_type(object: &Value, errors: &mut Vec<Error>) {
     let (kind, data, path) = (text(object, "type"), map(object, "data"), Path::new("data"));
     for key in required_keys(kind) {
-        if data.and_then(|d| d.get(*key)).and_then(Value::as_str).is_none_or(|v| v.is_empty() && kind != "kubernetes.io/tls") {
+        if data
+            .and_then(|d| d.get(*key))
+            .and_then(Value::as_str)
+            .is_none_or(|v| v.is_empty() && kind != "kubernetes.io/tls")
+        {
             errors.push(Error::required(&path.key(key), ""));
         }
     }

@@ -112,7 +112,20 @@ mod tests {
         for good in ["* * * * *", "*/5 0-6,12 1 jan-dec MON", "@daily", "@every 1h30m", "0 0 ? * 0"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in ["", "* * * *", "60 * * * *", "* * 0 * *", "* * * * 7", "5-1 * * * *", "*/0 * * * *", "1/2/3 * * * *", "@never", "@every x", "a * * * *", "1-2-3 * * * *"] {
+        for bad in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* * 0 * *",
+            "* * * * 7",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "1/2/3 * * * *",
+            "@never",
+            "@every x",
+            "a * * * *",
+            "1-2-3 * * * *",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
         assert_eq!(check("* *").unwrap_err(), "expected exactly 5 fields, found 2: [* *]");

@@ -79,10 +79,22 @@ fn fields(object: &Value) -> Vec<(&'static str, String)> {
 }
 
 const FIELD_NAMES: &[&str] = &[
-    "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-    "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "regarding.kind",
-    "regarding.namespace", "regarding.name", "regarding.uid", "reason", "reportingComponent", "reportingController",
-    "source", "type",
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "regarding.kind",
+    "regarding.namespace",
+    "regarding.name",
+    "regarding.uid",
+    "reason",
+    "reportingComponent",
+    "reportingController",
+    "source",
+    "type",
 ];
 
 /// An event lives in the namespace of what it is about; what is cluster-wide is told in `default`.

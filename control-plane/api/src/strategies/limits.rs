@@ -99,7 +99,14 @@ fn check_limit(limit: &Value, kind: &str, path: &Path<'_>, errors: &mut Vec<Erro
     let amount = |list: &str, name: &str| map(limit, list)?.get(name).and_then(|v| Quantity::from_value(v).ok());
     let names: HashSet<&String> = LISTS.iter().filter_map(|l| map(limit, l)).flat_map(|l| l.keys()).collect();
     // Each of these may not be above the one after it.
-    let order = [("min", "max"), ("min", "defaultRequest"), ("min", "default"), ("defaultRequest", "max"), ("defaultRequest", "default"), ("default", "max")];
+    let order = [
+        ("min", "max"),
+        ("min", "defaultRequest"),
+        ("min", "default"),
+        ("defaultRequest", "max"),
+        ("defaultRequest", "default"),
+        ("default", "max"),
+    ];
     for name in names {
         for (low, high) in order {
             if let (Some(small), Some(big)) = (amount(low, name), amount(high, name))
@@ -107,11 +114,19 @@ fn check_limit(limit: &Value, kind: &str, path: &Path<'_>, errors: &mut Vec<Erro
             {
                 let (field, detail) = match (low, high) {
                     ("min", "max") => ("min", format!("min value {small} is greater than max value {big}")),
-                    ("min", other) => (other, format!("min value {small} is greater than {} value {big}", words(other))),
-                    (low, high) => (low, format!("{} value {small} is greater than {} value {big}", words(low), words(high))),
+                    ("min", other) => {
+                        (other, format!("min value {small} is greater than {} value {big}", words(other)))
+                    }
+                    (low, high) => {
+                        (low, format!("{} value {small} is greater than {} value {big}", words(low), words(high)))
+                    }
                 };
                 let list = path.child(field);
-                errors.push(Error::invalid(&list.key(name), amount(field, name).unwrap_or_default().to_string(), detail));
+                errors.push(Error::invalid(
+                    &list.key(name),
+                    amount(field, name).unwrap_or_default().to_string(),
+                    detail,
+                ));
             }
         }
     }
@@ -172,8 +187,15 @@ impl Strategy for ResourceQuota {
 }
 
 fn check_scopes(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    const SCOPES: &[&str] =
-        &["BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating", "VolumeAttributesClass"];
+    const SCOPES: &[&str] = &[
+        "BestEffort",
+        "CrossNamespacePodAffinity",
+        "NotBestEffort",
+        "NotTerminating",
+        "PriorityClass",
+        "Terminating",
+        "VolumeAttributesClass",
+    ];
     let scopes: Vec<&str> = items(spec, "scopes").iter().filter_map(Value::as_str).collect();
     if scopes.iter().any(|s| !SCOPES.contains(s)) {
         errors.push(Error::invalid(path, spec["scopes"].clone(), "unsupported scope"));

@@ -1,8 +1,8 @@
 //! Services and Endpoints. Addresses are allocated by the API server; here are the rules around them.
 
 use super::json::{
-    Object, check_name, check_one_of, each_mut, fill, fill_zero, int, items, map, object_mut, present,
-    spec_mut, text, zero,
+    Object, check_name, check_one_of, each_mut, fill, fill_zero, int, items, map, object_mut, present, spec_mut, text,
+    zero,
 };
 use super::pod::{check_port_or_name, check_protocol};
 use crate::field::{Error, Path};
@@ -87,10 +87,22 @@ impl Strategy for Service {
                 }
             }
         }
-        check_one_of(spec, "ipFamilyPolicy", &["SingleStack", "PreferDualStack", "RequireDualStack"], &path, &mut errors);
+        check_one_of(
+            spec,
+            "ipFamilyPolicy",
+            &["SingleStack", "PreferDualStack", "RequireDualStack"],
+            &path,
+            &mut errors,
+        );
         check_one_of(spec, "internalTrafficPolicy", &["Cluster", "Local"], &path, &mut errors);
         check_one_of(spec, "externalTrafficPolicy", &["Cluster", "Local"], &path, &mut errors);
-        check_one_of(spec, "trafficDistribution", &["PreferClose", "PreferSameNode", "PreferSameZone"], &path, &mut errors);
+        check_one_of(
+            spec,
+            "trafficDistribution",
+            &["PreferClose", "PreferSameNode", "PreferSameZone"],
+            &path,
+            &mut errors,
+        );
         if !text(spec, "externalTrafficPolicy").is_empty() && !external(spec) {
             let policy = text(spec, "externalTrafficPolicy");
             let detail = "may only be set for externally-accessible services";
@@ -299,7 +311,11 @@ fn check_affinity(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
             let seconds = spec.pointer("/sessionAffinityConfig/clientIP/timeoutSeconds").and_then(Value::as_i64);
             if let Some(seconds) = seconds.filter(|s| !(1..=AFFINITY_MAX_SECONDS).contains(s)) {
                 let detail = format!("must be greater than 0 and less than {AFFINITY_MAX_SECONDS}");
-                errors.push(Error::invalid(&path.child("sessionAffinityConfig.clientIP.timeoutSeconds"), seconds, detail));
+                errors.push(Error::invalid(
+                    &path.child("sessionAffinityConfig.clientIP.timeoutSeconds"),
+                    seconds,
+                    detail,
+                ));
             }
         }
         other => errors.push(Error::not_supported(&path.child("sessionAffinity"), other, &["ClientIP", "None"])),

@@ -42,7 +42,10 @@ fn deployments_are_defaulted_and_checked() {
     assert_eq!(errors, Vec::<String>::new());
     let spec = &object["spec"];
     assert_eq!(spec["replicas"], 1);
-    assert_eq!(spec["strategy"], json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}));
+    assert_eq!(
+        spec["strategy"],
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}})
+    );
     assert_eq!((&spec["revisionHistoryLimit"], &spec["progressDeadlineSeconds"]), (&json!(10), &json!(600)));
     assert_eq!(spec["template"]["spec"]["restartPolicy"], "Always");
     for (pointer, value, expected) in [
@@ -69,7 +72,11 @@ fn deployments_are_defaulted_and_checked() {
             json!("Never"),
             "spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
         ),
-        ("/spec/minReadySeconds", json!(600), "spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds"),
+        (
+            "/spec/minReadySeconds",
+            json!(600),
+            "spec.progressDeadlineSeconds: Invalid value: 600: must be greater than minReadySeconds",
+        ),
     ] {
         let mut bad = object.clone();
         bad["spec"]["minReadySeconds"] = json!(0);
@@ -89,8 +96,16 @@ fn deployments_are_defaulted_and_checked() {
 fn the_other_workloads_have_their_defaults() {
     for (kind, field, expected) in [
         ("ReplicaSet", "replicas", json!(1)),
-        ("DaemonSet", "updateStrategy", json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}})),
-        ("StatefulSet", "persistentVolumeClaimRetentionPolicy", json!({"whenDeleted": "Retain", "whenScaled": "Retain"})),
+        (
+            "DaemonSet",
+            "updateStrategy",
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}),
+        ),
+        (
+            "StatefulSet",
+            "persistentVolumeClaimRetentionPolicy",
+            json!({"whenDeleted": "Retain", "whenScaled": "Retain"}),
+        ),
         ("StatefulSet", "podManagementPolicy", json!("OrderedReady")),
     ] {
         let (object, errors) = create("apps", kind, deployment());
@@ -102,18 +117,25 @@ fn the_other_workloads_have_their_defaults() {
     }
     let rc = json!({"metadata": {"name": "r"}, "spec": {"template": template()}});
     let (object, errors) = create("", "ReplicationController", rc);
-    assert_eq!((errors.len(), &object["spec"]["selector"], &object["metadata"]["labels"]), (0, &json!({"app": "web"}), &json!({"app": "web"})));
+    assert_eq!(
+        (errors.len(), &object["spec"]["selector"], &object["metadata"]["labels"]),
+        (0, &json!({"app": "web"}), &json!({"app": "web"}))
+    );
 }
 
 #[test]
 fn stateful_claims_count_as_volumes() {
     let mut set = deployment();
-    set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+    set["spec"]["volumeClaimTemplates"] =
+        json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
     set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/d"}]);
     let (object, errors) = create("apps", "StatefulSet", set);
     assert_eq!(errors, Vec::<String>::new());
     let (_, errors) = update("apps", "StatefulSet", &object, |s| s["spec"]["serviceName"] = json!("other"));
-    assert!(errors[0].starts_with("spec: Forbidden: updates to statefulset spec for fields other than 'replicas'"), "{errors:?}");
+    assert!(
+        errors[0].starts_with("spec: Forbidden: updates to statefulset spec for fields other than 'replicas'"),
+        "{errors:?}"
+    );
 }
 
 fn job() -> Value {
@@ -132,7 +154,12 @@ fn jobs_select_their_own_pods() {
         json!({"app": "web", "batch.kubernetes.io/controller-uid": "u-1", "batch.kubernetes.io/job-name": "pi",
                "controller-uid": "u-1", "job-name": "pi"})
     );
-    for (field, value) in [("completions", json!(1)), ("backoffLimit", json!(6)), ("suspend", json!(false)), ("completionMode", json!("NonIndexed"))] {
+    for (field, value) in [
+        ("completions", json!(1)),
+        ("backoffLimit", json!(6)),
+        ("suspend", json!(false)),
+        ("completionMode", json!("NonIndexed")),
+    ] {
         assert_eq!(object["spec"][field], value);
     }
     assert_eq!(object["metadata"]["labels"], json!({"app": "web"}));
@@ -153,7 +180,10 @@ fn jobs_select_their_own_pods() {
     let mut indexed = job();
     indexed["spec"]["completionMode"] = json!("Indexed");
     indexed["spec"]["parallelism"] = json!(2);
-    assert_eq!(create("batch", "Job", indexed).1, ["spec.completions: Required value: when completion mode is Indexed"]);
+    assert_eq!(
+        create("batch", "Job", indexed).1,
+        ["spec.completions: Required value: when completion mode is Indexed"]
+    );
 }
 
 #[test]
@@ -199,13 +229,28 @@ fn services_are_defaulted_and_keep_their_address() {
 fn service_ports_are_checked() {
     for (ports, expected) in [
         (json!([]), vec!["spec.ports: Required value"]),
-        (json!([{"port": 0}]), vec!["spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive", "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive"]),
-        (json!([{"port": 80}, {"port": 81}]), vec!["spec.ports[0].name: Required value", "spec.ports[1].name: Required value"]),
+        (
+            json!([{"port": 0}]),
+            vec![
+                "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+            ],
+        ),
+        (
+            json!([{"port": 80}, {"port": 81}]),
+            vec!["spec.ports[0].name: Required value", "spec.ports[1].name: Required value"],
+        ),
         (
             json!([{"port": 80, "name": "a"}, {"port": 80, "name": "a"}]),
-            vec!["spec.ports[1].name: Duplicate value: \"a\"", "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}"],
+            vec![
+                "spec.ports[1].name: Duplicate value: \"a\"",
+                "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}",
+            ],
         ),
-        (json!([{"port": 80, "nodePort": 30000}]), vec!["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"]),
+        (
+            json!([{"port": 80, "nodePort": 30000}]),
+            vec!["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
+        ),
     ] {
         let mut object = service();
         object["spec"]["ports"] = ports;
@@ -221,7 +266,10 @@ fn secrets_take_plain_strings_and_stay_what_they_are() {
     assert_eq!((&object["data"], &object["type"]), (&json!({"a": "b3Zlcg==", "b": "aGVsbG8="}), &json!("Opaque")));
     assert!(object.get("stringData").is_none());
     let (_, errors) = update("", "Secret", &object, |s| s["type"] = json!("kubernetes.io/tls"));
-    assert!(errors.contains(&"type: Invalid value: \"kubernetes.io/tls\": field is immutable".to_owned()), "{errors:?}");
+    assert!(
+        errors.contains(&"type: Invalid value: \"kubernetes.io/tls\": field is immutable".to_owned()),
+        "{errors:?}"
+    );
     assert_eq!(
         create("", "Secret", json!({"type": "kubernetes.io/tls"})).1,
         ["data[tls.crt]: Required value", "data[tls.key]: Required value"]
@@ -239,12 +287,16 @@ fn config_maps_have_limits_and_can_be_frozen() {
     let big = json!({"data": {"a": "x".repeat(1024 * 1024 + 1)}});
     assert_eq!(create("", "ConfigMap", big).1, ["[]: Too long: may not be more than 1048576 bytes"]);
     let twice = json!({"data": {"a": "b"}, "binaryData": {"a": "YQ=="}});
-    assert_eq!(create("", "ConfigMap", twice).1, ["binaryData[a]: Invalid value: \"a\": duplicate of key present in data"]);
+    assert_eq!(
+        create("", "ConfigMap", twice).1,
+        ["binaryData[a]: Invalid value: \"a\": duplicate of key present in data"]
+    );
 }
 
 #[test]
 fn namespaces_carry_their_name_and_finalizer() {
-    let (object, errors) = create("", "Namespace", json!({"metadata": {"name": "team"}, "status": {"phase": "Terminating"}}));
+    let (object, errors) =
+        create("", "Namespace", json!({"metadata": {"name": "team"}, "status": {"phase": "Terminating"}}));
     assert_eq!(errors, Vec::<String>::new());
     assert_eq!(object["spec"]["finalizers"], json!(["kubernetes"]));
     assert_eq!(object["status"], json!({"phase": "Active"}));
@@ -255,7 +307,8 @@ fn namespaces_carry_their_name_and_finalizer() {
 
 #[test]
 fn limits_quotas_and_volumes_are_canonical() {
-    let range = json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "2000m"}, "min": {"memory": "1024Ki"}}]}});
+    let range =
+        json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "2000m"}, "min": {"memory": "1024Ki"}}]}});
     let (object, errors) = create("", "LimitRange", range);
     assert_eq!(errors, Vec::<String>::new());
     assert_eq!(
@@ -265,11 +318,25 @@ fn limits_quotas_and_volumes_are_canonical() {
     );
     let bad = json!({"spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}, "min": {"cpu": "2"}}]}});
     let (_, errors) = create("", "LimitRange", bad);
-    assert!(errors.contains(&"spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1".to_owned()), "{errors:?}");
-    let (object, errors) = create("", "ResourceQuota", json!({"spec": {"hard": {"pods": 10, "requests.cpu": "1000m", "count/jobs.batch": "3"}}}));
+    assert!(
+        errors.contains(
+            &"spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1".to_owned()
+        ),
+        "{errors:?}"
+    );
+    let (object, errors) = create(
+        "",
+        "ResourceQuota",
+        json!({"spec": {"hard": {"pods": 10, "requests.cpu": "1000m", "count/jobs.batch": "3"}}}),
+    );
     assert_eq!((errors, &object["spec"]["hard"]["requests.cpu"]), (Vec::new(), &json!("1")));
     assert_eq!(
-        create("", "ResourceQuota", json!({"spec": {"hard": {"pods": "1.5"}, "scopes": ["BestEffort", "NotBestEffort"]}})).1,
+        create(
+            "",
+            "ResourceQuota",
+            json!({"spec": {"hard": {"pods": "1.5"}, "scopes": ["BestEffort", "NotBestEffort"]}})
+        )
+        .1,
         [
             "spec.hard[pods]: Invalid value: \"1500m\": must be an integer",
             "spec.scopes: Invalid value: [\"BestEffort\",\"NotBestEffort\"]: conflicting scopes",
@@ -277,9 +344,13 @@ fn limits_quotas_and_volumes_are_canonical() {
     );
     let claim = json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}}});
     let (object, errors) = create("", "PersistentVolumeClaim", claim);
-    assert_eq!((errors, &object["spec"]["volumeMode"], &object["status"]), (Vec::new(), &json!("Filesystem"), &json!({"phase": "Pending"})));
+    assert_eq!(
+        (errors, &object["spec"]["volumeMode"], &object["status"]),
+        (Vec::new(), &json!("Filesystem"), &json!({"phase": "Pending"}))
+    );
     assert_eq!(object["spec"]["resources"]["requests"]["storage"], "1Gi");
-    let volume = json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}});
+    let volume =
+        json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}}});
     let (object, errors) = create("", "PersistentVolume", volume);
     assert_eq!((errors, &object["spec"]["persistentVolumeReclaimPolicy"]), (Vec::new(), &json!("Retain")));
 }
@@ -289,7 +360,12 @@ fn nodes_leases_and_slices_are_checked() {
     let node = json!({"status": {"capacity": {"cpu": "2000m"}}, "spec": {"taints": [{"key": "a", "effect": "Never"}]}});
     let (object, errors) = create("", "Node", node);
     assert_eq!(object["status"]["allocatable"], json!({"cpu": "2"}));
-    assert_eq!(errors, ["spec.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""]);
+    assert_eq!(
+        errors,
+        [
+            "spec.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""
+        ]
+    );
     assert_eq!(
         create("coordination.k8s.io", "Lease", json!({"spec": {"leaseDurationSeconds": 0}})).1,
         ["spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"]
@@ -301,21 +377,66 @@ fn nodes_leases_and_slices_are_checked() {
 }
 
 const ALL: &[(&str, &str)] = &[
-    ("", "Pod"), ("", "PodTemplate"), ("", "ReplicationController"), ("", "Service"), ("", "Endpoints"), ("", "ConfigMap"),
-    ("", "Secret"), ("", "Namespace"), ("", "Node"), ("", "Event"), ("events.k8s.io", "Event"), ("", "LimitRange"),
-    ("", "ResourceQuota"), ("", "PersistentVolume"), ("", "PersistentVolumeClaim"), ("", "ServiceAccount"),
-    ("apps", "Deployment"), ("apps", "ReplicaSet"), ("apps", "DaemonSet"), ("apps", "StatefulSet"),
-    ("apps", "ControllerRevision"), ("batch", "Job"), ("batch", "CronJob"), ("coordination.k8s.io", "Lease"),
-    ("discovery.k8s.io", "EndpointSlice"), ("networking.k8s.io", "Ingress"), ("x.io", "Custom"),
+    ("", "Pod"),
+    ("", "PodTemplate"),
+    ("", "ReplicationController"),
+    ("", "Service"),
+    ("", "Endpoints"),
+    ("", "ConfigMap"),
+    ("", "Secret"),
+    ("", "Namespace"),
+    ("", "Node"),
+    ("", "Event"),
+    ("events.k8s.io", "Event"),
+    ("", "LimitRange"),
+    ("", "ResourceQuota"),
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("", "ServiceAccount"),
+    ("apps", "Deployment"),
+    ("apps", "ReplicaSet"),
+    ("apps", "DaemonSet"),
+    ("apps", "StatefulSet"),
+    ("apps", "ControllerRevision"),
+    ("batch", "Job"),
+    ("batch", "CronJob"),
+    ("coordination.k8s.io", "Lease"),
+    ("discovery.k8s.io", "EndpointSlice"),
+    ("networking.k8s.io", "Ingress"),
+    ("x.io", "Custom"),
 ];
 
 /// Objects with a value of the wrong type in every place a strategy looks at.
 fn hostile() -> Vec<Value> {
-    let junk = [json!(null), json!(1), json!("x"), json!([]), json!({}), json!([null, 1, "x", {}, []]), json!({"a": null, "b": [1]})];
+    let junk = [
+        json!(null),
+        json!(1),
+        json!("x"),
+        json!([]),
+        json!({}),
+        json!([null, 1, "x", {}, []]),
+        json!({"a": null, "b": [1]}),
+    ];
     let mut all: Vec<Value> = junk.to_vec();
     for a in &junk {
         all.push(json!({"metadata": a, "spec": a, "status": a, "data": a, "stringData": a, "template": a, "subsets": a, "type": a}));
-        for b in ["selector", "template", "ports", "limits", "hard", "taints", "strategy", "updateStrategy", "volumeClaimTemplates", "jobTemplate", "capacity", "scopes", "accessModes", "clusterIPs", "sessionAffinityConfig"] {
+        for b in [
+            "selector",
+            "template",
+            "ports",
+            "limits",
+            "hard",
+            "taints",
+            "strategy",
+            "updateStrategy",
+            "volumeClaimTemplates",
+            "jobTemplate",
+            "capacity",
+            "scopes",
+            "accessModes",
+            "clusterIPs",
+            "sessionAffinityConfig",
+        ] {
             all.push(json!({"metadata": {"name": "n"}, "spec": {b: a, "replicas": "x"}, "endpoints": a, "ports": a, "involvedObject": a}));
             all.push(json!({"spec": {"template": {"spec": {b: a, "containers": a}, "metadata": {"labels": a}}, b: a}}));
         }

@@ -84,8 +84,7 @@ pub(super) fn check_int_or_percent(value: &Value, path: &Path<'_>, errors: &mut 
     }
 }
 
-const PERCENT: &str =
-    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 
 /// A percentage of at most 100.
 pub(super) fn check_at_most_hundred(value: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {

@@ -62,12 +62,7 @@ const CLAIMS: &[Definition] = &[
 
 const QUOTAS: &[Definition] = &[
     NAME,
-    (
-        "Request",
-        "string",
-        0,
-        "Request represents a minimum amount of cpu/memory that a container may consume.",
-    ),
+    ("Request", "string", 0, "Request represents a minimum amount of cpu/memory that a container may consume."),
     (
         "Limit",
         "string",
@@ -89,9 +84,11 @@ pub(super) fn find(kind: &str) -> Option<Columns> {
     Some(match kind {
         "Node" => columns(NODES, node),
         "Event" => columns(EVENTS, event),
-        "Namespace" => columns(&[NAME, ("Status", "string", 0, "The status of the namespace"), AGE], |object, context| {
-            vec![meta::name(object).into(), text(object, "/status/phase").into(), age(object, context)]
-        }),
+        "Namespace" => {
+            columns(&[NAME, ("Status", "string", 0, "The status of the namespace"), AGE], |object, context| {
+                vec![meta::name(object).into(), text(object, "/status/phase").into(), age(object, context)]
+            })
+        }
         "ConfigMap" => columns(&[NAME, DATA, AGE], |object, context| {
             let count = count(object, "/data") + count(object, "/binaryData");
             vec![meta::name(object).into(), count.into(), age(object, context)]
@@ -202,7 +199,8 @@ fn event(object: &Value, context: &Context) -> Vec<Value> {
 
 /// `RWO,ROX`, in Kubernetes' order.
 fn access_modes(modes: &[Value]) -> String {
-    let known = [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+    let known =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
     let short: Vec<&str> = known.iter().filter(|(long, _)| modes.iter().any(|m| m == long)).map(|(_, s)| *s).collect();
     short.join(",")
 }

@@ -78,7 +78,8 @@ pub fn render<'a>(
     include: IncludeObject,
 ) -> Value {
     let rows: Vec<Value> = objects.into_iter().map(|o| row(resource, o, context, include)).collect();
-    let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": definitions(resource)});
+    let mut table =
+        json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": definitions(resource)});
     table["metadata"] = list_meta;
     table["rows"] = Value::Array(rows);
     table
@@ -135,17 +136,15 @@ pub fn columns_for(group: &str, kind: &str) -> Columns {
 /// Name and creation time as they are: what built-in kinds without printers show.
 #[must_use]
 pub fn generic() -> Columns {
-    format::columns(
-        &[format::NAME, ("Created At", "date", 0, format::CREATED)],
-        |object, _| vec![meta::name(object).into(), meta::creation_timestamp(object).unwrap_or_default().into()],
-    )
+    format::columns(&[format::NAME, ("Created At", "date", 0, format::CREATED)], |object, _| {
+        vec![meta::name(object).into(), meta::creation_timestamp(object).unwrap_or_default().into()]
+    })
 }
 
 /// Name and age: what custom resources without printer columns show. The client works out the age.
 #[must_use]
 pub fn generic_custom() -> Columns {
-    format::columns(
-        &[format::NAME, ("Age", "date", 0, format::CREATED)],
-        |object, _| vec![meta::name(object).into(), meta::creation_timestamp(object).unwrap_or_default().into()],
-    )
+    format::columns(&[format::NAME, ("Age", "date", 0, format::CREATED)], |object, _| {
+        vec![meta::name(object).into(), meta::creation_timestamp(object).unwrap_or_default().into()]
+    })
 }

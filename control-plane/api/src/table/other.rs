@@ -70,8 +70,11 @@ const ATTACHMENTS: &[Definition] = &[
     AGE,
 ];
 
-const WEBHOOKS: &[Definition] =
-    &[NAME, ("Webhooks", "integer", 0, "Webhooks indicates the number of webhooks registered in this configuration"), AGE];
+const WEBHOOKS: &[Definition] = &[
+    NAME,
+    ("Webhooks", "integer", 0, "Webhooks indicates the number of webhooks registered in this configuration"),
+    AGE,
+];
 
 pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
     Some(match (group, kind) {
@@ -86,7 +89,8 @@ pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
         ("storage.k8s.io", "StorageClass") => columns(CLASSES, storage_class),
         ("storage.k8s.io", "VolumeAttachment") => columns(ATTACHMENTS, attachment),
         ("storage.k8s.io", "CSINode") => {
-            let drivers = ("Drivers", "integer", 0, "Drivers indicates the number of CSI drivers registered on the node");
+            let drivers =
+                ("Drivers", "integer", 0, "Drivers indicates the number of CSI drivers registered on the node");
             columns(&[NAME, drivers, AGE], |o, c| {
                 vec![meta::name(o).into(), items(o, "/spec/drivers").len().into(), age(o, c)]
             })
@@ -145,7 +149,8 @@ fn budget(object: &Value, context: &Context) -> Vec<Value> {
 
 fn autoscaler(object: &Value, context: &Context) -> Vec<Value> {
     let target = format!("{}/{}", text(object, "/spec/scaleTargetRef/kind"), text(object, "/spec/scaleTargetRef/name"));
-    let min = object.pointer("/spec/minReplicas").and_then(Value::as_i64).map_or_else(|| "<unset>".into(), |n| n.to_string());
+    let min =
+        object.pointer("/spec/minReplicas").and_then(Value::as_i64).map_or_else(|| "<unset>".into(), |n| n.to_string());
     vec![
         meta::name(object).into(),
         target.into(),

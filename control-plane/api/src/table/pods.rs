@@ -76,7 +76,8 @@ impl Summary {
 
 fn pod_cells(pod: &Value, context: &Context) -> Vec<Value> {
     let init_specs = items(pod, "/spec/initContainers");
-    let total = items(pod, "/spec/containers").len() + init_specs.iter().filter(|c| c["restartPolicy"] == "Always").count();
+    let total =
+        items(pod, "/spec/containers").len() + init_specs.iter().filter(|c| c["restartPolicy"] == "Always").count();
     let summary = summarize(pod, init_specs);
     let restarts = match summary.last_restart {
         Some(at) if summary.restarts != 0 => {

@@ -24,7 +24,8 @@ fn print(group: &str, kind: &str, objects: &[Value]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn pod(name: &str, status: Value) -> Value {
+fn pod(name: &str, status: impl Into<Value>) -> Value {
+    let status: Value = status.into();
     json!({"metadata": {"name": name, "creationTimestamp": "2026-01-10T11:55:00Z"},
            "spec": {"nodeName": "n1", "containers": [{"name": "a"}, {"name": "b"}]}, "status": status})
 }
@@ -40,24 +41,51 @@ fn pods_print_as_in_kubectl() {
     deleted["metadata"]["deletionTimestamp"] = json!("2026-01-10T12:00:00Z");
     let mut finished = pod("finished-deleted", json!({"phase": "Succeeded"}));
     finished["metadata"]["deletionTimestamp"] = json!("2026-01-10T12:00:00Z");
-    let mut init = pod("init", json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"waiting": {"reason": "PodInitializing"}}}]}));
+    let mut init = pod(
+        "init",
+        json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"waiting": {"reason": "PodInitializing"}}}]}),
+    );
     init["spec"]["initContainers"] = json!([{"name": "i"}]);
-    let mut init_failed = pod("init-failed", json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "restartCount": 2, "state": ended("Error", 1), "lastState": ended("Error", 1)}]}));
+    let mut init_failed = pod(
+        "init-failed",
+        json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "restartCount": 2, "state": ended("Error", 1), "lastState": ended("Error", 1)}]}),
+    );
     init_failed["spec"]["initContainers"] = json!([{"name": "i"}]);
-    let mut gates = pod("gates", json!({"phase": "Running", "podIPs": [{"ip": "127.64.0.3"}], "conditions": [{"type": "x/y", "status": "True"}], "containerStatuses": [running, running]}));
+    let mut gates = pod(
+        "gates",
+        json!({"phase": "Running", "podIPs": [{"ip": "127.64.0.3"}], "conditions": [{"type": "x/y", "status": "True"}], "containerStatuses": [running, running]}),
+    );
     gates["spec"]["readinessGates"] = json!([{"conditionType": "x/y"}, {"conditionType": "x/z"}]);
     let pods = [
         pod("pending", json!({"phase": "Pending"})),
         pod("running", json!({"phase": "Running", "containerStatuses": [running, running]})),
-        pod("crash", json!({"phase": "Running", "containerStatuses": [
-            {"name": "a", "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended("Error", 1)}, running]})),
-        pod("oom", json!({"phase": "Running", "containerStatuses": [{"name": "a", "restartCount": 1, "state": ended("OOMKilled", 137)}]})),
+        pod(
+            "crash",
+            json!({"phase": "Running", "containerStatuses": [
+            {"name": "a", "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended("Error", 1)}, running]}),
+        ),
+        pod(
+            "oom",
+            json!({"phase": "Running", "containerStatuses": [{"name": "a", "restartCount": 1, "state": ended("OOMKilled", 137)}]}),
+        ),
         pod("exit", json!({"phase": "Failed", "containerStatuses": [{"name": "a", "state": ended("", 3)}]})),
-        pod("completed", json!({"phase": "Succeeded", "containerStatuses": [{"name": "a", "state": ended("Completed", 0)}]})),
-        pod("half", json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [{"name": "a", "state": ended("Completed", 0)}, running]})),
-        pod("creating", json!({"phase": "Pending", "containerStatuses": [{"name": "a", "state": {"waiting": {"reason": "ContainerCreating"}}}]})),
+        pod(
+            "completed",
+            json!({"phase": "Succeeded", "containerStatuses": [{"name": "a", "state": ended("Completed", 0)}]}),
+        ),
+        pod(
+            "half",
+            json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [{"name": "a", "state": ended("Completed", 0)}, running]}),
+        ),
+        pod(
+            "creating",
+            json!({"phase": "Pending", "containerStatuses": [{"name": "a", "state": {"waiting": {"reason": "ContainerCreating"}}}]}),
+        ),
         pod("evicted", json!({"phase": "Failed", "reason": "Evicted"})),
-        pod("gated", json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]})),
+        pod(
+            "gated",
+            json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}),
+        ),
         deleted,
         finished,
         init,
@@ -77,7 +105,14 @@ fn workloads_print_as_in_kubectl() {
         "startTime": "2026-01-10T11:50:00Z", "conditions": [{"type": "Complete", "status": "False"}]});
     let done = json!({"succeeded": 2, "startTime": "2026-01-10T11:50:00Z", "completionTime": "2026-01-10T11:50:07Z", "conditions": [{"type": "Complete", "status": "True"}]});
     let mut out = Vec::new();
-    for (group, kind) in [("apps", "Deployment"), ("apps", "ReplicaSet"), ("apps", "DaemonSet"), ("apps", "StatefulSet"), ("batch", "CronJob"), ("apps", "ControllerRevision")] {
+    for (group, kind) in [
+        ("apps", "Deployment"),
+        ("apps", "ReplicaSet"),
+        ("apps", "DaemonSet"),
+        ("apps", "StatefulSet"),
+        ("batch", "CronJob"),
+        ("apps", "ControllerRevision"),
+    ] {
         out.push(format!("{kind}\n{}", print(group, kind, &[object(counts.clone())])));
     }
     out.push(format!("Job\n{}", print("batch", "Job", &[object(counts), object(done), object(json!({}))])));
@@ -89,8 +124,12 @@ fn network_kinds_print_as_in_kubectl() {
     let meta = json!({"name": "web", "creationTimestamp": "2026-01-10T11:59:30Z"});
     let service = |spec: Value| json!({"metadata": meta, "spec": spec});
     let services = [
-        service(json!({"type": "ClusterIP", "clusterIP": "127.96.0.1", "clusterIPs": ["127.96.0.1"], "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}], "selector": {"app": "web"}})),
-        service(json!({"type": "NodePort", "clusterIP": "127.96.0.2", "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}]})),
+        service(
+            json!({"type": "ClusterIP", "clusterIP": "127.96.0.1", "clusterIPs": ["127.96.0.1"], "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}], "selector": {"app": "web"}}),
+        ),
+        service(
+            json!({"type": "NodePort", "clusterIP": "127.96.0.2", "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}]}),
+        ),
         service(json!({"type": "LoadBalancer", "clusterIPs": ["127.96.0.3"], "ports": []})),
         service(json!({"type": "ExternalName", "externalName": "example.com"})),
     ];
@@ -104,7 +143,11 @@ fn network_kinds_print_as_in_kubectl() {
         json!({"metadata": meta, "addressType": "IPv4"}),
         json!({"metadata": meta, "addressType": "IPv4", "ports": [{"port": 80}, {"name": "x"}, {}], "endpoints": [{"addresses": ["127.64.0.1", "127.64.0.2"]}, {"addresses": ["127.64.0.3", "127.64.0.4"]}]}),
     ];
-    let text = [print("", "Service", &services), print("", "Endpoints", &endpoints), print("discovery.k8s.io", "EndpointSlice", &slices)];
+    let text = [
+        print("", "Service", &services),
+        print("", "Endpoints", &endpoints),
+        print("discovery.k8s.io", "EndpointSlice", &slices),
+    ];
     insta::assert_snapshot!(text.join("\n\n"));
 }
 
@@ -128,14 +171,26 @@ fn cluster_kinds_print_as_in_kubectl() {
         print("", "PersistentVolume", &[volume]),
         print("", "PersistentVolumeClaim", &[claim]),
         print("", "ResourceQuota", &[quota]),
-        print("", "ConfigMap", &[data.clone()]),
-        print("", "Secret", &[data.clone()]),
+        print("", "ConfigMap", std::slice::from_ref(&data)),
+        print("", "Secret", std::slice::from_ref(&data)),
         print("", "ServiceAccount", &[data]),
         print("", "Namespace", &[json!({"metadata": meta, "status": {"phase": "Active"}})]),
         print("", "LimitRange", &[json!({"metadata": meta})]),
         print("coordination.k8s.io", "Lease", &[json!({"metadata": meta, "spec": {"holderIdentity": "n1"}})]),
-        print("rbac.authorization.k8s.io", "RoleBinding", &[json!({"metadata": meta, "roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "namespace": "d", "name": "s"}]})]),
-        print("autoscaling", "HorizontalPodAutoscaler", &[json!({"metadata": meta, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3, "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}}]}})]),
+        print(
+            "rbac.authorization.k8s.io",
+            "RoleBinding",
+            &[
+                json!({"metadata": meta, "roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "namespace": "d", "name": "s"}]}),
+            ],
+        ),
+        print(
+            "autoscaling",
+            "HorizontalPodAutoscaler",
+            &[
+                json!({"metadata": meta, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3, "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}}]}}),
+            ],
+        ),
     ];
     insta::assert_snapshot!(text.join("\n\n"));
 }
@@ -146,7 +201,10 @@ fn a_table_is_a_meta_v1_table() {
     let pods = kinds.find("", "v1", "pods").expect("pods are built in");
     let object = pod("p", json!({"phase": "Succeeded"}));
     let table = render(&pods, [&object], json!({"resourceVersion": "5"}), &now(), IncludeObject::Metadata);
-    assert_eq!((&table["kind"], &table["apiVersion"], &table["metadata"]["resourceVersion"]), (&json!("Table"), &json!("meta.k8s.io/v1"), &json!("5")));
+    assert_eq!(
+        (&table["kind"], &table["apiVersion"], &table["metadata"]["resourceVersion"]),
+        (&json!("Table"), &json!("meta.k8s.io/v1"), &json!("5"))
+    );
     assert_eq!(table["columnDefinitions"][0]["format"], "name");
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     assert_eq!(table["rows"][0]["conditions"][0]["reason"], "Succeeded");

@@ -60,7 +60,11 @@ fn check_one(container: &Value, role: Role, volumes: &HashSet<&str>, path: &Path
         errors.push(Error::required(&path.child("terminationMessagePolicy"), ""));
     } else if !policies.contains(&text(container, "terminationMessagePolicy")) {
         let policy = text(container, "terminationMessagePolicy");
-        errors.push(Error::not_supported(&path.child("terminationMessagePolicy"), policy, &["FallbackToLogsOnError", "File"]));
+        errors.push(Error::not_supported(
+            &path.child("terminationMessagePolicy"),
+            policy,
+            &["FallbackToLogsOnError", "File"],
+        ));
     }
     check_one_of(container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], path, errors);
     check_ports(container, &path.child("ports"), errors);
@@ -91,7 +95,11 @@ fn check_role(container: &Value, role: Role, path: &Path<'_>, errors: &mut Vec<E
     match role {
         Role::Init => {
             if !matches!(restart, "" | "Always" | "OnFailure" | "Never") {
-                errors.push(Error::not_supported(&path.child("restartPolicy"), restart, &["Always", "Never", "OnFailure"]));
+                errors.push(Error::not_supported(
+                    &path.child("restartPolicy"),
+                    restart,
+                    &["Always", "Never", "OnFailure"],
+                ));
             }
             if restart != "Always" {
                 for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
@@ -104,7 +112,11 @@ fn check_role(container: &Value, role: Role, path: &Path<'_>, errors: &mut Vec<E
         }
         Role::Main => {
             if !matches!(restart, "" | "Always" | "OnFailure" | "Never") {
-                errors.push(Error::not_supported(&path.child("restartPolicy"), restart, &["Always", "Never", "OnFailure"]));
+                errors.push(Error::not_supported(
+                    &path.child("restartPolicy"),
+                    restart,
+                    &["Always", "Never", "OnFailure"],
+                ));
             }
         }
         Role::Ephemeral => {
@@ -215,14 +227,22 @@ const ENV_SOURCES: &[&str] = &["fieldRef", "resourceFieldRef", "configMapKeyRef"
 
 /// Fields that `env[].valueFrom.fieldRef` may name.
 const ENV_FIELDS: &[&str] = &[
-    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
-    "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
 ];
 
 fn check_env_source(env: &Value, source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     let given: Vec<&&str> = ENV_SOURCES.iter().filter(|s| present(source, s).is_some()).collect();
     if given.is_empty() {
-        let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
+        let detail =
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
         errors.push(Error::invalid(path, "", detail));
     } else if !text(env, "value").is_empty() {
         errors.push(Error::invalid(path, "", "may not be specified when `value` is not empty"));
@@ -235,7 +255,8 @@ fn check_env_source(env: &Value, source: &Value, path: &Path<'_>, errors: &mut V
         if field.is_empty() {
             errors.push(Error::required(&path.child("fieldPath"), ""));
         } else if !ENV_FIELDS.contains(&field)
-            && !(field.ends_with("']") && (field.starts_with("metadata.labels['") || field.starts_with("metadata.annotations['")))
+            && !(field.ends_with("']")
+                && (field.starts_with("metadata.labels['") || field.starts_with("metadata.annotations['")))
         {
             errors.push(Error::not_supported(&path.child("fieldPath"), field, ENV_FIELDS));
         }
@@ -287,10 +308,8 @@ fn check_handler(value: &Value, kinds: &[&str], path: &Path<'_>, errors: &mut Ve
             continue;
         }
         match *kind {
-            "exec" => {
-                if items(handler, "command").is_empty() {
-                    errors.push(Error::required(&path.child("command"), ""));
-                }
+            "exec" if items(handler, "command").is_empty() => {
+                errors.push(Error::required(&path.child("command"), ""));
             }
             "httpGet" => {
                 check_required(handler, "path", &path, errors);

@@ -106,8 +106,15 @@ impl Strategy for Pod {
 
     fn field_names(&self) -> &'static [&'static str] {
         &[
-            "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
-            "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
         ]
     }
 
@@ -151,12 +158,16 @@ pub(super) fn spec_warnings(spec: &Value, path: &str) -> Vec<String> {
                 let name = text(env, "name");
                 if !seen.insert(name) {
                     let hides = "hides previous definition of";
-                    out.push(format!("{path}.{list}[{i}].env[{j}]: {hides} {name:?}, which may be dropped when using apply"));
+                    out.push(format!(
+                        "{path}.{list}[{i}].env[{j}]: {hides} {name:?}, which may be dropped when using apply"
+                    ));
                 }
             }
             for resources in ["limits", "requests"] {
                 let list_of = container.get("resources").and_then(|r| map(r, resources));
-                for (name, value) in list_of.into_iter().flatten().filter(|(n, _)| matches!(n.as_str(), "memory" | "ephemeral-storage")) {
+                for (name, value) in
+                    list_of.into_iter().flatten().filter(|(n, _)| matches!(n.as_str(), "memory" | "ephemeral-storage"))
+                {
                     if let Ok(quantity) = Quantity::from_value(value)
                         && !quantity.is_integer()
                     {
@@ -167,7 +178,9 @@ pub(super) fn spec_warnings(spec: &Value, path: &str) -> Vec<String> {
         }
     }
     if int(spec, "terminationGracePeriodSeconds").is_some_and(|s| s < 0) {
-        out.push(format!("{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"));
+        out.push(format!(
+            "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+        ));
     }
     out
 }

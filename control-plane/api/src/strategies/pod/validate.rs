@@ -18,7 +18,13 @@ pub(in crate::strategies) fn check_spec(spec: &Value, path: &Path<'_>, errors: &
     let volumes = check_volumes(spec, &path.child("volumes"), errors);
     containers::check_all(spec, &volumes, path, errors);
     check_required_one_of(spec, "restartPolicy", &["Always", "OnFailure", "Never"], path, errors);
-    check_required_one_of(spec, "dnsPolicy", &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"], path, errors);
+    check_required_one_of(
+        spec,
+        "dnsPolicy",
+        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+        path,
+        errors,
+    );
     check_dns_config(spec, path, errors);
     meta::validate_labels(map(spec, "nodeSelector"), &path.child("nodeSelector"), errors);
     check_references(items(spec, "imagePullSecrets"), &path.child("imagePullSecrets"), errors);
@@ -50,7 +56,10 @@ pub(in crate::strategies) fn check_template(template: &Value, path: &Path<'_>, e
     let ephemeral = template.get("spec").map_or(&[][..], |s| items(s, "ephemeralContainers"));
     if !ephemeral.is_empty() {
         let spec = path.child("spec");
-        errors.push(Error::forbidden(&spec.child("ephemeralContainers"), "ephemeral containers not allowed in pod template"));
+        errors.push(Error::forbidden(
+            &spec.child("ephemeralContainers"),
+            "ephemeral containers not allowed in pod template",
+        ));
     }
 }
 
@@ -92,7 +101,11 @@ fn check_dns_config(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
         let address = server.as_str().unwrap_or_default();
         if address.parse::<std::net::IpAddr>().is_err() {
             let list = path.child("nameservers");
-            errors.push(Error::invalid(&list.index(i), address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+            errors.push(Error::invalid(
+                &list.index(i),
+                address,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            ));
         }
     }
 }
@@ -105,7 +118,8 @@ fn check_tolerations(tolerations: &[Value], list: &Path<'_>, errors: &mut Vec<Er
         let (key, operator, value) = (text(toleration, "key"), text(toleration, "operator"), text(toleration, "value"));
         if key.is_empty() {
             if operator != "Exists" {
-                let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+                let detail =
+                    "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
                 errors.push(Error::invalid(&path.child("operator"), operator, detail));
             }
         } else {
@@ -136,7 +150,11 @@ fn check_host_aliases(spec: &Value, list: &Path<'_>, errors: &mut Vec<Error>) {
         let path = list.index(i);
         let ip = text(alias, "ip");
         if ip.parse::<std::net::IpAddr>().is_err() {
-            errors.push(Error::invalid(&path.child("ip"), ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+            errors.push(Error::invalid(
+                &path.child("ip"),
+                ip,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            ));
         }
         for name in items(alias, "hostnames").iter().filter_map(Value::as_str) {
             check_name(name, &path.child("hostnames"), names::check_dns1123_subdomain, errors);
@@ -148,7 +166,12 @@ fn check_host_aliases(spec: &Value, list: &Path<'_>, errors: &mut Vec<Error>) {
 fn check_gates(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     let list = path.child("readinessGates");
     for (i, gate) in items(spec, "readinessGates").iter().enumerate() {
-        check_name(text(gate, "conditionType"), &list.index(i).child("conditionType"), names::check_qualified_name, errors);
+        check_name(
+            text(gate, "conditionType"),
+            &list.index(i).child("conditionType"),
+            names::check_qualified_name,
+            errors,
+        );
     }
     let list = path.child("schedulingGates");
     let mut seen = HashSet::new();
@@ -181,7 +204,10 @@ fn check_spread(spec: &Value, list: &Path<'_>, errors: &mut Vec<Error>) {
             errors.push(Error::not_supported(&path.child("whenUnsatisfiable"), action, supported));
         }
         if !seen.insert((key, action)) {
-            errors.push(Error::duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), format!("{{{key}, {action}}}")));
+            errors.push(Error::duplicate(
+                &path.child("{topologyKey, whenUnsatisfiable}"),
+                format!("{{{key}, {action}}}"),
+            ));
         }
         check_label_selector(constraint.get("labelSelector"), &path.child("labelSelector"), errors);
     }
@@ -251,10 +277,13 @@ pub(in crate::strategies) fn check_node_selector(selector: &Value, path: &Path<'
 fn check_node_requirement(requirement: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     let values = items(requirement, "values");
     match text(requirement, "operator") {
-        "In" | "NotIn" if values.is_empty() => errors
-            .push(Error::required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'")),
-        "Exists" | "DoesNotExist" if !values.is_empty() => errors
-            .push(Error::forbidden(&path.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")),
+        "In" | "NotIn" if values.is_empty() => {
+            errors.push(Error::required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'"))
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(Error::forbidden(
+            &path.child("values"),
+            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        )),
         "Gt" | "Lt" if values.len() != 1 => errors.push(Error::required(
             &path.child("values"),
             "must be specified single value when `operator` is 'Lt' or 'Gt'",

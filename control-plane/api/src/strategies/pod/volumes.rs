@@ -28,12 +28,8 @@ pub(super) fn check_volumes<'a>(spec: &'a Value, path: &Path<'_>, errors: &mut V
 }
 
 fn check_source(volume: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let sources: Vec<(&String, &Value)> = volume
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, value)| *name != "name" && !value.is_null())
-        .collect();
+    let sources: Vec<(&String, &Value)> =
+        volume.as_object().into_iter().flatten().filter(|(name, value)| *name != "name" && !value.is_null()).collect();
     if sources.is_empty() {
         errors.push(Error::required(path, "must specify a volume type"));
     }
@@ -77,10 +73,8 @@ fn check_one_source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Ve
             }
         }
         "csi" => check_required(source, "driver", path, errors),
-        "ephemeral" => {
-            if present(source, "volumeClaimTemplate").is_none() {
-                errors.push(Error::required(&path.child("volumeClaimTemplate"), ""));
-            }
+        "ephemeral" if present(source, "volumeClaimTemplate").is_none() => {
+            errors.push(Error::required(&path.child("volumeClaimTemplate"), ""));
         }
         "image" => check_required(source, "reference", path, errors),
         _ => {}
@@ -131,7 +125,11 @@ fn check_downward_items(source: &Value, path: &Path<'_>, errors: &mut Vec<Error>
         let (field, resource) = (present(item, "fieldRef"), present(item, "resourceFieldRef"));
         match (field, resource) {
             (Some(_), Some(_)) => {
-                errors.push(Error::invalid(&path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"));
+                errors.push(Error::invalid(
+                    &path,
+                    "resource",
+                    "fieldRef and resourceFieldRef can not be specified simultaneously",
+                ));
             }
             (None, None) => errors.push(Error::required(&path, "one of fieldRef and resourceFieldRef is required")),
             (Some(field), None) => check_required(field, "fieldPath", &path.child("fieldRef"), errors),
@@ -222,7 +220,11 @@ pub(super) fn check_mounts(container: &Value, volumes: &HashSet<&str>, path: &Pa
         }
         if !expression.is_empty() {
             if !sub.is_empty() {
-                errors.push(Error::invalid(&path.child("subPathExpr"), expression, "subPathExpr and subPath are mutually exclusive"));
+                errors.push(Error::invalid(
+                    &path.child("subPathExpr"),
+                    expression,
+                    "subPathExpr and subPath are mutually exclusive",
+                ));
             }
             check_relative_mount(expression, &path.child("subPathExpr"), errors);
         }
