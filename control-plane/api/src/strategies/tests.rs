@@ -56,7 +56,6 @@ fn deployments_are_defaulted_and_checked() {
             "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
         ),
         ("/spec/selector", json!({}), "spec.selector: Invalid value: {}: empty selector is invalid for deployment"),
-        ("/spec/selector", json!(null), "spec.selector: Required value"),
         (
             "/spec/strategy",
             json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}),
@@ -85,6 +84,15 @@ fn deployments_are_defaulted_and_checked() {
         }
         assert_eq!(create("apps", "Deployment", bad).1, [expected], "{pointer}");
     }
+    let mut unselective = object.clone();
+    unselective["spec"]["selector"] = json!(null);
+    assert_eq!(
+        create("apps", "Deployment", unselective).1,
+        [
+            "spec.selector: Required value",
+            "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+        ]
+    );
     let (_, errors) = update("apps", "Deployment", &object, |d| {
         d["spec"]["selector"]["matchLabels"]["app"] = json!("x");
         d["spec"]["template"]["metadata"]["labels"]["app"] = json!("x");

@@ -44,6 +44,8 @@ pub(super) fn check_selector(spec: &Value, kind: &str, path: &Path<'_>, errors: 
     let selector_path = path.child("selector");
     let Some(selector) = present(spec, "selector") else {
         errors.push(Error::required(&selector_path, ""));
+        // As in Kubernetes, an absent selector matches nothing, so not the template either.
+        check_template_labels(spec, &Labels::nothing(), path, errors);
         return;
     };
     check_label_selector(Some(selector), &selector_path, errors);

@@ -189,6 +189,14 @@ fn pod_level_rules_hold() {
             "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
         ),
         (
+            json!({"securityContext": {"runAsUser": -1}}),
+            "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+        ),
+        (
+            json!({"schedulingGates": [{"name": "a"}], "nodeName": "n"}),
+            "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared",
+        ),
+        (
             json!({"dnsPolicy": "None"}),
             "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
         ),

@@ -6,12 +6,12 @@ use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
 use crate::strategies::json::{
-    check_name, check_non_negative, check_one_of, check_required_one_of, int, items, map, present, text,
+    check_name, check_non_negative, check_one_of, check_required_one_of, flag, int, items, map, present, text,
 };
 use serde_json::Value;
 use std::collections::HashSet;
 
-const LIST_MAX: i64 = i32::MAX as i64;
+const INT_MAX: i64 = i32::MAX as i64;
 
 /// Everything wrong with a pod spec.
 pub(in crate::strategies) fn check_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
@@ -29,8 +29,8 @@ pub(in crate::strategies) fn check_spec(spec: &Value, path: &Path<'_>, errors: &
     meta::validate_labels(map(spec, "nodeSelector"), &path.child("nodeSelector"), errors);
     check_references(items(spec, "imagePullSecrets"), &path.child("imagePullSecrets"), errors);
     check_names(spec, path, errors);
-    if let Some(seconds) = int(spec, "activeDeadlineSeconds").filter(|s| !(1..=LIST_MAX).contains(s)) {
-        let detail = format!("must be between 1 and {LIST_MAX}, inclusive");
+    if let Some(seconds) = int(spec, "activeDeadlineSeconds").filter(|s| !(1..=INT_MAX).contains(s)) {
+        let detail = format!("must be between 1 and {INT_MAX}, inclusive");
         errors.push(Error::invalid(&path.child("activeDeadlineSeconds"), seconds, detail));
     }
     check_non_negative(spec, "terminationGracePeriodSeconds", path, errors);
@@ -39,6 +39,7 @@ pub(in crate::strategies) fn check_spec(spec: &Value, path: &Path<'_>, errors: &
     check_gates(spec, path, errors);
     check_spread(spec, &path.child("topologySpreadConstraints"), errors);
     check_one_of(spec, "preemptionPolicy", &["Never", "PreemptLowerPriority"], path, errors);
+    check_security(spec, path, errors);
     if let Some(os) = present(spec, "os") {
         check_required_one_of(os, "name", &["linux", "windows"], &path.child("os"), errors);
     }
@@ -110,6 +111,34 @@ fn check_dns_config(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     }
 }
 
+/// User and group ids, and contradictions in what a container may do.
+fn check_security(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    if let Some(context) = present(spec, "securityContext") {
+        check_ids(context, &path.child("securityContext"), errors);
+    }
+    for field in ["initContainers", "containers"] {
+        let list = path.child(field);
+        for (i, container) in items(spec, field).iter().enumerate() {
+            let Some(context) = present(container, "securityContext") else { continue };
+            let path = list.index(i);
+            let path = path.child("securityContext");
+            check_ids(context, &path, errors);
+            if flag(context, "privileged") && context.get("allowPrivilegeEscalation") == Some(&Value::Bool(false)) {
+                let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+                errors.push(Error::invalid(&path, context.clone(), detail));
+            }
+        }
+    }
+}
+
+fn check_ids(context: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+        if let Some(id) = int(context, field).filter(|id| !(0..=INT_MAX).contains(id)) {
+            errors.push(Error::invalid(&path.child(field), id, format!("must be between 0 and {INT_MAX}, inclusive")));
+        }
+    }
+}
+
 const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 fn check_tolerations(tolerations: &[Value], list: &Path<'_>, errors: &mut Vec<Error>) {
@@ -174,6 +203,10 @@ fn check_gates(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
         );
     }
     let list = path.child("schedulingGates");
+    if !items(spec, "schedulingGates").is_empty() && !text(spec, "nodeName").is_empty() {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        errors.push(Error::forbidden(&path.child("nodeName"), detail));
+    }
     let mut seen = HashSet::new();
     for (i, gate) in items(spec, "schedulingGates").iter().enumerate() {
         let name = text(gate, "name");
