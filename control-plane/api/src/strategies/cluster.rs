@@ -7,7 +7,7 @@ use super::json::{
 };
 use super::pod::{
     canonical_list, check_label_selector, check_list, check_node_selector, check_quantity, check_template,
-    default_claim_spec,
+    default_claim_spec, default_sources,
 };
 use super::workloads::default_template;
 use crate::field::{Error, Path};
@@ -224,9 +224,7 @@ impl Strategy for PersistentVolume {
         if let Some(capacity) = existing_mut(spec, "capacity") {
             canonical_list(capacity);
         }
-        if let Some(path) = existing_mut(spec, "hostPath") {
-            fill(path, "type", "");
-        }
+        default_sources(spec);
     }
 
     fn prepare_create(&self, object: &mut Value) {

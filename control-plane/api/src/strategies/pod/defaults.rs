@@ -191,21 +191,39 @@ fn default_volume(volume: &mut Object) {
             }
         }
     }
-    if let Some(source) = existing_mut(volume, "hostPath") {
-        fill(source, "type", "");
-    }
+    default_sources(volume);
     if let Some(source) = existing_mut(volume, "image") {
         let policy = pull_policy(source.get("reference").and_then(Value::as_str).unwrap_or_default());
         fill_zero(source, "pullPolicy", policy);
-    }
-    if let Some(source) = existing_mut(volume, "iscsi") {
-        fill_zero(source, "iscsiInterface", "default");
     }
     if let Some(spec) = existing_mut(volume, "ephemeral")
         .and_then(|e| existing_mut(e, "volumeClaimTemplate"))
         .and_then(|t| existing_mut(t, "spec"))
     {
         default_claim_spec(spec);
+    }
+}
+
+/// (source, field, default) of the volume sources that pods and PersistentVolumes share.
+const SOURCES: &[(&str, &str, &str)] = &[
+    ("hostPath", "type", ""),
+    ("iscsi", "iscsiInterface", "default"),
+    ("azureDisk", "cachingMode", "ReadWrite"),
+    ("azureDisk", "fsType", "ext4"),
+    ("azureDisk", "kind", "Shared"),
+    ("rbd", "keyring", "/etc/ceph/keyring"),
+    ("rbd", "pool", "rbd"),
+    ("rbd", "user", "admin"),
+    ("scaleIO", "fsType", "xfs"),
+    ("scaleIO", "storageMode", "ThinProvisioned"),
+];
+
+/// Defaults of the sources of a volume or a PersistentVolume's spec.
+pub(in crate::strategies) fn default_sources(volume: &mut Object) {
+    for (source, field, value) in SOURCES {
+        if let Some(source) = existing_mut(volume, source) {
+            fill(source, field, *value);
+        }
     }
 }
 

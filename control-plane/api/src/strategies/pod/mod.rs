@@ -10,7 +10,7 @@ mod validate;
 mod volumes;
 
 pub(super) use containers::{check_port_or_name, check_protocol};
-pub(super) use defaults::{canonical_list, default_claim_spec, default_spec};
+pub(super) use defaults::{canonical_list, default_claim_spec, default_sources, default_spec};
 pub(super) use resources::{check_list, check_quantity, check_resource_name};
 pub(super) use validate::{check_label_selector, check_node_selector, check_spec, check_template};
 
