@@ -40,24 +40,6 @@ pub enum ModuleKind {
 pub struct Module {
     digest: String,
     flavor: Flavor,
-    /// Whether a guest can notice [`Container::signal_stop`](crate::Container::signal_stop): an
-    /// HTTP component, which is drained, or a program that imports `skiff:pod`'s lifecycle. Any
-    /// other would only wait for its end.
-    pub fn hears_stop(&self) -> bool {
-        match &self.program {
-            Program::Command(pre) => {
-                pre.module().imports().any(|import| import.module().starts_with("skiff:pod"))
-            }
-            Program::CommandComponent(pre) => {
-                let component = pre.instance_pre().component().component_type();
-                component
-                    .imports(self.engine())
-                    .any(|(name, _)| name.starts_with("skiff:pod/lifecycle"))
-            }
-            Program::HttpComponent(_) => true,
-        }
-    }
-
     /// What one instance counts for in the process's limit: its memories, at least one.
     weight: u32,
     engines: Arc<EngineSet>,
@@ -84,6 +66,24 @@ impl Module {
     /// What it was compiled for.
     pub fn flavor(&self) -> Flavor {
         self.flavor
+    }
+
+    /// Whether a guest can notice [`Container::signal_stop`](crate::Container::signal_stop): an
+    /// HTTP component, which is drained, or a program that imports `skiff:pod`'s lifecycle. Any
+    /// other would only wait for its end.
+    pub fn hears_stop(&self) -> bool {
+        match &self.program {
+            Program::Command(pre) => {
+                pre.module().imports().any(|import| import.module().starts_with("skiff:pod"))
+            }
+            Program::CommandComponent(pre) => {
+                let component = pre.instance_pre().component().component_type();
+                component
+                    .imports(self.engine())
+                    .any(|(name, _)| name.starts_with("skiff:pod/lifecycle"))
+            }
+            Program::HttpComponent(_) => true,
+        }
     }
 
     /// What its entry point is.
