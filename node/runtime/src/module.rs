@@ -72,14 +72,14 @@ impl Module {
     /// HTTP component, which is drained, or a program that imports `skiff:pod`'s lifecycle. Any
     /// other would only wait for its end.
     pub fn hears_stop(&self) -> bool {
-        match &self.program {
+        match &self.first {
             Program::Command(pre) => {
                 pre.module().imports().any(|import| import.module().starts_with("skiff:pod"))
             }
             Program::CommandComponent(pre) => {
                 let component = pre.instance_pre().component().component_type();
                 component
-                    .imports(self.engine())
+                    .imports(pre.engine())
                     .any(|(name, _)| name.starts_with("skiff:pod/lifecycle"))
             }
             Program::HttpComponent(_) => true,
