@@ -1,0 +1,109 @@
+//! What a kind adds to the one generic pipeline, in the terms of Kubernetes' `registry/rest`.
+//!
+//! The API server calls the hooks in this order:
+//! create: `default` → `prepare_create` → `validate` → store;
+//! update: `default` → `prepare_update` → `validate` → `validate_update` → store;
+//! status: `default` → `prepare_status_update` → `validate_status_update` → store.
+//! `metadata` is handled by the pipeline itself (see `meta`), never by a strategy.
+
+use crate::field;
+use serde_json::Value;
+
+/// The rules of one kind. Every method has the behaviour of a kind without rules as its default.
+pub trait Strategy: Send + Sync {
+    /// Fills the fields that Kubernetes fills when they are absent. Idempotent.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Drops what a creator may not set (`status`, mostly) and derives what it must not choose.
+    fn prepare_create(&self, object: &mut Value) {
+        if let Some(map) = object.as_object_mut() {
+            map.remove("status");
+        }
+    }
+
+    /// Puts back what an update may not change (`status`, where it is a subresource).
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        keep_from_old(object, old, "status");
+    }
+
+    /// Puts back what a status update may not change: all but `status` and some of `metadata`.
+    fn prepare_status_update(&self, object: &mut Value, old: &Value) {
+        keep_all_but_status(object, old);
+    }
+
+    /// Rules that hold for every stored object of the kind.
+    fn validate(&self, _object: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// Rules about the step from `old` to `object`: immutable fields, allowed transitions.
+    fn validate_update(&self, _object: &Value, _old: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// The same for an update of `status`.
+    fn validate_status_update(&self, _object: &Value, _old: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// `Warning` headers for this object.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether `metadata.generation` counts: 1 at creation, one more when anything but `metadata` and `status` changes.
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    /// Whether PUT on an absent name creates it (`AllowCreateOnUpdate`), as for Leases, Endpoints, Events.
+    fn create_on_update(&self) -> bool {
+        false
+    }
+
+    /// Whether an update without a resourceVersion is allowed (`AllowUnconditionalUpdate`).
+    fn unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// The selectable fields of the object beside `metadata.name` and `metadata.namespace`, as (field, value).
+    fn fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// The names of the fields above, for refusing selectors on others.
+    fn field_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The grace period, in seconds, that a delete starts with: `None` removes the object at once.
+    /// `requested` is `DeleteOptions.gracePeriodSeconds`.
+    fn deletion_grace_seconds(&self, _object: &Value, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
+}
+
+/// The strategy of a kind that adds nothing.
+pub struct Plain;
+impl Strategy for Plain {}
+
+/// Sets `field` of `object` to what it is in `old`, or removes it.
+pub fn keep_from_old(object: &mut Value, old: &Value, field: &str) {
+    let Some(map) = object.as_object_mut() else { return };
+    match old.get(field) {
+        Some(value) => map.insert(field.into(), value.clone()),
+        None => map.remove(field),
+    };
+}
+
+/// Leaves of `object` only `status` and `metadata`; the rest becomes what it is in `old`.
+pub fn keep_all_but_status(object: &mut Value, old: &Value) {
+    let (Some(map), Some(before)) = (object.as_object_mut(), old.as_object()) else { return };
+    let keep = |name: &str| matches!(name, "status" | "metadata" | "apiVersion" | "kind");
+    map.retain(|name, _| keep(name));
+    for (name, value) in before {
+        if !keep(name) {
+            map.insert(name.clone(), value.clone());
+        }
+    }
+}
