@@ -166,7 +166,9 @@ mod tests {
     #[test]
     fn a_pod_elsewhere_than_assumed_moves() {
         let mut cache = Cache::new(0);
-        ["a", "b"].map(|name| cache.set_node(Node::new(name)));
+        for name in ["a", "b"] {
+            cache.set_node(Node::new(name));
+        }
         cache.assume(pod("1", 5), "a".into());
         cache.confirm(pod("1", 5), "b".into());
         assert_eq!((used(&cache, "a"), used(&cache, "b")), (0, 5));

@@ -264,3 +264,7 @@ async fn sleep_until(deadline: Option<tokio::time::Instant>) {
         tokio::time::sleep_until(deadline).await;
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
