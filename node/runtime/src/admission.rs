@@ -29,8 +29,9 @@ impl Admission {
         Self::with_maps(wanted, maps)
     }
 
-    pub(crate) fn unlimited() -> Arc<Self> {
-        Arc::new(Self { limit: u32::MAX, used: AtomicU32::new(0) })
+    /// A limit that has nothing to do with the kernel.
+    pub(crate) fn exactly(limit: u32) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicU32::new(0) })
     }
 
     fn with_maps(wanted: u32, maps: u32) -> Arc<Self> {

@@ -29,6 +29,7 @@ const TEMP_PREFIX: &str = "tmp-";
 pub(crate) struct AotCache {
     dir: PathBuf,
     secret: [u8; SECRET_BYTES],
+    max_bytes: u64,
 }
 
 /// What stands beside a file of native code.
@@ -38,22 +39,22 @@ struct Seal {
     mac: String,
 }
 
-/// A verified file of native code.
+/// A verified file of native code, held open: what was checked is what will be mapped.
 pub(crate) struct Sealed {
-    pub path: PathBuf,
+    pub file: File,
     pub kind: Kind,
 }
 
 impl AotCache {
     /// Opens or creates the cache, private to this user.
-    pub(crate) fn open(dir: &Path) -> Result<Self, RuntimeError> {
+    pub(crate) fn open(dir: &Path, max_bytes: u64) -> Result<Self, RuntimeError> {
         let error = |source| RuntimeError::Cache { path: dir.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(error)?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(error)?;
         let path = dir.join("secret");
         let secret = secret(dir, &path)
             .map_err(|source| RuntimeError::Cache { path: path.clone(), source })?;
-        let cache = Self { dir: dir.to_owned(), secret };
+        let cache = Self { dir: dir.to_owned(), secret, max_bytes };
         cache.sweep();
         Ok(cache)
     }
@@ -79,21 +80,25 @@ impl AotCache {
         let path = self.path(engine, digest, flavor);
         let seal = fs::read(path.with_extension("seal")).ok()?;
         match self.check(&path, &seal) {
-            Ok(kind) => Some(Sealed { path, kind }),
+            Ok(sealed) => {
+                // The least recently used go first when the cache is full.
+                let _ = sealed.file.set_modified(SystemTime::now());
+                Some(sealed)
+            }
             Err(reason) => {
                 tracing::warn!(path = %path.display(), %reason, "native code discarded");
-                let _ = fs::remove_file(path.with_extension("seal"));
-                let _ = fs::remove_file(&path);
+                remove(&path);
                 None
             }
         }
     }
 
-    fn check(&self, path: &Path, seal: &[u8]) -> Result<Kind, String> {
+    fn check(&self, path: &Path, seal: &[u8]) -> Result<Sealed, String> {
         let seal: Seal = serde_json::from_slice(seal).map_err(|error| error.to_string())?;
-        let mac = self.mac(path, seal.kind).map_err(|error| error.to_string())?;
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let mac = self.mac(&file, path, seal.kind).map_err(|error| error.to_string())?;
         if same(mac.as_bytes(), seal.mac.as_bytes()) {
-            Ok(seal.kind)
+            Ok(Sealed { file, kind: seal.kind })
         } else {
             Err("its seal is not ours".to_owned())
         }
@@ -109,30 +114,29 @@ impl AotCache {
         kind: Kind,
     ) -> Result<Sealed, LoadError> {
         let path = self.path(engine, digest, flavor);
-        self.put(code, &path, kind).map_err(|error| cache_error(&path, &error))?;
-        Ok(Sealed { path, kind })
+        let sealed = self.put(code, &path, kind).map_err(|error| cache_error(&path, &error))?;
+        self.trim();
+        Ok(sealed)
     }
 
-    fn put(&self, code: &Path, path: &Path, kind: Kind) -> io::Result<()> {
+    fn put(&self, code: &Path, path: &Path, kind: Kind) -> io::Result<Sealed> {
         if let Some(parent) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
         fs::set_permissions(code, fs::Permissions::from_mode(0o400))?;
-        let mac = self.mac_of(code, path, kind)?;
+        let file = File::open(code)?;
+        let mac = self.mac(&file, path, kind)?;
         let seal = serde_json::to_vec(&Seal { kind, mac })?;
         let sealed = code.with_extension("seal");
         fs::write(&sealed, seal)?;
         // Code first: a seal without its code, or with older code, is only a miss.
         fs::rename(code, path)?;
-        fs::rename(sealed, path.with_extension("seal"))
-    }
-
-    fn mac(&self, path: &Path, kind: Kind) -> io::Result<String> {
-        self.mac_of(path, path, kind)
+        fs::rename(sealed, path.with_extension("seal"))?;
+        Ok(Sealed { file, kind })
     }
 
     /// HMAC-SHA256 (RFC 2104) over the entry's name, its kind and the content of `file`.
-    fn mac_of(&self, file: &Path, entry: &Path, kind: Kind) -> io::Result<String> {
+    fn mac(&self, mut file: &File, entry: &Path, kind: Kind) -> io::Result<String> {
         let pad = |byte: u8| {
             let mut block = [byte; BLOCK];
             block.iter_mut().zip(self.secret).for_each(|(pad, key)| *pad ^= key);
@@ -144,7 +148,6 @@ impl AotCache {
         inner.update((name.len() as u64).to_le_bytes());
         inner.update(name);
         inner.update([kind as u8]);
-        let mut file = File::open(file)?;
         let mut buffer = vec![0; 256 << 10];
         loop {
             match file.read(&mut buffer)? {
@@ -154,6 +157,34 @@ impl AotCache {
         }
         let outer = Sha256::new_with_prefix(pad(0x5c)).chain_update(inner.finalize());
         Ok(hex::encode(outer.finalize()))
+    }
+
+    /// Removes what was used least recently until the cache is within its limit. Mapped code
+    /// lives on without its name.
+    fn trim(&self) {
+        let mut entries = self.entries();
+        let mut total: u64 = entries.iter().map(|(_, _, bytes)| bytes).sum();
+        entries.sort_by_key(|(_, used, _)| *used);
+        for (path, _, bytes) in entries {
+            if total <= self.max_bytes {
+                return;
+            }
+            remove(&path);
+            total -= bytes;
+        }
+    }
+
+    /// All native code with its time of last use and its size, whatever engine it is for.
+    fn entries(&self) -> Vec<(PathBuf, SystemTime, u64)> {
+        let files = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+        files(&self.dir)
+            .flat_map(|engine| files(&engine.path()).collect::<Vec<_>>())
+            .filter(|file| file.path().extension().is_some_and(|extension| extension == "cwasm"))
+            .filter_map(|file| {
+                let metadata = file.metadata().ok()?;
+                Some((file.path(), metadata.modified().ok()?, metadata.len()))
+            })
+            .collect()
     }
 
     fn sweep(&self) {
@@ -167,6 +198,11 @@ impl AotCache {
             }
         }
     }
+}
+
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path.with_extension("seal"));
+    let _ = fs::remove_file(path);
 }
 
 /// Compares without telling by its duration where the difference is.
@@ -224,20 +260,28 @@ mod tests {
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    fn stored(cache: &AotCache, content: &[u8]) -> Sealed {
+    fn open(dir: &Path) -> AotCache {
+        AotCache::open(dir, 1 << 20).unwrap()
+    }
+
+    fn stored(cache: &AotCache, digest: &str, content: &[u8]) -> PathBuf {
         let scratch = cache.scratch().unwrap();
         let code = scratch.path().join("code");
         fs::write(&code, content).unwrap();
-        cache.store(&code, "engine", DIGEST, Flavor::Plain, Kind::Command).unwrap()
+        cache.store(&code, "engine", digest, Flavor::Plain, Kind::Command).unwrap();
+        cache.path("engine", digest, Flavor::Plain)
     }
 
     #[test]
     fn finds_what_it_sealed_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let path = stored(&AotCache::open(dir.path()).unwrap(), b"code").path;
-        let again = AotCache::open(dir.path()).unwrap();
-        let found = again.find("engine", DIGEST, Flavor::Plain).unwrap();
-        assert_eq!((found.path, found.kind), (path, Kind::Command));
+        stored(&open(dir.path()), DIGEST, b"code");
+        let again = open(dir.path());
+        let mut found = again.find("engine", DIGEST, Flavor::Plain).unwrap();
+        let mut content = String::new();
+        std::io::Seek::rewind(&mut found.file).unwrap();
+        found.file.read_to_string(&mut content).unwrap();
+        assert_eq!((content.as_str(), found.kind), ("code", Kind::Command));
         assert!(again.find("engine", DIGEST, Flavor::Fuel).is_none());
         assert!(again.find("other", DIGEST, Flavor::Plain).is_none());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -247,21 +291,41 @@ mod tests {
     #[test]
     fn discards_code_that_was_changed_or_moved_or_sealed_by_another() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = AotCache::open(dir.path()).unwrap();
-        let path = stored(&cache, b"code").path;
+        let cache = open(dir.path());
+        let path = stored(&cache, DIGEST, b"code");
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"evil").unwrap();
         assert!(cache.find("engine", DIGEST, Flavor::Plain).is_none());
         assert!(!path.exists(), "removed");
 
-        let path = stored(&cache, b"code").path;
+        let path = stored(&cache, DIGEST, b"code");
         let fuel = cache.path("engine", DIGEST, Flavor::Fuel);
         fs::copy(&path, &fuel).unwrap();
         fs::copy(path.with_extension("seal"), fuel.with_extension("seal")).unwrap();
         assert!(cache.find("engine", DIGEST, Flavor::Fuel).is_none());
 
-        let other = AotCache { dir: dir.path().to_owned(), secret: [7; SECRET_BYTES] };
+        let secret = [7; SECRET_BYTES];
+        let other = AotCache { dir: dir.path().to_owned(), secret, max_bytes: 1 << 20 };
         assert!(other.find("engine", DIGEST, Flavor::Plain).is_none());
+    }
+
+    #[test]
+    fn the_least_recently_used_go_when_it_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = AotCache::open(dir.path(), 10).unwrap();
+        let age = |path: &Path, seconds| {
+            let time = SystemTime::now() - Duration::from_secs(seconds);
+            File::open(path).unwrap().set_modified(time).unwrap();
+        };
+        let one = stored(&cache, "one", b"12345");
+        let two = stored(&cache, "two", b"12345");
+        age(&one, 60);
+        age(&two, 30);
+        cache.find("engine", "one", Flavor::Plain).unwrap();
+        stored(&cache, "three", b"12345");
+        assert!(cache.find("engine", "one", Flavor::Plain).is_some());
+        assert!(cache.find("engine", "two", Flavor::Plain).is_none());
+        assert!(!two.exists() && !two.with_extension("seal").exists());
     }
 
     #[test]

@@ -4,17 +4,16 @@
 use std::io;
 use std::sync::Arc;
 
-use wasmtime::Store;
+use wasmtime::{Engine, Store};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
-use crate::admission::Slot;
 use crate::host::outgoing::Outgoing;
 use crate::host::output::OutputPipe;
 use crate::host::pod::PodHost;
 use crate::memory::{MemoryBudget, StoreMemory};
-use crate::module::Module;
+use crate::module::{Module, Place};
 use crate::state::{Common, ComponentState, CoreState, FuelGauge, new_store};
 use crate::{Access, ContainerSpec, StartError, Stream};
 
@@ -30,27 +29,35 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    fn common(&self, slot: Slot) -> Common {
+    fn common(&self, place: Place) -> Common {
         Common {
             memory: StoreMemory::new(self.memory.clone()),
             pod: self.pod.clone(),
             fuel: self.fuel.clone(),
-            _slot: slot,
+            _place: place,
         }
     }
 
-    pub(crate) fn core_store(&self, slot: Slot) -> Result<Store<CoreState>, StartError> {
+    pub(crate) fn core_store(
+        &self,
+        engine: &Engine,
+        place: Place,
+    ) -> Result<Store<CoreState>, StartError> {
         let mut builder = self.wasi()?;
         // Preview 1 has no notion of a working directory but what libraries take from here.
         let own = self.spec.env.iter().any(|(name, _)| name == "PWD");
         if let Some(dir) = self.spec.working_dir.as_ref().filter(|_| !own) {
             builder.env("PWD", dir);
         }
-        let state = CoreState { wasi: builder.build_p1(), common: self.common(slot) };
-        new_store(self.module.engine(), state).map_err(|error| engine_error(&error))
+        let state = CoreState { wasi: builder.build_p1(), common: self.common(place) };
+        new_store(engine, state).map_err(|error| engine_error(&error))
     }
 
-    pub(crate) fn component_store(&self, slot: Slot) -> Result<Store<ComponentState>, StartError> {
+    pub(crate) fn component_store(
+        &self,
+        engine: &Engine,
+        place: Place,
+    ) -> Result<Store<ComponentState>, StartError> {
         let mut builder = self.wasi()?;
         if let Some(dir) = &self.spec.working_dir {
             builder.initial_cwd(dir);
@@ -61,9 +68,9 @@ impl Blueprint {
             http: WasiHttpCtx::new(),
             outgoing: Outgoing { network: self.spec.network.clone() },
             network: self.spec.network.clone(),
-            common: self.common(slot),
+            common: self.common(place),
         };
-        new_store(self.module.engine(), state).map_err(|error| engine_error(&error))
+        new_store(engine, state).map_err(|error| engine_error(&error))
     }
 
     fn wasi(&self) -> Result<WasiCtxBuilder, StartError> {

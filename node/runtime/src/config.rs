@@ -10,6 +10,8 @@ pub struct Config {
     /// Directory of the AOT cache. Created with mode 0700; only code that this runtime compiled
     /// is ever loaded from it.
     pub cache_dir: PathBuf,
+    /// Size of the AOT cache in bytes, at most; what was used least recently goes first.
+    pub max_cache_bytes: u64,
     /// How to run the compiler: our own executable with a hidden subcommand, normally.
     pub compiler: CompilerCommand,
     /// Instances alive at once, at most. Cut down to what `vm.max_map_count` allows.
@@ -31,6 +33,7 @@ impl Config {
     pub fn new(cache_dir: impl Into<PathBuf>, compiler: CompilerCommand) -> Self {
         Self {
             cache_dir: cache_dir.into(),
+            max_cache_bytes: 4 << 30,
             compiler,
             max_instances: 12_000,
             worker_threads: 0,

@@ -133,25 +133,26 @@ impl Container {
             fuel: shared.fuel.clone(),
             pod: Arc::new(pod),
         };
-        let slot = guests.admission.enter(blueprint.module.weight())?;
-        let http = match &blueprint.module.program {
+        let module = blueprint.module.clone();
+        let (program, place) = module.place(&guests.admission)?;
+        let http = match program {
             Program::Command(pre) => {
-                let store = blueprint.core_store(slot)?;
+                let store = blueprint.core_store(pre.module().engine(), place)?;
                 let run = command::core(store, pre.clone());
                 guests.handle.spawn(command::supervise(shared.clone(), run).instrument(span));
                 None
             }
             Program::CommandComponent(pre) => {
-                let store = blueprint.component_store(slot)?;
+                let store = blueprint.component_store(pre.engine(), place)?;
                 let run = command::component(store, pre.clone());
                 guests.handle.spawn(command::supervise(shared.clone(), run).instrument(span));
                 None
             }
             Program::HttpComponent(pre) => {
-                let store = blueprint.component_store(slot)?;
-                let pre = pre.clone();
-                let server = HttpServer::new(shared.clone(), blueprint, pre, limits, span.clone());
-                guests.handle.spawn(server.clone().supervise(store).instrument(span));
+                let store = blueprint.component_store(pre.engine(), place)?;
+                let first = (store, pre.clone());
+                let server = HttpServer::new(shared.clone(), blueprint, limits, span.clone());
+                guests.handle.spawn(server.clone().supervise(first).instrument(span));
                 Some(server)
             }
         };

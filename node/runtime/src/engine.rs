@@ -1,7 +1,11 @@
-//! The Wasm engines: one flavor each with and without fuel, pooled where the address space can
-//! be reserved, created when the first module needs them. Knows nothing of containers.
+//! The Wasm engines: with and without fuel, pooled where the address space can be reserved,
+//! created when somebody needs them. Knows nothing of containers.
+//!
+//! A pool costs two memory maps and some microseconds per slot when it is made, so there are two:
+//! a small one for the first instances, and the rest when that one fills up.
 
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -9,6 +13,7 @@ use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
+use crate::admission::{Admission, Slot};
 use crate::ticker::Ticker;
 use crate::{Flavor, link};
 
@@ -18,8 +23,8 @@ const MEMORY_GUARD: u64 = 32 << 20;
 /// Stack of a guest, host calls included, and the part of it that Wasm code may use.
 const ASYNC_STACK: usize = 256 << 10;
 const WASM_STACK: usize = 128 << 10;
-/// Fuel is rare: its pool is small.
-const FUEL_POOL: u32 = 1_000;
+/// Slots of the first pool.
+const NEAR_SLOTS: u32 = 1_000;
 
 /// The engine configuration that decides what native code looks like; compiler and runtime must
 /// agree on it.
@@ -45,7 +50,7 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(8))
         .total_memories(instances)
-        .total_tables(instances.saturating_mul(2))
+        .total_tables(instances.saturating_mul(4))
         .total_stacks(instances)
         .max_memories_per_module(4)
         .max_tables_per_module(8)
@@ -69,53 +74,96 @@ impl LinkedEngine {
     }
 }
 
-/// The engines of one flavor. Native code is the same for both.
+/// The engines of one flavor. Native code is the same for all of them.
 pub(crate) struct EngineSet {
     flavor: Flavor,
     ticker: Arc<Ticker>,
-    /// The one that everything runs on, if it can: pooled, unless the pool could not be reserved.
-    pub main: LinkedEngine,
-    /// For modules that do not fit a slot of the pool.
+    /// For the first instances.
+    pub near: LinkedEngine,
+    near_room: Arc<Admission>,
+    far_slots: u32,
+    far: OnceLock<LinkedEngine>,
+    far_begun: AtomicBool,
+    /// For modules that do not fit a slot of a pool.
     roomy: OnceLock<LinkedEngine>,
     creating: Mutex<()>,
 }
 
 impl EngineSet {
     fn new(flavor: Flavor, instances: u32, ticker: Arc<Ticker>) -> wasmtime::Result<Self> {
-        let mut config = base_config(flavor);
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
-        let main = match LinkedEngine::new(&config) {
-            Ok(engine) => engine,
-            Err(error) => {
-                tracing::warn!(
-                    %instances, error = format!("{error:#}"),
-                    "no address space for a pool of Wasm instances; starts will be slower"
-                );
-                LinkedEngine::new(&base_config(flavor))?
-            }
-        };
-        ticker.add(&main.engine);
-        Ok(Self { flavor, ticker, main, roomy: OnceLock::new(), creating: Mutex::new(()) })
+        let near_slots = instances.min(NEAR_SLOTS);
+        let near = pooled(flavor, near_slots)?;
+        ticker.add(&near.engine);
+        Ok(Self {
+            flavor,
+            ticker,
+            near,
+            near_room: Admission::exactly(near_slots),
+            far_slots: (instances - near_slots).max(1),
+            far: OnceLock::new(),
+            far_begun: AtomicBool::new(false),
+            roomy: OnceLock::new(),
+            creating: Mutex::new(()),
+        })
     }
 
-    /// An engine that allocates on demand, for modules too large for the pool.
+    /// Room in the first pool, if there is any left. Has the second made before it is needed.
+    pub(crate) fn near_slot(self: &Arc<Self>, weight: u32) -> Option<Slot> {
+        let slot = self.near_room.enter(weight).ok();
+        let filling = self.near_room.used() > self.near_room.limit() / 2;
+        if filling && self.near_room.limit() == NEAR_SLOTS && !self.far_begun.swap(true, Relaxed) {
+            let engines = self.clone();
+            let thread = std::thread::Builder::new().name("skiff-engine".to_owned());
+            // Should it fail, whoever needs it tries again and reports it.
+            let _ = thread.spawn(move || engines.far().map(drop));
+        }
+        slot
+    }
+
+    /// The second pool.
+    pub(crate) fn far(&self) -> wasmtime::Result<&LinkedEngine> {
+        self.create(&self.far, || pooled(self.flavor, self.far_slots))
+    }
+
+    /// An engine that allocates on demand, for modules too large for the pools.
     pub(crate) fn roomy(&self) -> wasmtime::Result<&LinkedEngine> {
-        if let Some(engine) = self.roomy.get() {
+        self.create(&self.roomy, || LinkedEngine::new(&base_config(self.flavor)))
+    }
+
+    fn create<'a>(
+        &self,
+        cell: &'a OnceLock<LinkedEngine>,
+        make: impl FnOnce() -> wasmtime::Result<LinkedEngine>,
+    ) -> wasmtime::Result<&'a LinkedEngine> {
+        if let Some(engine) = cell.get() {
             return Ok(engine);
         }
         let _creating = self.creating.lock();
-        if self.roomy.get().is_none() {
-            let engine = LinkedEngine::new(&base_config(self.flavor))?;
+        if cell.get().is_none() {
+            let engine = make()?;
             self.ticker.add(&engine.engine);
-            let _ = self.roomy.set(engine);
+            let _ = cell.set(engine);
         }
-        Ok(self.roomy.get().expect("set just now, under the lock"))
+        Ok(cell.get().expect("set under the lock"))
     }
 
     /// Names the kind of native code these engines run: host CPU features, settings, version.
     pub(crate) fn compatibility(&self) -> String {
-        compatibility(&self.main.engine)
+        compatibility(&self.near.engine)
     }
+}
+
+/// An engine with a pool, or without one where the address space is too small.
+fn pooled(flavor: Flavor, instances: u32) -> wasmtime::Result<LinkedEngine> {
+    let mut config = base_config(flavor);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
+    LinkedEngine::new(&config).or_else(|error| {
+        tracing::warn!(
+            %instances, error = format!("{error:#}"),
+            "no address space for a pool of Wasm instances; starts will be slower"
+        );
+        LinkedEngine::new(&base_config(flavor))
+    })
 }
 
 /// See [`EngineSet::compatibility`].
@@ -155,9 +203,9 @@ impl Engines {
 
     /// The engines of `flavor`. The first call takes milliseconds: keep it off the I/O threads.
     pub(crate) fn get(&self, flavor: Flavor) -> wasmtime::Result<Arc<EngineSet>> {
-        let (cell, instances) = match flavor {
-            Flavor::Plain => (&self.plain, self.instances),
-            Flavor::Fuel => (&self.fuel, self.instances.min(FUEL_POOL)),
+        let cell = match flavor {
+            Flavor::Plain => &self.plain,
+            Flavor::Fuel => &self.fuel,
         };
         if let Some(set) = cell.get() {
             return Ok(set.clone());
@@ -166,7 +214,7 @@ impl Engines {
         if let Some(set) = cell.get() {
             return Ok(set.clone());
         }
-        let set = Arc::new(EngineSet::new(flavor, instances, self.ticker.clone())?);
+        let set = Arc::new(EngineSet::new(flavor, self.instances, self.ticker.clone())?);
         let _ = cell.set(set.clone());
         Ok(set)
     }

@@ -61,7 +61,7 @@ impl Runtime {
     /// Prepares the cache and the threads. The engine, which takes longer, is made in the
     /// background; [`load`](Self::load) waits for it.
     pub fn new(config: Config) -> Result<Arc<Self>, RuntimeError> {
-        let cache = AotCache::open(&config.cache_dir)?;
+        let cache = AotCache::open(&config.cache_dir, config.max_cache_bytes)?;
         let guests = Guests::start(config.worker_threads, config.max_instances)?;
         let instances = guests.admission.limit();
         let engines = Arc::new(Engines::new(instances, guests.ticker.clone()));

@@ -144,7 +144,12 @@ impl Shelf {
             }
         };
         let name = digest.to_owned();
-        blocking(move || map(&engines, &code, &name, flavor)).await
+        let map = move || {
+            Module::map(code, engines, name, flavor)
+                .map(Arc::new)
+                .map_err(|error| LoadError::CompileFailed(format!("{error:#}")))
+        };
+        blocking(map).await
     }
 
     fn cached(
@@ -183,19 +188,6 @@ impl Shelf {
             shelf.cache.store(&output, &engine, &digest, flavor, kind)
         })
         .await
-    }
-}
-
-/// Into the pool if the module fits there, else onto the engine without one.
-fn map(engines: &EngineSet, code: &Sealed, digest: &str, flavor: Flavor) -> Answer {
-    let failed = |error: wasmtime::Error| LoadError::CompileFailed(format!("{error:#}"));
-    match Module::map(code, &engines.main, digest, flavor) {
-        Ok(module) => Ok(Arc::new(module)),
-        Err(error) => {
-            tracing::info!(error = format!("{error:#}"), "module does not fit the pool");
-            let roomy = engines.roomy().map_err(failed)?;
-            Module::map(code, roomy, digest, flavor).map(Arc::new).map_err(failed)
-        }
     }
 }
 

@@ -74,7 +74,10 @@ impl Module {
     pub fn hears_stop(&self) -> bool {
         match &self.first {
             Program::Command(pre) => {
-                pre.module().imports().any(|import| import.module().starts_with("skiff:pod"))
+                let signals = ["shutdown_requested", "wait_shutdown"];
+                pre.module().imports().any(|import| {
+                    import.module() == "skiff:pod" && signals.contains(&import.name())
+                })
             }
             Program::CommandComponent(pre) => {
                 let component = pre.instance_pre().component().component_type();

@@ -11,10 +11,11 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::GuestNetwork;
-use crate::admission::{Admission, Slot};
+use crate::admission::Admission;
 use crate::host::outgoing::Outgoing;
 use crate::host::pod::PodHost;
 use crate::memory::{MemoryBudget, StoreMemory};
+use crate::module::Place;
 
 /// Epochs that a guest runs before it yields to the others.
 const EPOCHS_PER_TURN: u64 = 1;
@@ -25,7 +26,7 @@ pub(crate) struct Common {
     pub pod: Arc<PodHost>,
     pub fuel: Option<Arc<FuelGauge>>,
     /// Held for as long as the instance lives.
-    pub _slot: Slot,
+    pub _place: Place,
 }
 
 /// The store data of a preview-1 core module.
@@ -37,14 +38,14 @@ pub(crate) struct CoreState {
 impl CoreState {
     /// For a store in which nothing runs.
     pub(crate) fn blank() -> Self {
-        let slot = Admission::unlimited().enter(1).expect("no limit");
+        let whole = Admission::exactly(1).enter(1).expect("room for one");
         Self {
             wasi: WasiCtx::builder().build_p1(),
             common: Common {
                 memory: StoreMemory::new(MemoryBudget::new(None)),
                 pod: PodHost::nobody(),
                 fuel: None,
-                _slot: slot,
+                _place: Place { _whole: whole, _near: None },
             },
         }
     }

@@ -61,7 +61,8 @@ impl Ticker {
 
     fn run(&self) {
         let mut idle = 0;
-        while !self.stopped.load(SeqCst) {
+        // A guest that still runs when the end has come would never be cut again.
+        while !self.stopped.load(SeqCst) || self.running.load(SeqCst) > 0 {
             if self.running.load(SeqCst) > 0 {
                 idle = 0;
             } else {

@@ -18,18 +18,19 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::{HyperIncomingBody, HyperOutgoingBody};
 use wasmtime_wasi_http::{Error, WasiHttpView};
 
-use crate::admission::Slot;
 use crate::blueprint::Blueprint;
 use crate::container::{BodyError, EndOnDrop, ResponseBody, Shared};
+use crate::module::{Place, Program};
 use crate::state::{ComponentState, settle_fuel};
-use crate::{Exit, ExitReason, HttpLimits, Stream};
+use crate::{Exit, ExitReason, HttpLimits, StartError, Stream};
 
+/// A store, and what is to be instantiated in it.
+type Instance = (Store<ComponentState>, ProxyPre<ComponentState>);
 type Head = oneshot::Sender<Result<Response<HyperOutgoingBody>, ErrorCode>>;
 
 pub(crate) struct HttpServer {
     shared: Arc<Shared>,
     blueprint: Blueprint,
-    pre: ProxyPre<ComponentState>,
     limits: HttpLimits,
     slots: Arc<Semaphore>,
     queued: AtomicU32,
@@ -44,7 +45,6 @@ impl HttpServer {
     pub(crate) fn new(
         shared: Arc<Shared>,
         blueprint: Blueprint,
-        pre: ProxyPre<ComponentState>,
         limits: &HttpLimits,
         span: Span,
     ) -> Arc<Self> {
@@ -53,7 +53,6 @@ impl HttpServer {
         Arc::new(Self {
             shared,
             blueprint,
-            pre,
             limits: limits.clone(),
             slots: Arc::new(Semaphore::new(concurrent as usize)),
             queued: AtomicU32::new(0),
@@ -70,9 +69,9 @@ impl HttpServer {
 
     /// The container's own task: tries one instance, so that a component that can't even start
     /// ends at once, then waits for a reason to end.
-    pub(crate) async fn supervise(self: Arc<Self>, store: Store<ComponentState>) {
+    pub(crate) async fn supervise(self: Arc<Self>, first: Instance) {
         let end = EndOnDrop(self.shared.clone());
-        let exit = match self.shared.run(self.try_out(store)).await {
+        let exit = match self.shared.run(try_out(first)).await {
             Err(exit) => exit,
             Ok(()) => self.reason_to_end().await,
         };
@@ -81,12 +80,6 @@ impl HttpServer {
         self.requests.wait().await;
         self.shared.end(exit);
         drop(end);
-    }
-
-    async fn try_out(&self, mut store: Store<ComponentState>) -> Result<(), Exit> {
-        let result = self.pre.instantiate_async(&mut store).await;
-        settle_fuel(&store);
-        result.map(drop).map_err(|error| Exit::from_error(&error))
     }
 
     async fn reason_to_end(&self) -> Exit {
@@ -138,10 +131,9 @@ impl HttpServer {
             return Err(answer(StatusCode::BAD_REQUEST, "the request names no host\n"));
         }
         let permit = self.permit().await?;
-        let weight = self.blueprint.module.weight();
-        let slot = self.shared.guests.admission.enter(weight).map_err(|_| unavailable())?;
+        let place = self.place().map_err(|_| unavailable())?;
         let (head, answered) = oneshot::channel();
-        let task = self.clone().request(request, head, slot, permit).instrument(self.span.clone());
+        let task = self.clone().request(request, head, place, permit).instrument(self.span.clone());
         let task = self.requests.track_future(task);
         let task = self.shared.guests.handle.spawn(task);
         // Until the head is there, a caller that goes away takes the request with it.
@@ -157,6 +149,14 @@ impl HttpServer {
                 Ok(Ok(())) => self.failed("the guest ended without a response"),
                 Err(_) => unavailable(),
             }),
+        }
+    }
+
+    /// Room for one more instance in the process.
+    fn place(&self) -> Result<(ProxyPre<ComponentState>, Place), StartError> {
+        match self.blueprint.module.place(&self.shared.guests.admission)? {
+            (Program::HttpComponent(pre), place) => Ok((pre.clone(), place)),
+            _ => Err(StartError::Engine("no HTTP component".to_owned())),
         }
     }
 
@@ -181,11 +181,11 @@ impl HttpServer {
         self: Arc<Self>,
         request: Request<HyperIncomingBody>,
         head: Head,
-        slot: Slot,
+        place: (ProxyPre<ComponentState>, Place),
         _permit: OwnedSemaphorePermit,
     ) -> Result<(), Exit> {
         let _counted = Counted::new(&self.instances);
-        let result = self.shared.run(self.call(request, head, slot)).await;
+        let result = self.shared.run(self.call(request, head, place)).await;
         if let Err(exit) = &result {
             match exit.reason {
                 ExitReason::OomKilled | ExitReason::FuelExhausted => {
@@ -201,16 +201,16 @@ impl HttpServer {
         &self,
         request: Request<HyperIncomingBody>,
         head: Head,
-        slot: Slot,
+        (pre, place): (ProxyPre<ComponentState>, Place),
     ) -> Result<(), Exit> {
         let mut store = self
             .blueprint
-            .component_store(slot)
+            .component_store(pre.engine(), place)
             .map_err(|error| Exit::host_failure(error.to_string()))?;
         let result = async {
             let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
             let out = store.data_mut().http().new_response_outparam(head)?;
-            let proxy = self.pre.instantiate_async(&mut store).await?;
+            let proxy = pre.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
         }
         .await;
@@ -228,6 +228,13 @@ impl HttpServer {
         self.blueprint.spec.output.write(Stream::Stderr, line.as_bytes());
         answer(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed\n")
     }
+}
+
+/// Instantiates and lets go.
+async fn try_out((mut store, pre): Instance) -> Result<(), Exit> {
+    let result = pre.instantiate_async(&mut store).await;
+    settle_fuel(&store);
+    result.map(drop).map_err(|error| Exit::from_error(&error))
 }
 
 struct AbortOnDrop(Option<AbortHandle>);

@@ -5,6 +5,8 @@ mod http;
 mod limits;
 mod loading;
 mod network;
+mod panics;
+mod pools;
 
 use std::sync::Arc;
 use std::time::Duration;
