@@ -96,7 +96,9 @@ pub(crate) struct Conflict {
 fn commit_status(error: &CommitError) -> Status {
     match error {
         CommitError::TooLarge { limit, .. } => Status::too_large(*limit),
-        CommitError::Full => Status::new(api::Reason::InsufficientStorage, "the disk under the store is full; nothing was written"),
+        CommitError::Full => {
+            Status::new(api::Reason::InsufficientStorage, "the disk under the store is full; nothing was written")
+        }
         CommitError::Closed => Status::new(api::Reason::ServiceUnavailable, "the server is shutting down"),
         other => Status::internal(other),
     }

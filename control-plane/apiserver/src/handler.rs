@@ -62,7 +62,11 @@ fn error_format(parts: &Parts) -> Accept {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 async fn answer(
@@ -132,17 +136,36 @@ fn forbidden(user: &User, info: &RequestInfo<'_>, why: &str) -> Status {
     } else {
         format!("{}/{}", request.plural, request.subresource)
     };
-    let place =
-        if request.namespace.is_empty() { "at the cluster scope".into() } else { format!("in the namespace {:?}", request.namespace) };
-    let why = format!("User {:?} cannot {verb} resource {resource:?} in API group {:?} {place}{tail}", user.name, request.group);
+    let place = if request.namespace.is_empty() {
+        "at the cluster scope".into()
+    } else {
+        format!("in the namespace {:?}", request.namespace)
+    };
+    let why = format!(
+        "User {:?} cannot {verb} resource {resource:?} in API group {:?} {place}{tail}",
+        user.name, request.group
+    );
     Status::forbidden(request.group, request.plural, &request.name, why)
 }
 
 fn label(core: &Core, info: &RequestInfo<'_>, code: u16) -> Label {
     let empty = || Text::Borrowed("");
-    let unknown = Label { verb: info.verb_name(), group: empty(), version: empty(), resource: empty(), subresource: empty(), code };
+    let unknown = Label {
+        verb: info.verb_name(),
+        group: empty(),
+        version: empty(),
+        resource: empty(),
+        subresource: empty(),
+        code,
+    };
     let Some(request) = &info.resource else { return unknown };
     let Some(row) = core.catalog().kinds.find(request.group, request.version, request.plural) else { return unknown };
     let subresource = row.subresource(request.subresource).map_or_else(empty, |sub| sub.name.clone());
-    Label { group: row.group.clone(), version: row.version.clone(), resource: row.plural.clone(), subresource, ..unknown }
+    Label {
+        group: row.group.clone(),
+        version: row.version.clone(),
+        resource: row.plural.clone(),
+        subresource,
+        ..unknown
+    }
 }

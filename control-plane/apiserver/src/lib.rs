@@ -150,3 +150,6 @@ fn listen_error(address: SocketAddr, source: std::io::Error) -> StartError {
         _ => StartError::Listen { address, source },
     }
 }
+
+#[cfg(test)]
+mod tests;

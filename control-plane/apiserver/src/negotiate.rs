@@ -49,10 +49,10 @@ impl Accept {
         if clauses.peek().is_none() {
             return Ok(wishes);
         }
-        clauses.flat_map(|value| value.split(',')).find_map(|clause| served(clause.trim())).map_or_else(
-            || Err(not_acceptable()),
-            |(format, shape)| Ok(Self { format, shape, ..wishes }),
-        )
+        clauses
+            .flat_map(|value| value.split(','))
+            .find_map(|clause| served(clause.trim()))
+            .map_or_else(|| Err(not_acceptable()), |(format, shape)| Ok(Self { format, shape, ..wishes }))
     }
 
     pub(crate) fn content_type(self) -> &'static str {
@@ -64,7 +64,10 @@ impl Accept {
 }
 
 fn not_acceptable() -> Status {
-    Status::new(Reason::NotAcceptable, "only the following media types are accepted: application/json, application/yaml")
+    Status::new(
+        Reason::NotAcceptable,
+        "only the following media types are accepted: application/json, application/yaml",
+    )
 }
 
 /// One clause of `Accept`, if it can be served.
@@ -123,7 +126,9 @@ pub(crate) fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
         None | Some("application/json" | "text/plain" | "application/x-www-form-urlencoded") => Ok(Format::Json),
         Some("application/yaml" | "application/x-yaml" | "text/yaml") => Ok(Format::Yaml),
         Some("application/vnd.kubernetes.protobuf") => Ok(Format::Protobuf),
-        Some(other) => Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf")),
+        Some(other) => {
+            Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf"))
+        }
     }
 }
 
@@ -136,7 +141,10 @@ pub(crate) fn unsupported(found: &str, accepted: &str) -> Status {
 
 /// `Content-Type` without its parameters.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
-    header(headers, &header::CONTENT_TYPE).and_then(|text| text.split(';').next()).map(str::trim).filter(|text| !text.is_empty())
+    header(headers, &header::CONTENT_TYPE)
+        .and_then(|text| text.split(';').next())
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str> {
@@ -154,7 +162,9 @@ mod tests {
 
     #[test]
     fn kubectl_gets_its_table() {
-        let headers = accept("application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json");
+        let headers = accept(
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+        );
         assert!(matches!(Accept::parse(&headers).unwrap().shape, Shape::Table(_)));
     }
 
@@ -163,13 +173,17 @@ mod tests {
         let headers = accept("application/vnd.kubernetes.protobuf,application/json");
         assert_eq!(Accept::parse(&headers).unwrap(), Accept::JSON);
         assert_eq!(Accept::parse(&accept("application/vnd.kubernetes.protobuf")).unwrap_err().code, 406);
-        let metadata = accept("application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json");
+        let metadata = accept(
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+        );
         assert_eq!(Accept::parse(&metadata).unwrap().shape, Shape::Metadata);
     }
 
     #[test]
     fn discovery_is_aggregated_only_for_who_asks_first() {
-        let both = accept("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json");
+        let both = accept(
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
+        );
         assert_eq!(aggregated_discovery(&both), Some(AggregatedVersion::V2));
         let old = accept("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json");
         assert_eq!(aggregated_discovery(&old), Some(AggregatedVersion::V2Beta1));

@@ -17,7 +17,10 @@ const MAX_DEPTH: usize = 64;
 /// Type name in lower case to its lines.
 static TYPES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     let blocks = include_str!("../protobuf/fields.txt").split('#').filter(|block| !block.is_empty());
-    blocks.map(|block| block.split_once('\n').unwrap_or((block, ""))).map(|(name, lines)| (name.trim().to_ascii_lowercase(), lines)).collect()
+    blocks
+        .map(|block| block.split_once('\n').unwrap_or((block, "")))
+        .map(|(name, lines)| (name.trim().to_ascii_lowercase(), lines))
+        .collect()
 });
 
 /// The object in a protobuf body.
@@ -25,7 +28,8 @@ static TYPES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
 /// # Errors
 /// 400 for what is no such body, 415 for a kind without a protobuf form.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Value, Status> {
-    let payload = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("provided data does not appear to be a protobuf message"))?;
+    let payload =
+        bytes.strip_prefix(MAGIC).ok_or_else(|| bad("provided data does not appear to be a protobuf message"))?;
     let (mut api_version, mut kind, mut raw): (String, String, &[u8]) = Default::default();
     for field in Fields(payload) {
         match field? {

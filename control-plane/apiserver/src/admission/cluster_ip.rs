@@ -143,7 +143,13 @@ impl ServiceAddresses {
         }
     }
 
-    fn assign_ip(&self, taken: &mut Taken, service: &mut Value, had: &[Ipv4Addr], out: &mut Assignment) -> Result<(), Failure> {
+    fn assign_ip(
+        &self,
+        taken: &mut Taken,
+        service: &mut Value,
+        had: &[Ipv4Addr],
+        out: &mut Assignment,
+    ) -> Result<(), Failure> {
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
         if spec.get("type").and_then(Value::as_str) == Some("ExternalName") {
             for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {

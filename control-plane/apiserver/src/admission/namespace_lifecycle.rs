@@ -16,7 +16,6 @@ impl Plugin for NamespaceLifecycle {
         match request.operation {
             Operation::Delete => is_namespace(request),
             Operation::Create | Operation::Update => request.resource.namespaced(),
-            Operation::Connect => false,
         }
     }
 

@@ -14,7 +14,12 @@ pub(super) fn of(service: &Value) -> Vec<u16> {
 }
 
 /// Reserves the ports that the Service names and gives it those it lacks; a Service without node ports loses them.
-pub(super) fn assign(taken: &mut Taken, service: &mut Value, had: &[u16], reserved: &mut Vec<u16>) -> Result<(), Failure> {
+pub(super) fn assign(
+    taken: &mut Taken,
+    service: &mut Value,
+    had: &[u16],
+    reserved: &mut Vec<u16>,
+) -> Result<(), Failure> {
     let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
     let kind = spec.get("type").and_then(Value::as_str).unwrap_or("ClusterIP");
     let wants_none = spec.get("allocateLoadBalancerNodePorts").and_then(Value::as_bool) == Some(false);

@@ -53,7 +53,9 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
 fn shared(core: &Core, headers: &HeaderMap, root: Root, version: AggregatedVersion) -> Response<Body> {
     let (name, content_type) = match version {
         AggregatedVersion::V2 => ("v2", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
-        AggregatedVersion::V2Beta1 => ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
+        AggregatedVersion::V2Beta1 => {
+            ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList")
+        }
     };
     let name = format!("aggregated/{name}/{}", if root == Root::Core { "api" } else { "apis" });
     let document = core.catalog().document(&name, |kinds| bytes(discovery::aggregated(kinds, root, version)));
@@ -63,7 +65,11 @@ fn shared(core: &Core, headers: &HeaderMap, root: Root, version: AggregatedVersi
         respond::plain(StatusCode::NOT_MODIFIED, content_type, Body::empty())
     } else {
         let accept = Accept { shape: crate::negotiate::Shape::Full, ..Accept::parse(headers).unwrap_or(Accept::JSON) };
-        let mut response = respond::json(Accept { format: crate::negotiate::Format::Json, pretty: false, ..accept }, StatusCode::OK, bytes);
+        let mut response = respond::json(
+            Accept { format: crate::negotiate::Format::Json, pretty: false, ..accept },
+            StatusCode::OK,
+            bytes,
+        );
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         response
     };

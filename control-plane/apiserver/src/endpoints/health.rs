@@ -23,7 +23,8 @@ fn checks(core: &Core, endpoint: &str) -> Vec<(&'static str, Health)> {
         checks.push(("poststarthook/start-apiserver-admission-initializer", bootstrap));
     }
     if endpoint == "readyz" {
-        let shutdown = if core.shutdown.is_cancelled() { Health::Failed("process is shutting down") } else { Health::Ok };
+        let shutdown =
+            if core.shutdown.is_cancelled() { Health::Failed("process is shutting down") } else { Health::Ok };
         checks.push(("shutdown", shutdown));
     }
     checks

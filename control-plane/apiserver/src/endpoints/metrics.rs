@@ -60,7 +60,12 @@ pub(super) fn render(core: &Core) -> String {
     for (label, series) in requests.iter() {
         let _ = writeln!(out, "apiserver_request_total{{{},code=\"{}\"}} {}", labels(label), label.code, series.count);
     }
-    head(&mut out, "apiserver_request_duration_seconds", "histogram", "Time from the request's head to the answer's head.");
+    head(
+        &mut out,
+        "apiserver_request_duration_seconds",
+        "histogram",
+        "Time from the request's head to the answer's head.",
+    );
     let mut by_request: HashMap<String, Series> = HashMap::new();
     for (label, series) in requests.iter() {
         let sum = by_request.entry(labels(label)).or_default();
@@ -94,7 +99,9 @@ fn head(out: &mut String, name: &str, kind: &str, help: &str) {
 
 fn labels(label: &Label) -> String {
     let Label { verb, group, version, resource, subresource, .. } = label;
-    format!("verb=\"{verb}\",group=\"{group}\",version=\"{version}\",resource=\"{resource}\",subresource=\"{subresource}\"")
+    format!(
+        "verb=\"{verb}\",group=\"{group}\",version=\"{version}\",resource=\"{resource}\",subresource=\"{subresource}\""
+    )
 }
 
 fn histogram(out: &mut String, labels: &str, series: &Series) {

@@ -37,7 +37,9 @@ pub(crate) fn serve(
         [] | [""] => index(headers),
         ["version"] => Ok(respond::value(Accept::JSON, StatusCode::OK, &version::document())),
         [kind @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(core, kind, rest, query),
-        ["metrics"] => Ok(respond::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(core))),
+        ["metrics"] => {
+            Ok(respond::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(core)))
+        }
         ["api" | "apis", ..] => discovery::serve(core, &parts, headers),
         ["openapi", rest @ ..] => openapi::serve(core, rest, headers, query),
         _ => Err(unknown_path()),
@@ -45,12 +47,24 @@ pub(crate) fn serve(
 }
 
 fn index(headers: &HeaderMap) -> Result<Response<Body>, Status> {
-    let paths = ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let paths = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ];
     Ok(respond::value(Accept::parse(headers)?, StatusCode::OK, &json!({"paths": paths})))
 }
 
 fn method_not_allowed() -> Status {
-    let mut status = Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
+    let mut status =
+        Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
     status.details = Some(Box::default());
     status
 }

@@ -11,8 +11,8 @@ use store::Revision;
 /// # Errors
 /// 500: the store holds something that is not an object.
 pub(crate) fn parse(resource: &Resource, body: &[u8], revision: Option<Revision>) -> Result<Value, Status> {
-    let mut object: Value =
-        serde_json::from_slice(body).map_err(|error| Status::internal(format_args!("a stored object cannot be read: {error}")))?;
+    let mut object: Value = serde_json::from_slice(body)
+        .map_err(|error| Status::internal(format_args!("a stored object cannot be read: {error}")))?;
     if let (Some(revision), Some(Value::Object(metadata))) = (revision, object.get_mut("metadata")) {
         metadata.insert("resourceVersion".into(), revision.to_string().into());
     }

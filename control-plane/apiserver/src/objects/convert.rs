@@ -39,11 +39,13 @@ fn is_cpu_utilization(metric: &Value) -> bool {
 /// `spec.metrics` of autoscaling/v2 to the one number that v1 knows. Other metrics do not show in v1.
 fn autoscaler_v1(object: &mut Value) {
     let metrics = take(object, "spec", "metrics");
-    let target = metrics.iter().find(|m| is_cpu_utilization(m)).map(|m| m["resource"]["target"]["averageUtilization"].clone());
+    let target =
+        metrics.iter().find(|m| is_cpu_utilization(m)).map(|m| m["resource"]["target"]["averageUtilization"].clone());
     put(object, "spec", "targetCPUUtilizationPercentage", target);
     take(object, "spec", "behavior");
     let current = take(object, "status", "currentMetrics");
-    let now = current.iter().find(|m| is_cpu_utilization(m)).map(|m| m["resource"]["current"]["averageUtilization"].clone());
+    let now =
+        current.iter().find(|m| is_cpu_utilization(m)).map(|m| m["resource"]["current"]["averageUtilization"].clone());
     put(object, "status", "currentCPUUtilizationPercentage", now);
     take(object, "status", "conditions");
 }

@@ -72,7 +72,8 @@ fn metadata_is_cut_out_at_its_own_brace() {
 fn the_index_answers_labels_fields_and_dates() {
     let pods = pods();
     let mut object = sample();
-    let mut entry = store::Entry { value: encode(&pods, &object, 1_234), create_revision: 1, mod_revision: 1, version: 1 };
+    let mut entry =
+        store::Entry { value: encode(&pods, &object, 1_234), create_revision: 1, mod_revision: 1, version: 1 };
     let index = Index::of(&entry);
     assert_eq!(index.label("app"), Some("x"));
     assert_eq!(index.label("nope"), None);
@@ -81,7 +82,12 @@ fn the_index_answers_labels_fields_and_dates() {
     object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
     entry.value = encode(&pods, &object, 1);
     assert!(Index::of(&entry).is_deleting());
-    let junk = store::Entry { value: store::Value { body: "".into(), index: "xyz".into() }, create_revision: 1, mod_revision: 1, version: 1 };
+    let junk = store::Entry {
+        value: store::Value { body: "".into(), index: "xyz".into() },
+        create_revision: 1,
+        mod_revision: 1,
+        version: 1,
+    };
     assert_eq!(Index::of(&junk).label("app"), None);
     assert_eq!(Index::of(&junk).field("spec.nodeName"), None);
 }

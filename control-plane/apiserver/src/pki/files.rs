@@ -17,7 +17,9 @@ pub(super) fn authority(dir: &Path) -> Result<Authority, PkiError> {
             write(&certificate, authority.certificate_pem(), Durability::Synced)?;
             Ok(authority)
         }
-        (None, Some(_)) => Err(PkiError::Broken { path: certificate, why: "there is a ca.key beside it but no certificate".into() }),
+        (None, Some(_)) => {
+            Err(PkiError::Broken { path: certificate, why: "there is a ca.key beside it but no certificate".into() })
+        }
         (Some(_), None) => Err(PkiError::Broken { path: certificate, why: "there is no ca.key beside it".into() }),
         (Some(certificate_pem), Some(key_pem)) => Authority::from_pem(&KeyPair { certificate_pem, key_pem })
             .map_err(|why| PkiError::Broken { path: certificate, why }),

@@ -118,7 +118,8 @@ impl Authority {
     pub(super) fn from_pem(pair: &KeyPair) -> Result<Self, String> {
         let key = SigningKey::from_pem(&pair.key_pem).map_err(|e| format!("its key cannot be read: {e}"))?;
         let der = der(&pair.certificate_pem).ok_or("its certificate cannot be read")?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|e| format!("its certificate cannot be read: {e}"))?;
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(&der).map_err(|e| format!("its certificate cannot be read: {e}"))?;
         if !parsed.is_ca() {
             return Err("its certificate is not a CA's".into());
         }
@@ -154,7 +155,10 @@ impl Authority {
     /// # Errors
     /// [`PkiError::Sign`].
     pub fn issue_client(&self, subject: &Subject) -> Result<KeyPair, PkiError> {
-        self.sign(&leaf(distinguished_name(&subject.user, subject.group.as_deref()), ExtendedKeyUsagePurpose::ClientAuth))
+        self.sign(&leaf(
+            distinguished_name(&subject.user, subject.group.as_deref()),
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ))
     }
 
     fn sign(&self, params: &CertificateParams) -> Result<KeyPair, PkiError> {
@@ -174,7 +178,9 @@ impl Authority {
     }
 
     fn judge(&self, pair: &KeyPair, more: impl FnOnce(&X509Certificate<'_>) -> bool) -> bool {
-        let (Ok(key), Some(der)) = (SigningKey::from_pem(&pair.key_pem), der(&pair.certificate_pem)) else { return false };
+        let (Ok(key), Some(der)) = (SigningKey::from_pem(&pair.key_pem), der(&pair.certificate_pem)) else {
+            return false;
+        };
         let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&der) else { return false };
         let left = parsed.validity().not_after.timestamp() - jiff::Timestamp::now().as_second();
         left > RENEW_BEFORE_DAYS * 86_400
@@ -208,7 +214,8 @@ fn set_validity(params: &mut CertificateParams, years: i32) {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let start = today.saturating_sub(jiff::Span::new().days(1));
     let end = today.saturating_add(jiff::Span::new().years(years));
-    params.not_before = rcgen::date_time_ymd(start.year().into(), start.month().unsigned_abs(), start.day().unsigned_abs());
+    params.not_before =
+        rcgen::date_time_ymd(start.year().into(), start.month().unsigned_abs(), start.day().unsigned_abs());
     params.not_after = rcgen::date_time_ymd(end.year().into(), end.month().unsigned_abs(), end.day().unsigned_abs());
 }
 
@@ -225,7 +232,9 @@ enum Which {
 fn key_identifier(certificate: &X509Certificate<'_>, which: Which) -> Option<Vec<u8>> {
     certificate.extensions().iter().find_map(|extension| match (extension.parsed_extension(), &which) {
         (ParsedExtension::SubjectKeyIdentifier(id), Which::Own) => Some(id.0.to_vec()),
-        (ParsedExtension::AuthorityKeyIdentifier(id), Which::Issuer) => id.key_identifier.as_ref().map(|id| id.0.to_vec()),
+        (ParsedExtension::AuthorityKeyIdentifier(id), Which::Issuer) => {
+            id.key_identifier.as_ref().map(|id| id.0.to_vec())
+        }
         _ => None,
     })
 }

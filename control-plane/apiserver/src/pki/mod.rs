@@ -25,7 +25,9 @@ pub enum PkiError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is not a usable CA ({why}); move the directory away to have a new CA made, which ends every credential of the old one")]
+    #[error(
+        "{path} is not a usable CA ({why}); move the directory away to have a new CA made, which ends every credential of the old one"
+    )]
     Broken { path: PathBuf, why: String },
     #[error("cannot sign a certificate")]
     Sign(#[source] rcgen::Error),
@@ -80,8 +82,10 @@ impl Pki {
     /// [`PkiError::Broken`] when there are CA files but no usable CA; see [`PkiError`] for the rest.
     pub fn load_or_create(dir: &Path, names: &Names) -> Result<Self, PkiError> {
         let authority = files::authority(dir)?;
-        let serving = files::pair(dir, "apiserver", |pair| authority.serves(pair, names), || authority.issue_serving(names))?;
-        let admin = files::pair(dir, "admin", |pair| authority.is_current(pair), || authority.issue_client(&Subject::admin()))?;
+        let serving =
+            files::pair(dir, "apiserver", |pair| authority.serves(pair, names), || authority.issue_serving(names))?;
+        let admin =
+            files::pair(dir, "admin", |pair| authority.is_current(pair), || authority.issue_client(&Subject::admin()))?;
         Ok(Self { authority, serving, admin })
     }
 

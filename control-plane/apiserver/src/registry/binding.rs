@@ -69,7 +69,10 @@ fn check(pod: &Value, name: &str, binding: &Value) -> Result<(), Status> {
     let (uid, version) = (meta::uid(binding), meta::resource_version(binding));
     if !uid.is_empty() && uid != meta::uid(pod) {
         let actual = meta::uid(pod);
-        return Err(conflict(name, format_args!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}")));
+        return Err(conflict(
+            name,
+            format_args!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"),
+        ));
     }
     if !version.is_empty() && version != meta::resource_version(pod) {
         return Err(conflict(name, super::update::MODIFIED));

@@ -30,7 +30,8 @@ pub(super) async fn delete(call: &Call<'_>, request_body: Body) -> Result<Respon
         Deleted::Pending(outcome) => call.show(StatusCode::OK, &outcome),
         Deleted::Gone { outcome, .. } if returns_object(call.resource) => call.show(StatusCode::OK, &outcome),
         Deleted::Gone { uid, .. } => {
-            let details = json!({"name": call.name(), "group": call.resource.group, "kind": call.resource.plural, "uid": uid});
+            let details =
+                json!({"name": call.name(), "group": call.resource.group, "kind": call.resource.plural, "uid": uid});
             Ok(respond::value(call.accept, StatusCode::OK, &success(StatusCode::OK, without_empty(details))))
         }
     }
@@ -82,7 +83,10 @@ async fn read_options(call: &Call<'_>, request_body: Body) -> Result<DeleteOptio
 pub(super) enum Deleted {
     /// Marked; finalizers, a grace period or a namespace's contents keep it for now.
     Pending(Outcome),
-    Gone { outcome: Outcome, uid: String },
+    Gone {
+        outcome: Outcome,
+        uid: String,
+    },
 }
 
 /// Deletes one object of the call's kind and namespace.
@@ -116,7 +120,8 @@ async fn attempt(
     let grace = call.resource.strategy.deletion_grace_seconds(&old, options.grace_period_seconds);
     let mut next = old.clone();
     let changed = propagate(call.resource, &mut next, options.propagation);
-    let waits = meta::finalizers(&next).next().is_some() || grace.unwrap_or(0) > 0 || namespace::holds(call.resource, &next);
+    let waits =
+        meta::finalizers(&next).next().is_some() || grace.unwrap_or(0) > 0 || namespace::holds(call.resource, &next);
     let unchanged = |body: Bytes| Outcome { body, revision: Some(entry.mod_revision) };
     let dry_run = options.common.is_dry_run();
     if waits {
@@ -165,7 +170,13 @@ fn check(call: &Call<'_>, name: &str, preconditions: &Preconditions, object: &Va
     Ok(())
 }
 
-async fn admit(call: &Call<'_>, name: &str, old: &Value, snapshot: &store::Snapshot, options: Common) -> Result<(), Status> {
+async fn admit(
+    call: &Call<'_>,
+    name: &str,
+    old: &Value,
+    snapshot: &store::Snapshot,
+    options: Common,
+) -> Result<(), Status> {
     let mut nothing = Value::Null;
     let mut admission = Request {
         operation: Operation::Delete,
@@ -222,8 +233,14 @@ fn returns_object(resource: &Resource) -> bool {
     resource.group.is_empty()
         && matches!(
             resource.plural.as_ref(),
-            "pods" | "services" | "namespaces" | "persistentvolumes" | "persistentvolumeclaims" | "serviceaccounts"
-                | "resourcequotas" | "podtemplates"
+            "pods"
+                | "services"
+                | "namespaces"
+                | "persistentvolumes"
+                | "persistentvolumeclaims"
+                | "serviceaccounts"
+                | "resourcequotas"
+                | "podtemplates"
         )
 }
 

@@ -17,7 +17,8 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let requested = eviction.get("deleteOptions").filter(|value| !value.is_null());
-    let mut wanted = DeleteOptions::parse(&call.query, Some(requested.unwrap_or(&Value::Object(serde_json::Map::new()))))?;
+    let mut wanted =
+        DeleteOptions::parse(&call.query, Some(requested.unwrap_or(&Value::Object(serde_json::Map::new()))))?;
     if options.common.is_dry_run() {
         wanted.common = options.common;
     }

@@ -101,7 +101,8 @@ impl Encoder {
             Shape::Full if self.native => wire::put_object(out, &self.resource, body, revision),
             Shape::Metadata => wire::put_metadata_only(out, &self.resource, body, Some(revision)),
             Shape::Full | Shape::Table(_) => {
-                let object = objects::parse(&self.resource, body, Some(revision)).unwrap_or_else(|error| error.to_value());
+                let object =
+                    objects::parse(&self.resource, body, Some(revision)).unwrap_or_else(|error| error.to_value());
                 let shown = match self.shape {
                     Shape::Table(include) => self.table(&[object], &revision.to_string(), include),
                     _ => object,
@@ -127,8 +128,12 @@ impl Encoder {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let object = match self.shape {
-            Shape::Full => json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata}),
-            Shape::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+            Shape::Full => {
+                json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata})
+            }
+            Shape::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
             Shape::Table(include) => {
                 let mut table = self.table(&[], "", include);
                 table["metadata"] = metadata;

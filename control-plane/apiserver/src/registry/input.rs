@@ -19,7 +19,9 @@ pub(super) async fn object(call: &Call<'_>, request_body: Body, validation: Fiel
     let unknown = check_fields(resource, &mut object)?;
     complain(call, validation, unknown, duplicates, |errors| {
         let (kind, version) = (&resource.kind, &resource.version);
-        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {errors}"))
+        Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {errors}"
+        ))
     })?;
     Ok(object)
 }

@@ -10,9 +10,11 @@ use api::{Resource, Status, Verb};
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut as _, Bytes, BytesMut};
+use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::sync::Arc;
 use store::{Entry, Revision, RevisionError, Snapshot};
 
@@ -134,7 +136,9 @@ impl Page {
     fn head(&self, kind: &str, api_version: &str, room: usize) -> BytesMut {
         let metadata = self.metadata().to_string();
         let mut out = BytesMut::with_capacity(room + metadata.len() + 128);
-        for part in [r#"{"kind":""#, kind, r#"","apiVersion":""#, api_version, r#"","metadata":"#, &metadata, r#","items":["#] {
+        for part in
+            [r#"{"kind":""#, kind, r#"","apiVersion":""#, api_version, r#"","metadata":"#, &metadata, r#","items":["#]
+        {
             out.put_slice(part.as_bytes());
         }
         out
@@ -147,26 +151,69 @@ impl Page {
             self.entries.iter().map(|e| wire::item_len(resource, &e.value.body, e.mod_revision) + 1).sum();
         let mut out = self.head(&resource.list_kind, &resource.api_version(), items.min(CHUNK * 2));
         let total = out.len() + items.saturating_sub(1) + 2;
-        if total < GZIP_FROM || call.accept.gzip {
+        if total < GZIP_FROM {
             put_items(&mut out, resource, &self.entries, &mut 0, usize::MAX);
             return respond::json(Accept { pretty: false, ..call.accept }, StatusCode::OK, out.freeze());
         }
-        let resource = Arc::clone(resource);
-        let state = (self.entries, 0_usize, Some(out));
-        let stream = futures::stream::unfold(state, move |(entries, mut at, head)| {
-            let resource = Arc::clone(&resource);
-            async move {
-                if head.is_none() && at > entries.len() {
-                    return None;
-                }
-                let mut out = head.unwrap_or_else(|| BytesMut::with_capacity(CHUNK + 4096));
-                put_items(&mut out, &resource, &entries, &mut at, CHUNK);
-                Some((Ok::<_, std::convert::Infallible>(out.freeze()), (entries, at, None)))
-            }
+        let pieces = Pieces { resource: Arc::clone(resource), entries: self.entries, at: 0, head: Some(out) };
+        let packer = call.accept.gzip.then(Packer::new);
+        let is_packed = packer.is_some();
+        let stream = futures::stream::unfold((pieces, packer), |(mut pieces, mut packer)| async move {
+            let bytes = match &mut packer {
+                None => pieces.next()?,
+                Some(packer) => packer.next(&mut pieces)?,
+            };
+            Some((Ok::<_, std::convert::Infallible>(bytes), (pieces, packer)))
         });
         let mut response = respond::plain(StatusCode::OK, call.accept.content_type(), Body::from_stream(stream));
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(total));
+        let headers = response.headers_mut();
+        if is_packed {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        } else {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
+        }
         response
+    }
+}
+
+/// A long list, put together as the client reads it.
+struct Pieces {
+    resource: Arc<Resource>,
+    entries: Vec<Arc<Entry>>,
+    at: usize,
+    /// What comes before the first item, until it has been sent.
+    head: Option<BytesMut>,
+}
+
+impl Pieces {
+    fn next(&mut self) -> Option<Bytes> {
+        if self.head.is_none() && self.at > self.entries.len() {
+            return None;
+        }
+        let mut out = self.head.take().unwrap_or_else(|| BytesMut::with_capacity(CHUNK + 4096));
+        put_items(&mut out, &self.resource, &self.entries, &mut self.at, CHUNK);
+        Some(out.freeze())
+    }
+}
+
+/// Compresses pieces one by one.
+struct Packer(Option<GzEncoder<Vec<u8>>>);
+
+impl Packer {
+    fn new() -> Self {
+        Self(Some(GzEncoder::new(Vec::with_capacity(CHUNK), Compression::fast())))
+    }
+
+    fn next(&mut self, pieces: &mut Pieces) -> Option<Bytes> {
+        loop {
+            let encoder = self.0.as_mut()?;
+            let Some(piece) = pieces.next() else { return self.0.take()?.finish().ok().map(Bytes::from) };
+            encoder.write_all(&piece).ok()?;
+            if encoder.get_ref().len() >= CHUNK / 4 {
+                return Some(Bytes::from(std::mem::take(encoder.get_mut())));
+            }
+        }
     }
 }
 
@@ -191,8 +238,8 @@ fn first_snapshot(call: &Call<'_>, options: &ListOptions) -> Result<Snapshot, St
     let current = call.core.store.snapshot();
     let Version::At(wanted) = options.version else { return Ok(current) };
     // "resourceVersion set, match unset, limit set" means exactly that revision: the rule of old pagers.
-    let exact = options.version_match == Some(VersionMatch::Exact)
-        || (options.version_match.is_none() && options.limit > 0);
+    let exact =
+        options.version_match == Some(VersionMatch::Exact) || (options.version_match.is_none() && options.limit > 0);
     if wanted > current.revision() {
         return Err(too_large_version(wanted, current.revision()));
     }

@@ -61,15 +61,17 @@ fn kubelet_path(call: &Call<'_>, container: &str) -> String {
 /// The container that is meant (`podStrategy.LogLocation`).
 fn container<'p>(call: &Call<'_>, pod: &'p Value) -> Result<&'p str, Status> {
     let named = |list: &str| -> Vec<&'p str> {
-        let containers = pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let containers =
+            pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         containers.iter().filter_map(|c| c.get("name")?.as_str()).collect()
     };
     let (main, init, ephemeral) = (named("containers"), named("initContainers"), named("ephemeralContainers"));
     if let Some(wanted) = call.query.text("container") {
         let mut all = main.iter().chain(&init).chain(&ephemeral);
-        return all.find(|name| **name == wanted).copied().ok_or_else(|| {
-            Status::bad_request(format!("container {wanted} is not valid for pod {}", call.name()))
-        });
+        return all
+            .find(|name| **name == wanted)
+            .copied()
+            .ok_or_else(|| Status::bad_request(format!("container {wanted} is not valid for pod {}", call.name())));
     }
     match main.as_slice() {
         [only] => Ok(only),

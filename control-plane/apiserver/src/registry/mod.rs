@@ -76,8 +76,7 @@ pub(crate) async fn serve(
     if let Shape::Table(include) = &mut accept.shape {
         *include = include_object(&query)?;
     }
-    let call =
-        Call { core, request, headers, query, resource: &resource, user, accept, warnings: Mutex::default() };
+    let call = Call { core, request, headers, query, resource: &resource, user, accept, warnings: Mutex::default() };
     let mut response = if request.subresource.is_empty() {
         main(&call, verb, body).await?
     } else {
@@ -179,7 +178,9 @@ impl Call<'_> {
         let Outcome { body, revision } = outcome;
         let native = objects::wire::is_native(self.resource);
         match self.accept.shape {
-            Shape::Full if native => Ok(respond::json(self.accept, code, objects::wire::object(self.resource, body, *revision))),
+            Shape::Full if native => {
+                Ok(respond::json(self.accept, code, objects::wire::object(self.resource, body, *revision)))
+            }
             Shape::Full => Ok(respond::value(self.accept, code, &objects::parse(self.resource, body, *revision)?)),
             Shape::Metadata => {
                 let mut out = BytesMut::with_capacity(body.len() + 128);
@@ -194,7 +195,12 @@ impl Call<'_> {
         }
     }
 
-    pub(crate) fn table<'v>(&self, objects: impl IntoIterator<Item = &'v Value>, meta: Value, include: IncludeObject) -> Value {
+    pub(crate) fn table<'v>(
+        &self,
+        objects: impl IntoIterator<Item = &'v Value>,
+        meta: Value,
+        include: IncludeObject,
+    ) -> Value {
         let context = table::Context { wide: true, now: self.core.now() };
         table::render(self.resource, objects, meta, &context, include)
     }
@@ -203,7 +209,9 @@ impl Call<'_> {
 fn include_object(query: &Query<'_>) -> Result<IncludeObject, Status> {
     let text = query.get("includeObject").unwrap_or_default();
     IncludeObject::parse(text).ok_or_else(|| {
-        Status::bad_request(format!("unrecognized includeObject value: {text:?}, must be one of \"\", \"None\", \"Metadata\", \"Object\""))
+        Status::bad_request(format!(
+            "unrecognized includeObject value: {text:?}, must be one of \"\", \"None\", \"Metadata\", \"Object\""
+        ))
     })
 }
 
@@ -216,7 +224,11 @@ pub(crate) fn unknown_path() -> Status {
 
 fn method_not_allowed(request: &ResourceRequest<'_>, resource: &Resource) -> Status {
     let action = request.verb.map_or("this method", Verb::as_str);
-    let kind = if resource.group.is_empty() { resource.plural.to_string() } else { format!("{}.{}", resource.plural, resource.group) };
+    let kind = if resource.group.is_empty() {
+        resource.plural.to_string()
+    } else {
+        format!("{}.{}", resource.plural, resource.group)
+    };
     Status::new(Reason::MethodNotAllowed, format!("{action} is not supported on resources of kind {kind:?}"))
         .with_subject(&resource.group, &resource.plural, "")
 }
@@ -231,6 +243,3 @@ pub(crate) fn success(code: StatusCode, details: Value) -> Value {
     }
     status
 }
-
-#[cfg(test)]
-mod tests;

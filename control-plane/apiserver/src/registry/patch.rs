@@ -10,7 +10,8 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const ACCEPTED: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
@@ -81,7 +82,9 @@ impl Patch {
             Some("application/json-patch+json") => Dialect::Json,
             Some("application/merge-patch+json") => Dialect::Merge,
             Some("application/strategic-merge-patch+json") => Dialect::Strategic,
-            Some("application/apply-patch+yaml" | "application/apply-patch+cbor") => return Err(super::apply::refuse(ACCEPTED)),
+            Some("application/apply-patch+yaml" | "application/apply-patch+cbor") => {
+                return Err(super::apply::refuse(ACCEPTED));
+            }
             other => return Err(negotiate::unsupported(other.unwrap_or_default(), ACCEPTED)),
         };
         let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;

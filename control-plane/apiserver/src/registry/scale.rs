@@ -14,7 +14,12 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-pub(super) async fn serve(call: &Call<'_>, row: &Subresource, verb: Verb, body: Body) -> Result<Response<Body>, Status> {
+pub(super) async fn serve(
+    call: &Call<'_>,
+    row: &Subresource,
+    verb: Verb,
+    body: Body,
+) -> Result<Response<Body>, Status> {
     let paths = row.scale.as_ref().ok_or_else(|| Status::internal("the scale subresource has no paths"))?;
     match verb {
         Verb::Get => {

@@ -31,7 +31,12 @@ impl Selection {
         };
         let mut prefix = objects::prefix(resource, namespace);
         prefix.extend_from_slice(name.as_bytes());
-        Self { resource: Arc::clone(resource), prefix, labels: options.labels.clone(), fields: with_name(options, name) }
+        Self {
+            resource: Arc::clone(resource),
+            prefix,
+            labels: options.labels.clone(),
+            fields: with_name(options, name),
+        }
     }
 
     /// Whether every object below the prefix is meant.

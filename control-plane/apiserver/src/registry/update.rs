@@ -14,7 +14,8 @@ use store::Txn;
 /// How often a write that came second is tried again before its client is told.
 const ATTEMPTS: usize = 100;
 
-pub(super) const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+pub(super) const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
 
 /// Which part of an object an update is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,8 @@ pub(super) async fn modify(
             return Ok(Outcome { body: stored.body, revision: Some(entry.mod_revision) });
         }
         let body = stored.body.clone();
-        let txn = if removed { Txn::remove(&key, entry.mod_revision) } else { Txn::update(&key, entry.mod_revision, stored) };
+        let txn =
+            if removed { Txn::remove(&key, entry.mod_revision) } else { Txn::update(&key, entry.mod_revision, stored) };
         if let Ok(committed) = services::commit(call, txn, &mut assignment).await? {
             if removed {
                 services::release(call, &old);
@@ -92,7 +94,8 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status
     }
     let (uid, actual) = (meta::uid(new), meta::uid(old));
     if !uid.is_empty() && uid != actual {
-        return Err(call.conflict(format_args!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}")));
+        return Err(call
+            .conflict(format_args!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}")));
     }
     Ok(())
 }

@@ -12,10 +12,11 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::time::Duration;
 use store::{Batch, Revision, RevisionError, Snapshot, WatchError};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How much of the initial state, or of a backlog, is put together at a time.
 const CHUNK: usize = 64 * 1024;
@@ -34,8 +35,8 @@ pub(super) fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
                 selection,
                 encoder,
                 bookmarks: options.bookmarks.then(|| bookmark_timer(&call.core.limits)),
-                deadline: Instant::now() + duration(&options, &call.core.limits),
-                shutdown: call.core.shutdown.clone(),
+                deadline: Box::pin(tokio::time::sleep(duration(&options, &call.core.limits))),
+                shutdown: Box::pin(call.core.shutdown.clone().cancelled_owned()),
                 state: State::Open,
             }),
             Err(error) => one(encoder.error(&revision_error(&error, revision))),
@@ -75,7 +76,10 @@ fn bookmark_timer(limits: &Limits) -> Interval {
 /// Where a watch begins.
 enum Start {
     /// After `revision`; before that, the state of `initial` as ADDED events.
-    At { revision: Revision, initial: Option<Initial> },
+    At {
+        revision: Revision,
+        initial: Option<Initial>,
+    },
     Gone(Status),
 }
 
@@ -97,7 +101,10 @@ impl Start {
     fn of(call: &Call<'_>, options: &ListOptions) -> Self {
         let snapshot = call.core.store.snapshot();
         let current = snapshot.revision();
-        let replay = |end| Self::At { revision: current, initial: Some(Initial { snapshot: snapshot.clone(), after: None, end }) };
+        let replay = |end| Self::At {
+            revision: current,
+            initial: Some(Initial { snapshot: snapshot.clone(), after: None, end }),
+        };
         match (options.send_initial_events, options.version) {
             (_, Version::At(wanted)) if wanted > current => Self::Gone(too_old(wanted, current)),
             (Some(true), _) if options.bookmarks => replay(InitialEnd::Bookmark),
@@ -121,8 +128,9 @@ struct Watcher {
     selection: Selection,
     encoder: Encoder,
     bookmarks: Option<Interval>,
-    deadline: Instant,
-    shutdown: CancellationToken,
+    // Both registered once, not at every event: ten thousand watchers wake at the same one.
+    deadline: Pin<Box<Sleep>>,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     state: State,
 }
 
@@ -183,8 +191,8 @@ impl Watcher {
         };
         tokio::select! {
             biased;
-            () = self.shutdown.cancelled() => Step::End,
-            () = tokio::time::sleep_until(self.deadline) => Step::End,
+            () = self.shutdown.as_mut() => Step::End,
+            () = self.deadline.as_mut() => Step::End,
             batch = self.watch.next() => Step::Batch(batch),
             () = bookmark => Step::Bookmark,
         }

@@ -128,7 +128,16 @@ fn resource<'a>(method: &Method, path: &'a str, query: Option<&str>) -> Option<R
     let subresource = if name.is_empty() { "" } else { parts.next().unwrap_or_default() };
     let rest = parts.0.unwrap_or_default();
     let verb = verb(method, old_watch, !name.is_empty(), query);
-    Some(ResourceRequest { verb, group, version, namespace: decode(namespace), plural, name: decode(name), subresource, rest })
+    Some(ResourceRequest {
+        verb,
+        group,
+        version,
+        namespace: decode(namespace),
+        plural,
+        name: decode(name),
+        subresource,
+        rest,
+    })
 }
 
 fn verb(method: &Method, old_watch: bool, named: bool, query: Option<&str>) -> Option<Verb> {

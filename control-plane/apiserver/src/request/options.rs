@@ -56,7 +56,11 @@ impl WriteOptions {
             Some("Strict") => FieldValidation::Strict,
             Some("Ignore") => FieldValidation::Ignore,
             Some(other) => {
-                errors.push(FieldError::not_supported(&Path::new("fieldValidation"), other, &["", "Ignore", "Strict", "Warn"]));
+                errors.push(FieldError::not_supported(
+                    &Path::new("fieldValidation"),
+                    other,
+                    &["", "Ignore", "Strict", "Warn"],
+                ));
                 FieldValidation::Warn
             }
         };
@@ -143,7 +147,9 @@ impl DeleteOptions {
         }
         let kind = body.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
         if kind != "DeleteOptions" {
-            return Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions: it is a {kind}")));
+            return Err(Status::bad_request(format!(
+                "decoded object cannot be converted to DeleteOptions: it is a {kind}"
+            )));
         }
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(String::from);
         let mut errors = Vec::new();
@@ -169,7 +175,11 @@ fn propagation(policy: Option<&str>, orphan: Option<bool>, errors: &mut Vec<Fiel
     let path = Path::new("propagationPolicy");
     let policy = policy.filter(|text| !text.is_empty());
     if policy.is_some() && orphan.is_some() {
-        errors.push(FieldError::invalid(&path, policy.unwrap_or_default(), "orphanDependents and deletionPropagation cannot be both set"));
+        errors.push(FieldError::invalid(
+            &path,
+            policy.unwrap_or_default(),
+            "orphanDependents and deletionPropagation cannot be both set",
+        ));
     }
     match policy {
         Some("Background") => Some(Propagation::Background),
@@ -201,7 +211,9 @@ impl Version {
             "" => Ok(Self::Unset),
             "0" => Ok(Self::Any),
             text => text.parse().map(Self::At).map_err(|_| {
-                Status::bad_request(format!("invalid resource version: strconv.ParseUint: parsing {text:?}: invalid syntax"))
+                Status::bad_request(format!(
+                    "invalid resource version: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                ))
             }),
         }
     }
@@ -280,11 +292,17 @@ fn watch_errors(matching: Option<&str>, continued: bool, initial: Option<bool>) 
     let path = Path::new("resourceVersionMatch");
     let mut errors = Vec::new();
     if initial.is_some() && matching != Some("NotOlderThan") {
-        errors.push(FieldError::forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        errors.push(FieldError::forbidden(
+            &path,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ));
     }
     let Some(matching) = matching else { return errors };
     if initial.is_none() {
-        errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+        errors.push(FieldError::forbidden(
+            &path,
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ));
     }
     if matching != "NotOlderThan" {
         errors.push(FieldError::not_supported(&path, matching, &["NotOlderThan"]));
@@ -300,7 +318,10 @@ fn list_errors(matching: Option<&str>, version: &str, continued: bool, initial: 
     let mut errors = Vec::new();
     if let Some(matching) = matching {
         if version.is_empty() {
-            errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            errors.push(FieldError::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
         }
         if continued {
             errors.push(FieldError::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"));
@@ -309,7 +330,10 @@ fn list_errors(matching: Option<&str>, version: &str, continued: bool, initial: 
             errors.push(FieldError::not_supported(&path, matching, &["Exact", "NotOlderThan", ""]));
         }
         if matching == "Exact" && version == "0" {
-            errors.push(FieldError::forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+            errors.push(FieldError::forbidden(
+                &path,
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ));
         }
     }
     if initial.is_some() {

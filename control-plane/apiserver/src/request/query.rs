@@ -44,7 +44,8 @@ impl<'a> Query<'a> {
         let Some(value) = self.text(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|error: std::num::ParseIntError| {
             use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-            let why = if matches!(error.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
+            let why =
+                if matches!(error.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
             Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: {why}"))
         })
     }

@@ -26,8 +26,10 @@ use tracing::Instrument as _;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const READ_HEADERS: Duration = Duration::from_secs(30);
-/// Bytes of one request's headers.
-const HEADER_BYTES: usize = 64 * 1024;
+/// Bytes of one HTTP/1.1 connection's read buffer, which bounds a request's head.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes of one HTTP/2 request's headers.
+const HEADER_BYTES: u32 = 64 * 1024;
 /// Streams of one HTTP/2 connection, as kube-apiserver's `--http2-max-streams-per-connection`.
 const STREAMS: u32 = 1_000;
 /// Reset streams of one HTTP/2 connection that are remembered (rapid reset).
@@ -133,13 +135,13 @@ impl Connection {
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(READ_HEADERS).max_buf_size(HEADER_BYTES.max(256 * 1024));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(READ_HEADERS).max_buf_size(BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_pending_accept_reset_streams(PENDING_RESETS)
-        .max_header_list_size(64 * 1024)
+        .max_header_list_size(HEADER_BYTES)
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE);
     builder

@@ -24,10 +24,7 @@ pub(super) fn acceptor(pki: &Pki) -> Result<TlsAcceptor, PkiError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn verifier(
-    pki: &Pki,
-    provider: Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+fn verifier(pki: &Pki, provider: Arc<rustls::crypto::CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate(pki.ca_pem())?).map_err(PkiError::Tls)?;
     match WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).allow_unauthenticated().build() {

@@ -1,0 +1,148 @@
+use super::*;
+
+#[tokio::test]
+async fn an_object_comes_back_with_its_metadata() {
+    let cluster = Cluster::new().await;
+    let made = cluster.post(CONFIG_MAPS, config_map("a")).await;
+    assert_eq!(made["kind"], "ConfigMap");
+    assert_eq!(made["apiVersion"], "v1");
+    assert_eq!(made["metadata"]["namespace"], "default");
+    assert_eq!(made["metadata"]["creationTimestamp"], "2027-01-15T08:00:00Z");
+    assert_eq!(made["metadata"]["uid"].as_str().unwrap().len(), 36);
+    assert_eq!(made["metadata"]["generation"], Value::Null);
+    assert!(made["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap() > 0);
+    assert_eq!(cluster.get(&format!("{CONFIG_MAPS}/a")).await, made);
+}
+
+#[tokio::test]
+async fn what_the_server_decides_cannot_be_chosen() {
+    let cluster = Cluster::new().await;
+    let mut object = pod("p");
+    object["metadata"]["uid"] = "mine".into();
+    object["metadata"]["resourceVersion"] = "77".into();
+    object["metadata"]["deletionTimestamp"] = "2020-01-01T00:00:00Z".into();
+    object["status"] = json!({"phase": "Running"});
+    let made = cluster.post(PODS, object).await;
+    assert_ne!(made["metadata"]["uid"], "mine");
+    assert_eq!(made["metadata"]["deletionTimestamp"], Value::Null);
+    assert_eq!(made["status"]["phase"], "Pending");
+}
+
+#[tokio::test]
+async fn errors_read_as_kubernetes_words_them() {
+    let cluster = Cluster::new().await;
+    cluster.post(CONFIG_MAPS, config_map("a")).await;
+    let cases = [
+        ("taken", CONFIG_MAPS, config_map("a")),
+        ("no_namespace", "/api/v1/namespaces/nope/configmaps", config_map("a")),
+        ("other_namespace", CONFIG_MAPS, json!({"metadata": {"name": "x", "namespace": "other"}})),
+        ("bad_name", CONFIG_MAPS, config_map("Bad_Name")),
+        ("long_name", CONFIG_MAPS, config_map(&"x".repeat(300))),
+        ("no_name", CONFIG_MAPS, json!({"metadata": {}})),
+        ("wrong_kind", CONFIG_MAPS, json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "x"}})),
+        ("wrong_version", CONFIG_MAPS, json!({"kind": "ConfigMap", "apiVersion": "v2", "metadata": {"name": "x"}})),
+        ("wrong_type", CONFIG_MAPS, json!({"metadata": {"name": "x"}, "data": {"a": 1}})),
+        ("no_object", CONFIG_MAPS, json!([1, 2])),
+    ];
+    for (name, path, body) in cases {
+        insta::assert_json_snapshot!(format!("create_{name}"), cluster.fails("POST", path, body).await);
+    }
+}
+
+#[tokio::test]
+async fn malformed_bodies_are_a_400() {
+    let cluster = Cluster::new().await;
+    for (kind, body) in [
+        ("application/json", &b"{\"metadata\": {"[..]),
+        ("application/json", b""),
+        ("application/json", b"\xff\xfe"),
+        ("application/yaml", b"a: [b"),
+        ("application/vnd.kubernetes.protobuf", b"k8s\0\xff"),
+    ] {
+        let answer = cluster.send("POST", CONFIG_MAPS, &[("content-type", kind)], body.to_vec()).await;
+        assert_eq!(answer.code, 400, "{kind} {body:?}: {:?}", answer.bytes);
+    }
+    let deep = "[".repeat(100_000);
+    let answer = cluster.send("POST", CONFIG_MAPS, &[("content-type", "application/json")], deep).await;
+    assert_eq!(answer.code, 400);
+}
+
+#[tokio::test]
+async fn names_are_generated_and_clashes_tried_again() {
+    let cluster = Cluster::new().await;
+    for _ in 0..50 {
+        let made = cluster.post(CONFIG_MAPS, json!({"metadata": {"generateName": "g-"}})).await;
+        let name = made["metadata"]["name"].as_str().unwrap();
+        assert!(name.starts_with("g-") && name.len() == 7, "{name}");
+    }
+    let list = cluster.get(CONFIG_MAPS).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 50);
+}
+
+#[tokio::test]
+async fn a_dry_run_stores_nothing_but_finds_the_same_faults() {
+    let cluster = Cluster::new().await;
+    let before = cluster.core.store.revision();
+    let path = format!("{CONFIG_MAPS}?dryRun=All");
+    let seen = cluster.post(&path, config_map("a")).await;
+    assert_eq!(seen["metadata"]["resourceVersion"], Value::Null);
+    assert_eq!(cluster.core.store.revision(), before);
+    cluster.post(CONFIG_MAPS, config_map("a")).await;
+    assert_eq!(cluster.fails("POST", &path, config_map("a")).await["reason"], "AlreadyExists");
+    let bad = cluster.fails("POST", &format!("{CONFIG_MAPS}?dryRun=Some"), config_map("b")).await;
+    insta::assert_json_snapshot!("create_bad_dry_run", bad);
+}
+
+#[tokio::test]
+async fn unknown_fields_are_warned_of_refused_or_ignored() {
+    let cluster = Cluster::new().await;
+    let body = r#"{"metadata":{"name":"x"},"dta":{"a":"b"},"data":{"k":"1","k":"2"}}"#;
+    let send = async |mode: &str| {
+        let path = format!("{CONFIG_MAPS}?dryRun=All&fieldValidation={mode}");
+        cluster.send("POST", &path, &[("content-type", "application/json")], body).await
+    };
+    let warned = send("").await;
+    assert_eq!(warned.code, 201);
+    assert_eq!(warned.json()["dta"], Value::Null);
+    let warnings: Vec<&str> = warned.headers.get_all("warning").iter().map(|w| w.to_str().unwrap()).collect();
+    assert_eq!(warnings, [r#"299 - "unknown field \"dta\"""#, r#"299 - "duplicate field \"data.k\"""#]);
+    let ignored = send("Ignore").await;
+    assert_eq!(ignored.code, 201);
+    assert!(ignored.headers.get("warning").is_none());
+    let strict = send("Strict").await;
+    assert_eq!(strict.code, 400);
+    insta::assert_json_snapshot!("create_strict", strict.json());
+    insta::assert_json_snapshot!("create_bad_field_validation", send("Maybe").await.json());
+}
+
+#[tokio::test]
+async fn yaml_is_read_and_written() {
+    let cluster = Cluster::new().await;
+    let yaml = "metadata:\n  name: why\ndata:\n  a: b\n";
+    let headers = [("content-type", "application/yaml"), ("accept", "application/yaml")];
+    let answer = cluster.send("POST", CONFIG_MAPS, &headers, yaml).await;
+    assert_eq!(answer.code, 201);
+    assert_eq!(answer.headers["content-type"], "application/yaml");
+    let seen: Value = serde_saphyr::from_slice(&answer.bytes).unwrap();
+    assert_eq!(seen["data"]["a"], "b");
+}
+
+#[tokio::test]
+async fn a_terminating_namespace_takes_nothing_new() {
+    let cluster = Cluster::new().await;
+    cluster.post("/api/v1/namespaces", json!({"metadata": {"name": "gone"}})).await;
+    cluster.ok("DELETE", "/api/v1/namespaces/gone", Value::Null).await;
+    let status = cluster.fails("POST", "/api/v1/namespaces/gone/configmaps", config_map("a")).await;
+    insta::assert_json_snapshot!("create_terminating", status);
+}
+
+#[tokio::test]
+async fn an_object_that_is_being_deleted_keeps_its_name() {
+    let cluster = Cluster::new().await;
+    let mut held = config_map("held");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    cluster.post(CONFIG_MAPS, held).await;
+    cluster.ok("DELETE", &format!("{CONFIG_MAPS}/held"), Value::Null).await;
+    let status = cluster.fails("POST", CONFIG_MAPS, config_map("held")).await;
+    assert_eq!(status["message"], r#"object is being deleted: configmaps "held" already exists"#);
+}

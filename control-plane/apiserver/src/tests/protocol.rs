@@ -1,0 +1,140 @@
+use super::*;
+use crate::handler::{Caller, handle};
+
+async fn anonymous(cluster: &Cluster, method: &str, path: &str) -> Response<Body> {
+    let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    handle(&cluster.core, Caller::Network(None), request).await
+}
+
+#[tokio::test]
+async fn only_health_and_version_answer_strangers() {
+    let cluster = Cluster::new().await;
+    for path in ["/healthz", "/livez", "/readyz", "/version", "/readyz/ping"] {
+        assert_eq!(anonymous(&cluster, "GET", path).await.status(), 200, "{path}");
+    }
+    for path in ["/", "/api", "/apis", "/api/v1/pods", "/metrics", "/openapi/v2", "/nope"] {
+        assert_eq!(anonymous(&cluster, "GET", path).await.status(), 401, "{path}");
+    }
+    let bytes = anonymous(&cluster, "GET", "/api").await.into_body().collect().await.unwrap().to_bytes();
+    insta::assert_json_snapshot!("unauthorized", serde_json::from_slice::<Value>(&bytes).unwrap());
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_told_apart() {
+    let cluster = Cluster::new().await;
+    for (name, method, path) in [
+        ("path", "GET", "/nope"),
+        ("group", "GET", "/apis/nope.example.com/v1/things"),
+        ("resource", "GET", "/api/v1/nopes"),
+        ("scope", "GET", "/api/v1/namespaces/default/nodes"),
+    ] {
+        insta::assert_json_snapshot!(format!("unknown_{name}"), cluster.fails(method, path, Value::Null).await);
+    }
+    for (method, path) in [
+        ("POST", "/api/v1/pods"),
+        ("POST", "/api/v1/namespaces/default/pods/p"),
+        ("PUT", "/api/v1/namespaces/default/pods"),
+        ("DELETE", "/api/v1/namespaces"),
+        ("POST", "/version"),
+        ("OPTIONS", "/api/v1/pods"),
+    ] {
+        assert_eq!(cluster.fails(method, path, Value::Null).await["code"], 405, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let cluster = Cluster::new().await;
+    let body = Body::from_stream(
+        futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 65_536]))).take(1600),
+    );
+    let answer = cluster.send("POST", CONFIG_MAPS, &[("content-type", "application/json")], body).await;
+    assert_eq!(answer.code, 413);
+    insta::assert_json_snapshot!("too_large", answer.json());
+    let announced = [("content-type", "application/json"), ("content-length", "100000000")];
+    let answer = cluster
+        .send(
+            "POST",
+            CONFIG_MAPS,
+            &announced,
+            Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()),
+        )
+        .await;
+    assert_eq!(answer.code, 413);
+}
+
+use futures::StreamExt as _;
+
+#[tokio::test]
+async fn too_many_requests_are_told_to_come_back() {
+    let cluster = Cluster::with(|config| config.limits.requests_in_flight = 0).await;
+    let user = Arc::new(User::component("x"));
+    let request = Request::get(CONFIG_MAPS).body(Body::empty()).unwrap();
+    let response = handle(&cluster.core, Caller::Network(Some(user)), request).await;
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "1");
+    cluster.get(CONFIG_MAPS).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_too_long_is_given_up() {
+    let cluster = Cluster::new().await;
+    let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    let answer = cluster.send("POST", CONFIG_MAPS, &[("content-type", "application/json")], never).await;
+    assert_eq!(answer.code, 504);
+}
+
+#[tokio::test]
+async fn unknown_media_types_are_refused() {
+    let cluster = Cluster::new().await;
+    let answer = cluster.send("POST", CONFIG_MAPS, &[("content-type", "application/cbor")], "x").await;
+    insta::assert_json_snapshot!("unsupported_media_type", answer.json());
+    let answer = cluster.send("GET", CONFIG_MAPS, &[("accept", "application/vnd.kubernetes.protobuf")], "").await;
+    insta::assert_json_snapshot!("not_acceptable", answer.json());
+    let answer = cluster
+        .send("GET", CONFIG_MAPS, &[("accept", "application/vnd.kubernetes.protobuf,application/json")], "")
+        .await;
+    assert_eq!(answer.code, 200);
+}
+
+#[tokio::test]
+async fn discovery_openapi_version_and_metrics_answer() {
+    let cluster = Cluster::new().await;
+    assert_eq!(cluster.get("/api").await["kind"], "APIVersions");
+    assert_eq!(cluster.get("/apis").await["kind"], "APIGroupList");
+    assert_eq!(cluster.get("/apis/apps").await["kind"], "APIGroup");
+    assert_eq!(cluster.get("/api/v1").await["kind"], "APIResourceList");
+    assert_eq!(cluster.get("/apis/apps/v1/").await["groupVersion"], "apps/v1");
+    let accept = [("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json")];
+    let aggregated = cluster.send("GET", "/apis", &accept, "").await;
+    assert_eq!(aggregated.json()["kind"], "APIGroupDiscoveryList");
+    let etag = aggregated.headers["etag"].to_str().unwrap();
+    let again = cluster.send("GET", "/apis", &[accept[0], ("if-none-match", etag)], "").await;
+    assert_eq!(again.code, 304);
+    let index = cluster.get("/openapi/v3").await;
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let document = cluster.send("GET", &url, &[], "").await;
+    assert_eq!(document.headers["cache-control"], "public, immutable");
+    assert_eq!(document.json()["openapi"], "3.0.0");
+    assert_eq!(cluster.send("GET", "/openapi/v3/apis/apps/v1?hash=old", &[], "").await.code, 301);
+    assert_eq!(cluster.get("/version").await["minor"], "36");
+    let verbose = cluster.send("GET", "/readyz?verbose", &[], "").await;
+    assert!(String::from_utf8_lossy(&verbose.bytes).ends_with("readyz check passed\n"));
+    let metrics = cluster.send("GET", "/metrics", &[], "").await;
+    let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+    assert!(text.contains("apiserver_request_total{verb=\"get\""), "{text}");
+}
+
+#[tokio::test]
+async fn head_answers_like_get_without_a_body() {
+    let cluster = Cluster::new().await;
+    let answer = cluster.send("HEAD", "/api/v1/namespaces/default", &[], "").await;
+    assert_eq!((answer.code, answer.bytes), (StatusCode::OK, Bytes::new()));
+}
+
+#[tokio::test]
+async fn pretty_output_is_indented() {
+    let cluster = Cluster::new().await;
+    let answer = cluster.send("GET", "/api/v1/namespaces/default?pretty=true", &[], "").await;
+    assert!(answer.bytes.starts_with(b"{\n  "));
+}

@@ -1,0 +1,130 @@
+//! The network side, over a real socket on a free port.
+
+use super::*;
+use crate::pki::KeyPair;
+use crate::{ApiServer, StartError};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+async fn start() -> ApiServer {
+    ApiServer::start(Config::new(store::Store::open(store::Options::memory()).unwrap())).await.unwrap()
+}
+
+async fn connect(server: &ApiServer, identity: Option<&KeyPair>, protocol: &[u8]) -> TlsStream<TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(server.pki().ca_pem().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        Some(pair) => {
+            let chain = vec![CertificateDer::from_pem_slice(pair.certificate_pem.as_bytes()).unwrap()];
+            let key = PrivateKeyDer::from_pem_slice(pair.key_pem.as_bytes()).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let tcp = TcpStream::connect(server.local_addr()).await.unwrap();
+    let name = ServerName::try_from("kubernetes.default.svc").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+}
+
+async fn get(server: &ApiServer, identity: Option<&KeyPair>, protocol: &[u8], path: &str) -> (StatusCode, Bytes) {
+    let io = TokioIo::new(connect(server, identity, protocol).await);
+    let request =
+        Request::get(format!("https://kubernetes{path}")).header("host", "kubernetes").body(Body::empty()).unwrap();
+    let response = if protocol == b"h2" {
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
+    } else {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
+    };
+    let code = response.status();
+    (code, response.into_body().collect().await.unwrap().to_bytes())
+}
+
+#[tokio::test]
+async fn client_certificates_are_who_you_are() {
+    let server = start().await;
+    for protocol in [&b"h2"[..], b"http/1.1"] {
+        assert_eq!(get(&server, Some(server.pki().admin()), protocol, "/api/v1/namespaces").await.0, 200);
+        assert_eq!(get(&server, None, protocol, "/api/v1/namespaces").await.0, 401);
+        assert_eq!(get(&server, None, protocol, "/readyz").await.0, 200);
+    }
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let server = start().await;
+    let mut config = Config::new(store::Store::open(store::Options::memory()).unwrap());
+    config.listen = server.local_addr();
+    let error = ApiServer::start(config).await.err().unwrap();
+    assert!(matches!(error, StartError::AddressInUse { .. }));
+    assert!(error.to_string().contains(&server.local_addr().to_string()));
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_that_dials_in_serves_logs_through_its_tunnel() {
+    let server = start().await;
+    let node = server.pki().issue_node("n1").unwrap();
+    let io = TokioIo::new(connect(&server, Some(&node), b"http/1.1").await);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let request = Request::get("/apis/skiff.dev/v1/nodes/n1/tunnel")
+        .header("host", "kubernetes")
+        .header("connection", "Upgrade")
+        .header("upgrade", "skiff-tunnel")
+        .body(Body::empty())
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 101);
+    let upgraded = hyper::upgrade::on(response).await.unwrap();
+    let router = axum::Router::new().fallback(|| async { "hello from n1" });
+    let service = hyper_util::service::TowerToHyperService::new(router);
+    tokio::spawn(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(upgraded, service));
+    let core = &server.core;
+    let answer = loop {
+        let request = Request::get("http://n1/containerLogs/a/b/c").body(Body::empty()).unwrap();
+        match core.nodes.send("n1", request).await {
+            Ok(response) => break response,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello from n1");
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn only_the_node_itself_may_open_its_tunnel() {
+    let server = start().await;
+    let other = server.pki().issue_node("n2").unwrap();
+    let (code, _) = get(&server, Some(&other), b"http/1.1", "/apis/skiff.dev/v1/nodes/n1/tunnel").await;
+    assert_eq!(code, 403);
+    let (code, _) = get(&server, Some(&other), b"http/1.1", "/apis/skiff.dev/v1/nodes/n2/tunnel").await;
+    assert_eq!(code, 400, "without an upgrade");
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn shutdown_ends_open_watches() {
+    let server = start().await;
+    let io = TokioIo::new(connect(&server, Some(server.pki().admin()), b"http/1.1").await);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("/api/v1/pods?watch=1").header("host", "kubernetes").body(Body::empty()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let reading = tokio::spawn(response.into_body().collect());
+    server.shutdown().await;
+    tokio::time::timeout(Duration::from_secs(5), reading).await.unwrap().unwrap().unwrap();
+}

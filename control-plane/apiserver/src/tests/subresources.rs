@@ -1,0 +1,90 @@
+use super::*;
+
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+fn deployment() -> Value {
+    json!({"metadata": {"name": "d"}, "spec": {
+        "replicas": 2, "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}},
+    }})
+}
+
+#[tokio::test]
+async fn scale_shows_and_sets_replicas() {
+    let cluster = Cluster::new().await;
+    cluster.post(DEPLOYMENTS, deployment()).await;
+    let path = format!("{DEPLOYMENTS}/d/scale");
+    let mut scale = cluster.get(&path).await;
+    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(2)));
+    assert_eq!(scale["status"], json!({"replicas": 0, "selector": "a=b"}));
+    scale["spec"]["replicas"] = 5.into();
+    let stale = scale.clone();
+    assert_eq!(cluster.ok("PUT", &path, scale).await["spec"]["replicas"], 5);
+    assert_eq!(cluster.fails("PUT", &path, stale).await["reason"], "Conflict");
+    let patched = cluster.ok("PATCH", &path, json!({"spec": {"replicas": 0}})).await;
+    assert_eq!(patched["spec"], json!({}));
+    let object = cluster.get(&format!("{DEPLOYMENTS}/d")).await;
+    assert_eq!((&object["spec"]["replicas"], &object["metadata"]["generation"]), (&json!(0), &json!(3)));
+    let negative = cluster.fails("PATCH", &path, json!({"spec": {"replicas": -1}})).await;
+    insta::assert_json_snapshot!("scale_negative", negative);
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once() {
+    let cluster = Cluster::new().await;
+    cluster.post(PODS, pod("p")).await;
+    let path = format!("{PODS}/p/binding");
+    let to = |node: &str| json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": node}});
+    let done = cluster.post(&path, to("n1")).await;
+    assert_eq!(done, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}));
+    let bound = cluster.get(&format!("{PODS}/p")).await;
+    assert_eq!(bound["spec"]["nodeName"], "n1");
+    assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
+    assert_eq!(bound["status"]["conditions"][0]["status"], "True");
+    insta::assert_json_snapshot!("binding_again", cluster.fails("POST", &path, to("n2")).await);
+    assert_eq!(
+        cluster.fails("POST", &format!("{PODS}/zz/binding"), json!({"target": {"name": "n"}})).await["code"],
+        404
+    );
+    assert_eq!(cluster.fails("POST", &path, json!({"target": {"kind": "Pod"}})).await["code"], 422);
+    cluster.post(PODS, pod("q")).await;
+    let bindings = "/api/v1/namespaces/default/bindings";
+    cluster.post(bindings, json!({"metadata": {"name": "q"}, "target": {"name": "n1"}})).await;
+    assert_eq!(cluster.get(&format!("{PODS}/q")).await["spec"]["nodeName"], "n1");
+}
+
+#[tokio::test]
+async fn of_many_who_bind_one_wins() {
+    let cluster = Cluster::new().await;
+    cluster.post(PODS, pod("p")).await;
+    let path = format!("{PODS}/p/binding");
+    let bind = (0..20).map(|n| {
+        let (cluster, path) = (&cluster, &path);
+        async move { cluster.json("POST", path, &json!({"target": {"name": format!("n{n}")}})).await.code }
+    });
+    let codes = futures::future::join_all(bind).await;
+    assert_eq!(codes.iter().filter(|code| **code == 201).count(), 1);
+    assert_eq!(codes.iter().filter(|code| **code == 409).count(), 19);
+}
+
+#[tokio::test]
+async fn an_eviction_deletes() {
+    let cluster = Cluster::new().await;
+    cluster.post(PODS, pod("p")).await;
+    let eviction =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"}});
+    cluster.post(&format!("{PODS}/p/eviction"), eviction).await;
+    assert_eq!(cluster.fails("GET", &format!("{PODS}/p"), Value::Null).await["code"], 404);
+}
+
+#[tokio::test]
+async fn what_is_absent_says_so() {
+    let cluster = Cluster::new().await;
+    cluster.post(PODS, pod("p")).await;
+    for (method, path) in [("POST", "exec"), ("GET", "attach"), ("POST", "portforward"), ("GET", "proxy")] {
+        let status = cluster.fails(method, &format!("{PODS}/p/{path}"), Value::Null).await;
+        assert_eq!(status["code"], 501, "{path}");
+    }
+    assert_eq!(cluster.fails("GET", &format!("{PODS}/p/nonsense"), Value::Null).await["code"], 404);
+    assert_eq!(cluster.fails("POST", &format!("{PODS}/p/status"), Value::Null).await["code"], 405);
+}
