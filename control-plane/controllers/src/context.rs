@@ -66,7 +66,7 @@ fn index_pod(pod: &Pod, entries: &mut Vec<Index>) {
     }
 }
 
-/// Calls a macro-free loop body for each informer: the one place that lists them all.
+/// Evaluates an expression for each informer: their types differ, so no loop can. The one place that lists them all.
 macro_rules! each_informer {
     ($informers:expr, $informer:ident => $body:expr) => {{
         let all = $informers;

@@ -3,7 +3,6 @@
 //! Every controller is level-triggered and idempotent: it reads the shared informers, decides in pure functions,
 //! writes through the API, and runs again on signal and period. It must never know the store or the API server's insides.
 
-#[cfg_attr(test, allow(unused_imports, reason = "tests look inside"))]
 pub(crate) use api::k8s_openapi as k8s;
 
 pub mod clock;
@@ -86,24 +85,33 @@ impl Config {
     }
 }
 
-/// The names that `Config::enabled` knows.
-pub const NAMES: &[&str] = &[
-    "deployment-controller",
-    "replicaset-controller",
-    "replicationcontroller-controller",
-    "job-controller",
-    "ttl-after-finished-controller",
-    "endpointslice-controller",
-    "endpoints-controller",
-    "namespace-controller",
-    "garbage-collector-controller",
-    "pod-garbage-collector-controller",
-    "node-ipam-controller",
-    "node-lifecycle-controller",
-    "taint-eviction-controller",
-    "serviceaccount-controller",
-    "root-ca-certificate-publisher-controller",
+/// Builds a controller, hooks it up to the informers it wants and spawns its task.
+type Starter = fn(&Config, &Context, &mut JoinSet<()>);
+
+/// All controllers, under Kubernetes' names.
+const CONTROLLERS: [(&str, Starter); 15] = [
+    ("deployment-controller", deployment::start),
+    ("replicaset-controller", replicaset::start_replica_sets),
+    ("replicationcontroller-controller", replicaset::start_replication_controllers),
+    ("job-controller", job::start),
+    ("ttl-after-finished-controller", job::ttl::start),
+    ("endpointslice-controller", endpoints::start_slices),
+    ("endpoints-controller", endpoints::start_legacy),
+    ("namespace-controller", namespace::start),
+    ("pod-garbage-collector-controller", pod_gc::start),
+    ("node-ipam-controller", node::ipam::start),
+    ("node-lifecycle-controller", node::lifecycle::start),
+    ("taint-eviction-controller", node::eviction::start),
+    ("serviceaccount-controller", publishers::start_service_accounts),
+    ("root-ca-certificate-publisher-controller", publishers::start_root_ca),
+    // Last: it shares the informers that the others want.
+    ("garbage-collector-controller", garbage::start),
 ];
+
+/// The names that [`Config::enabled`] knows.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CONTROLLERS.iter().map(|(name, _)| *name)
+}
 
 /// Runs the enabled controllers until `token` is cancelled. Ends after all of their tasks have.
 pub async fn run(config: Config, token: CancellationToken) {
@@ -119,39 +127,37 @@ pub async fn run(config: Config, token: CancellationToken) {
         token: token.clone(),
     };
     for unknown in config.enabled.iter().map(|e| e.trim_start_matches('-')) {
-        if unknown != "*" && !NAMES.contains(&unknown) {
+        if unknown != "*" && names().all(|name| name != unknown) {
             warn!(controller = unknown, "no such controller");
         }
     }
-    start(&config, &context, &mut tasks);
+    for (name, start) in CONTROLLERS {
+        if config.enables(name) {
+            start(&config, &context, &mut tasks);
+        }
+    }
     context.informers.start(&context.access, &mut tasks, &token);
     drop(context);
     token.cancelled().await;
     tasks.shutdown().await;
 }
 
-fn start(config: &Config, context: &Context, tasks: &mut JoinSet<()>) {
-    let starters: [(&str, fn(&Config, &Context, &mut JoinSet<()>)); 15] = [
-        (NAMES[0], deployment::start),
-        (NAMES[1], replicaset::start_replica_sets),
-        (NAMES[2], replicaset::start_replication_controllers),
-        (NAMES[3], job::start),
-        (NAMES[4], job::ttl::start),
-        (NAMES[5], endpoints::start_slices),
-        (NAMES[6], endpoints::start_legacy),
-        (NAMES[7], namespace::start),
-        (NAMES[9], pod_gc::start),
-        (NAMES[10], node::ipam::start),
-        (NAMES[11], node::lifecycle::start),
-        (NAMES[12], node::eviction::start),
-        (NAMES[13], publishers::start_service_accounts),
-        (NAMES[14], publishers::start_root_ca),
-        // Last: it shares the informers that the others want.
-        (NAMES[8], garbage::start),
-    ];
-    for (name, starter) in starters {
-        if config.enables(name) {
-            starter(config, context, tasks);
+#[cfg(test)]
+mod config_tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_match_decides_what_is_enabled() {
+        let mut config = Config::new(testing::Fake::default().client());
+        for (list, expected) in [
+            (&["*"][..], true),
+            (&["-job-controller", "*"][..], false),
+            (&["job-controller"][..], true),
+            (&["deployment-controller"][..], false),
+            (&[][..], false),
+        ] {
+            config.enabled = list.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(config.enables("job-controller"), expected, "{list:?}");
         }
     }
 }

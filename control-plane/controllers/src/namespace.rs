@@ -81,66 +81,76 @@ impl Remains {
     }
 }
 
-/// The five conditions, in Kubernetes' words. They appear with the first problem and are kept up to date from then on.
+/// One condition: what it says when something is wrong, and when nothing is.
+struct Verdict {
+    type_: &'static str,
+    problem: Option<(&'static str, String)>,
+    fine: (&'static str, &'static str),
+}
+
+/// The five conditions, in Kubernetes' words.
 fn conditions(remains: &Remains, before: &[NamespaceCondition], now: Timestamp) -> Vec<NamespaceCondition> {
-    let list = |map: &BTreeMap<String, usize>, what: &str| {
-        map.iter()
-            .map(|(name, count)| format!("{name} {what} {count} resource instances"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let failed = remains.discovery_failure.clone();
-    let content = remains.failures.join("; ");
-    let verdicts: [(&str, Option<(&str, String)>, (&str, &str)); 5] = [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            failed.map(|why| ("DiscoveryFailed", format!("Discovery failed for some groups: {why}"))),
-            ("ResourcesDiscovered", "All resources successfully discovered"),
-        ),
-        (
-            "NamespaceDeletionGroupVersionParsingFailure",
-            None,
-            ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
-        ),
-        (
-            "NamespaceDeletionContentFailure",
-            (!content.is_empty()).then(|| {
-                (
-                    "ContentDeletionFailed",
-                    format!("Failed to delete all resource types, {} remaining: {content}", remains.failures.len()),
-                )
-            }),
-            ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
-        ),
-        (
-            "NamespaceContentRemaining",
-            (!remains.objects.is_empty()).then(|| {
-                ("SomeResourcesRemain", format!("Some resources are remaining: {}", list(&remains.objects, "has")))
-            }),
-            ("ContentRemoved", "All content successfully removed"),
-        ),
-        (
-            "NamespaceFinalizersRemaining",
-            (!remains.finalizers.is_empty()).then(|| {
-                let text = list(&remains.finalizers, "in");
-                ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {text}"))
-            }),
-            ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
-        ),
-    ];
-    let build = |(type_, problem, fine): (&str, Option<(&str, String)>, (&str, &str))| {
-        let status = if problem.is_some() { "True" } else { "False" };
-        let (reason, message) = problem.unwrap_or((fine.0, fine.1.to_owned()));
-        let old = before.iter().find(|c| c.type_ == type_ && c.status == status);
+    let build = |verdict: Verdict| {
+        let status = if verdict.problem.is_some() { "True" } else { "False" };
+        let (reason, message) = verdict.problem.unwrap_or((verdict.fine.0, verdict.fine.1.to_owned()));
+        let old = before.iter().find(|c| c.type_ == verdict.type_ && c.status == status);
         NamespaceCondition {
-            type_: type_.into(),
+            type_: verdict.type_.into(),
             status: status.into(),
             reason: Some(reason.into()),
             message: Some(message),
             last_transition_time: old.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
         }
     };
-    verdicts.into_iter().map(build).collect()
+    verdicts(remains).into_iter().map(build).collect()
+}
+
+fn verdicts(remains: &Remains) -> [Verdict; 5] {
+    let list = |map: &BTreeMap<String, usize>, what: &str| {
+        let entries = map.iter().map(|(name, count)| format!("{name} {what} {count} resource instances"));
+        entries.collect::<Vec<_>>().join(", ")
+    };
+    let discovery = remains.discovery_failure.as_ref();
+    let failures = remains.failures.len();
+    let content = (failures > 0).then(|| {
+        let why = remains.failures.join("; ");
+        ("ContentDeletionFailed", format!("Failed to delete all resource types, {failures} remaining: {why}"))
+    });
+    let objects = (!remains.objects.is_empty()).then(|| {
+        let what = list(&remains.objects, "has");
+        ("SomeResourcesRemain", format!("Some resources are remaining: {what}"))
+    });
+    let finalizers = (!remains.finalizers.is_empty()).then(|| {
+        let what = list(&remains.finalizers, "in");
+        ("SomeFinalizersRemain", format!("Some content in the namespace has finalizers remaining: {what}"))
+    });
+    [
+        Verdict {
+            type_: "NamespaceDeletionDiscoveryFailure",
+            problem: discovery.map(|why| ("DiscoveryFailed", format!("Discovery failed for some groups: {why}"))),
+            fine: ("ResourcesDiscovered", "All resources successfully discovered"),
+        },
+        Verdict {
+            type_: "NamespaceDeletionGroupVersionParsingFailure",
+            problem: None,
+            fine: ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
+        },
+        Verdict {
+            type_: "NamespaceDeletionContentFailure",
+            problem: content,
+            fine: ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+        },
+        Verdict {
+            type_: "NamespaceContentRemaining",
+            problem: objects,
+            fine: ("ContentRemoved", "All content successfully removed"),
+        },
+        Verdict {
+            type_: "NamespaceFinalizersRemaining",
+            problem: finalizers,
+            fine: ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+        },
+    ]
 }
 
 #[async_trait]

@@ -92,7 +92,8 @@ fn shrink_old(deployment: &Deployment, sets: &mut Sets) -> bool {
 
 /// Recreate, first half: all old sets to zero.
 pub fn stop_old(deployment: &Deployment, sets: &mut Sets) -> bool {
-    sets.old.iter_mut().fold(false, |changed, set| set.scale_if_active(deployment) || changed)
+    let stopped = sets.old.iter_mut().filter_map(|set| set.scale_if_active(deployment).then_some(())).count();
+    stopped > 0
 }
 
 impl Set {

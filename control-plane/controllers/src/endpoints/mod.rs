@@ -69,7 +69,6 @@ fn queue(context: &Context) -> Arc<Queue> {
 }
 
 /// What of a pod shows in an endpoint.
-#[expect(clippy::type_complexity, reason = "a tuple to compare, nothing more")]
 fn facts(pod: &Pod) -> ((bool, bool, bool), Option<&String>, Option<&String>) {
     let states = (crate::pods::is_ready(pod), crate::pods::is_terminating(pod), crate::pods::is_terminal(pod));
     let address = pod.status.as_ref().and_then(|s| s.pod_ip.as_ref());

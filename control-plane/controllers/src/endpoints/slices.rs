@@ -24,8 +24,12 @@ pub enum Write {
 }
 
 /// The writes that turn `stored` (our slices of this family) into slices of `groups`.
-pub fn spread(service: &Service, family: Family, groups: Groups, stored: &[Arc<EndpointSlice>]) -> Vec<Write> {
+pub fn spread(service: &Service, family: Family, mut groups: Groups, stored: &[Arc<EndpointSlice>]) -> Vec<Write> {
     let mut by_ports: HashMap<Vec<Port>, Vec<&Arc<EndpointSlice>>> = HashMap::new();
+    if groups.is_empty() {
+        // A Service without endpoints has one empty slice, so that clients see that it was looked at.
+        groups.insert(Vec::new(), Vec::new());
+    }
     let mut writes = Vec::new();
     for slice in stored {
         by_ports.entry(ports_of(slice)).or_default().push(slice);
@@ -62,6 +66,9 @@ fn spread_group(
     stored: &[&Arc<EndpointSlice>],
     writes: &mut Vec<Write>,
 ) {
+    if endpoints.is_empty() {
+        return keep_one_empty(service, family, stored, writes);
+    }
     let mut wanted: BTreeMap<String, Endpoint> = endpoints.into_iter().map(|e| (target(&e).to_owned(), e)).collect();
     // What is in a slice stays there.
     let mut kept: Vec<Vec<Endpoint>> = stored
@@ -96,6 +103,21 @@ fn spread_group(
         }
         writes.push(Write::Create(fresh(service, family, ports, endpoints)));
     }
+}
+
+fn keep_one_empty(service: &Service, family: Family, stored: &[&Arc<EndpointSlice>], writes: &mut Vec<Write>) {
+    let Some((first, rest)) = stored.split_first() else {
+        return writes.push(Write::Create(fresh(service, family, &[], Vec::new())));
+    };
+    let mut next = first.as_ref().clone();
+    next.metadata.labels = Some(labels(service));
+    if next.endpoints.as_ref().is_some_and(|endpoints| !endpoints.is_empty()) {
+        next.endpoints = Some(Vec::new());
+    }
+    if next != ***first {
+        writes.push(Write::Update(Arc::clone(first), next));
+    }
+    writes.extend(rest.iter().map(|slice| Write::Delete(Arc::clone(slice))));
 }
 
 fn labels(service: &Service) -> BTreeMap<String, String> {

@@ -81,6 +81,13 @@ struct State<K> {
     reached: u64,
 }
 
+/// Where an object comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Watch,
+    OwnWrite,
+}
+
 impl<K: Kind> State<K> {
     fn put(&mut self, key: Key, object: Arc<K>, indexer: Indexer<K>) -> Option<Arc<K>> {
         let old = self.take(&key, indexer);
@@ -196,10 +203,7 @@ impl<K: Kind> Informer<K> {
 
     /// Puts in what the server answered to a write of ours.
     pub fn learn(&self, object: K) {
-        let reached = self.0.state.read().reached;
-        if revision(object.meta().resource_version.as_deref()) > reached {
-            self.apply(object);
-        }
+        self.apply(object, Origin::OwnWrite);
     }
 
     /// Takes out what we deleted, before the watch tells so.
@@ -217,7 +221,7 @@ impl<K: Kind> Informer<K> {
         }
     }
 
-    fn apply(&self, mut object: K) {
+    fn apply(&self, mut object: K, origin: Origin) {
         object.meta_mut().managed_fields = None;
         let key = Key::of(&object);
         let version = revision(object.meta().resource_version.as_deref());
@@ -225,6 +229,10 @@ impl<K: Kind> Informer<K> {
         let object = Arc::new(object);
         let old = {
             let mut state = self.0.state.write();
+            // The watch has passed it: the object may be gone again.
+            if origin == Origin::OwnWrite && version <= state.reached {
+                return;
+            }
             if let Some(known) = state.objects.get(&key)
                 && version != 0
                 && revision(known.meta().resource_version.as_deref()) >= version
@@ -264,7 +272,7 @@ impl<K: Kind> Sink<K> for Informer<K> {
             self.forget(&key, &uid);
         }
         for item in items {
-            self.apply(item);
+            self.apply(item, Origin::Watch);
         }
         self.reach(at);
         self.0.synced.send_replace(true);
@@ -272,7 +280,7 @@ impl<K: Kind> Sink<K> for Informer<K> {
 
     fn applied(&self, item: K) {
         let version = revision(item.meta().resource_version.as_deref());
-        self.apply(item);
+        self.apply(item, Origin::Watch);
         self.reach(version);
     }
 
@@ -305,5 +313,72 @@ pub fn by_label<K: kube::Resource>(object: &K, entries: &mut Vec<Index>) {
     let namespace = object.meta().namespace.as_deref().unwrap_or_default();
     for (name, value) in object.meta().labels.iter().flatten() {
         entries.push(Index::Label { namespace: namespace.into(), name: name.clone(), value: value.clone() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k8s::api::core::v1::Pod;
+    use serde_json::json;
+
+    fn pod(name: &str, uid: &str, version: u64) -> Pod {
+        let meta = json!({"name": name, "namespace": "d", "uid": uid, "resourceVersion": version.to_string(),
+            "labels": {"app": "web"}, "managedFields": [{}]});
+        serde_json::from_value(json!({ "metadata": meta })).unwrap()
+    }
+
+    fn told(informer: &Informer<Pod>) -> Arc<Mutex<Vec<String>>> {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&told);
+        informer.on_change(move |change| {
+            log.lock().push(match change {
+                Change::Added(_) => "added".to_owned(),
+                Change::Updated { .. } => "updated".to_owned(),
+                Change::Deleted(_) => "deleted".to_owned(),
+            });
+        });
+        told
+    }
+
+    #[test]
+    fn own_writes_are_seen_at_once_and_told_once() {
+        let informer = Informer::new(by_label);
+        let told = told(&informer);
+        informer.replaced(vec![], 5);
+        informer.learn(pod("a", "1", 7));
+        let label = Index::Label { namespace: "d".into(), name: "app".into(), value: "web".into() };
+        assert_eq!(informer.count(&label), 1);
+        informer.applied(pod("a", "1", 7));
+        assert_eq!(*told.lock(), ["added"]);
+        assert!(informer.get(&Key::new("d", "a")).unwrap().metadata.managed_fields.is_none());
+    }
+
+    #[test]
+    fn what_the_watch_has_passed_is_not_put_back() {
+        let informer = Informer::new(by_label);
+        informer.replaced(vec![], 5);
+        // Created and deleted at 7 and 8; the answer to the create comes last.
+        informer.applied(pod("a", "1", 7));
+        informer.deleted(pod("a", "1", 8));
+        informer.learn(pod("a", "1", 7));
+        assert!(informer.is_empty());
+        // An older event does not undo a newer write.
+        informer.learn(pod("a", "2", 10));
+        informer.deleted(pod("a", "1", 9));
+        assert_eq!(informer.len(), 1);
+    }
+
+    #[test]
+    fn a_new_list_removes_what_is_gone_but_not_what_is_newer() {
+        let informer = Informer::new(by_label);
+        let told = told(&informer);
+        informer.replaced(vec![pod("a", "1", 1), pod("b", "2", 2)], 5);
+        informer.learn(pod("c", "3", 9));
+        informer.replaced(vec![pod("a", "1", 6)], 8);
+        let mut names: Vec<_> = informer.keys().iter().map(|k| k.name().to_owned()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "c"]);
+        assert_eq!(*told.lock(), ["added", "added", "added", "deleted", "updated"]);
     }
 }

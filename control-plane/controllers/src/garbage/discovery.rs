@@ -49,18 +49,6 @@ impl Catalog {
         self.by_kind.get(&(api_version.to_owned(), kind.to_owned()))
     }
 
-    #[cfg(test)]
-    pub fn of(served: impl IntoIterator<Item = Served>) -> Self {
-        let mut catalog = Self::default();
-        for served in served {
-            let served = Arc::new(served);
-            let kind = (served.resource.api_version.clone(), served.resource.kind.clone());
-            catalog.by_kind.insert(kind, Arc::clone(&served));
-            catalog.preferred.push(served);
-        }
-        catalog
-    }
-
     /// Asks the server: two requests where it speaks aggregated discovery.
     pub async fn read(access: &Access) -> Result<Self, Error> {
         let client = access.client().clone();

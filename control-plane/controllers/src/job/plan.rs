@@ -145,8 +145,7 @@ impl Planner<'_> {
         }
         if self.indexed() {
             let status = &mut self.plan.status;
-            let text = |indexes: &Indexes| Some(indexes.text()).filter(|text| !text.is_empty());
-            status.completed_indexes = text(&self.completed);
+            status.completed_indexes = Some(self.completed.text()).filter(|text| !text.is_empty());
             let count = self.completed.len();
             status.succeeded = (count != 0).then_some(count);
             if self.spec.backoff_limit_per_index.is_some() {

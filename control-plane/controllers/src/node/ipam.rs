@@ -108,8 +108,9 @@ impl Reconciler for Controller {
             self.events.record(node.as_ref(), Note::normal("CIDRNotAvailable", "Node status is now: CIDRNotAvailable"));
             return Ok(Next::After(std::time::Duration::from_secs(30)));
         };
+        // Unconditional but for the UID: heartbeats do not matter, and the range cannot change once it is set.
         let patch = json!({
-            "metadata": {"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version},
+            "metadata": {"uid": node.metadata.uid},
             "spec": {"podCIDR": free, "podCIDRs": [free]}});
         match self.access.patch::<Node>(key, &patch).await {
             Ok(written) => self.nodes.learn(written),

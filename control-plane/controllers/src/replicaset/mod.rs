@@ -198,13 +198,14 @@ where
     objects.on_change(move |change| signal.add(Key::of(change.object().as_ref())));
     let (signal, owners) = (Arc::clone(&queue), objects.clone());
     pods.on_change(move |change| {
-        if let Change::Updated { old, new } = change {
+        let Change::Updated { old, new } = change else { return wake_owner(&signal, &owners, change.object()) };
+        let uid = |pod: &Pod| controller_of(&pod.metadata).map(|owner| owner.uid.clone());
+        let moved = uid(old) != uid(new);
+        if moved {
             wake_owner(&signal, &owners, old);
-            if controller_of(&old.metadata).map(|o| &o.uid) != controller_of(&new.metadata).map(|o| &o.uid) {
-                wake_owner(&signal, &owners, new);
-            }
-        } else {
-            wake_owner(&signal, &owners, change.object());
+        }
+        if moved || uid(new).is_some() || old.metadata.labels != new.metadata.labels {
+            wake_owner(&signal, &owners, new);
         }
     });
     let controller = Controller {
