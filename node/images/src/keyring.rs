@@ -17,7 +17,10 @@ pub struct Keyring {
 /// What a registry is told.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Credentials {
-    Basic { username: String, password: String },
+    Basic {
+        username: String,
+        password: String,
+    },
     /// `registrytoken`.
     Bearer(String),
 }
@@ -94,7 +97,9 @@ impl Keyring {
     fn add(&mut self, auths: BTreeMap<String, DockerAuth>) -> Result<(), KeyringError> {
         let mut entries = Vec::new();
         for (registry, auth) in auths {
-            if let Some(credentials) = auth.credentials().map_err(|()| KeyringError::Auth { registry: registry.clone() })? {
+            if let Some(credentials) =
+                auth.credentials().map_err(|()| KeyringError::Auth { registry: registry.clone() })?
+            {
                 entries.push((Pattern::parse(&registry), credentials));
             }
         }

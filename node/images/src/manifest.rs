@@ -177,7 +177,9 @@ mod tests {
     #[test]
     fn both_wasm_artifacts_are_modules() {
         for kind in ["application/wasm", "application/vnd.wasm.content.layer.v1+wasm"] {
-            let planned = plan(json!({"config": layer("application/vnd.wasm.config.v0+json", "c"), "layers": [layer(kind, "m")]}));
+            let planned = plan(
+                json!({"config": layer("application/vnd.wasm.config.v0+json", "c"), "layers": [layer(kind, "m")]}),
+            );
             let Ok(Plan::Module(module)) = planned else { panic!("{planned:?}") };
             assert_eq!((module.digest.as_str(), module.size), ("m", 7));
         }
@@ -185,9 +187,7 @@ mod tests {
 
     #[test]
     fn an_index_leads_to_its_wasm_variant() {
-        let entry = |os: &str, architecture: &str| {
-            json!({"mediaType": MANIFEST_TYPES[0], "digest": os, "platform": {"os": os, "architecture": architecture}})
-        };
+        let entry = |os: &str, architecture: &str| json!({"mediaType": MANIFEST_TYPES[0], "digest": os, "platform": {"os": os, "architecture": architecture}});
         let planned = plan(json!({"manifests": [entry("linux", "amd64"), entry("wasi", "wasm")]}));
         assert!(matches!(planned, Ok(Plan::Follow(found)) if found.digest == "wasi"));
         let why = plan(json!({"manifests": [entry("linux", "amd64"), entry("unknown", "unknown")]})).unwrap_err();
@@ -199,7 +199,8 @@ mod tests {
     #[test]
     fn containers_and_what_is_neither() {
         let config = layer("application/vnd.oci.image.config.v1+json", "c");
-        let planned = plan(json!({"config": config, "layers": [layer("application/vnd.oci.image.layer.v1.tar+gzip", "l")]}));
+        let planned =
+            plan(json!({"config": config, "layers": [layer("application/vnd.oci.image.layer.v1.tar+gzip", "l")]}));
         assert!(matches!(planned, Ok(Plan::Container { layers, .. }) if layers[0].1 == Packing::Gzip));
         assert!(plan(json!({"config": config, "layers": [layer("application/vnd.cncf.helm.chart", "l")]})).is_err());
         assert!(plan(json!({"layers": []})).is_err());
@@ -208,8 +209,10 @@ mod tests {
     #[test]
     fn only_wasm_programs() {
         let program = |value: Value| serde_json::from_value::<ContainerConfig>(value).unwrap().program();
-        let (path, config) =
-            program(json!({"os": "wasi", "architecture": "wasm", "config": {"Entrypoint": ["/app.wasm"], "Cmd": null}})).unwrap();
+        let (path, config) = program(
+            json!({"os": "wasi", "architecture": "wasm", "config": {"Entrypoint": ["/app.wasm"], "Cmd": null}}),
+        )
+        .unwrap();
         assert_eq!((path.as_str(), config.cmd.len()), ("/app.wasm", 0));
         assert!(program(json!({"os": "linux", "architecture": "amd64", "config": {"Cmd": ["a.wasm"]}})).is_ok());
         let why = program(json!({"os": "linux", "architecture": "amd64", "config": {"Cmd": ["nginx"]}})).unwrap_err();

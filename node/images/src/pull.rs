@@ -109,8 +109,10 @@ struct Pull<'a> {
 
 impl Pull<'_> {
     fn plan(&self, manifest: &[u8]) -> Result<Plan, ImageError> {
-        let manifest: Manifest = serde_json::from_slice(manifest)
-            .map_err(|error| ImageError::Registry { reference: self.name.clone(), why: format!("bad manifest: {error}") })?;
+        let manifest: Manifest = serde_json::from_slice(manifest).map_err(|error| ImageError::Registry {
+            reference: self.name.clone(),
+            why: format!("bad manifest: {error}"),
+        })?;
         manifest.plan().map_err(|why| self.not_wasm(why))
     }
 

@@ -39,7 +39,11 @@ impl Reference {
         let invalid = |why| ImageError::InvalidName { name: name.to_owned(), why };
         if let Some(path) = name.strip_prefix("file://") {
             let path = PathBuf::from(path);
-            return if path.is_absolute() { Ok(Self::File(path)) } else { Err(invalid("file:// wants an absolute path")) };
+            return if path.is_absolute() {
+                Ok(Self::File(path))
+            } else {
+                Err(invalid("file:// wants an absolute path"))
+            };
         }
         parse_registry(name).map(Self::Registry).map_err(invalid)
     }
@@ -198,9 +202,35 @@ mod tests {
         let tag = format!("a:{}", "t".repeat(129));
         let hex = "0".repeat(64);
         for bad in [
-            "", ":", "/", "a/", "/a", "a//b", "App", "a:", "a:b:c", "a b", "a@", "a@sha256:12", "a@md5:00", "-a", "a-", "a..b",
-            "a___b", "a._b", "reg.io:port/a", "reg..io/a", "http://reg.io/a", "a:.x", "../etc/passwd", "ä", "file://a.wasm",
-            "file://", long.as_str(), tag.as_str(), hex.as_str(),
+            "",
+            ":",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "App",
+            "a:",
+            "a:b:c",
+            "a b",
+            "a@",
+            "a@sha256:12",
+            "a@md5:00",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a._b",
+            "reg.io:port/a",
+            "reg..io/a",
+            "http://reg.io/a",
+            "a:.x",
+            "../etc/passwd",
+            "ä",
+            "file://a.wasm",
+            "file://",
+            long.as_str(),
+            tag.as_str(),
+            hex.as_str(),
         ] {
             let error = Reference::parse(bad).expect_err(bad);
             assert_eq!(error.reason(), "InvalidImageName", "{bad}");

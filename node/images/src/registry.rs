@@ -140,9 +140,8 @@ impl<'a> Repository<'a> {
     fn error(&self, error: OciDistributionError) -> ImageError {
         let reference = self.name.clone();
         match error {
-            OciDistributionError::ServerError { code: 404, .. } | OciDistributionError::ImageManifestNotFoundError(_) => {
-                ImageError::NotFound { reference }
-            }
+            OciDistributionError::ServerError { code: 404, .. }
+            | OciDistributionError::ImageManifestNotFoundError(_) => ImageError::NotFound { reference },
             OciDistributionError::ServerError { code: code @ (401 | 403), message, .. } => {
                 ImageError::Unauthorized { reference, why: words(&format!("{code} {message}")) }
             }
@@ -152,7 +151,9 @@ impl<'a> Repository<'a> {
             OciDistributionError::UnauthorizedError { .. } => {
                 ImageError::Unauthorized { reference, why: "401 Unauthorized".to_owned() }
             }
-            OciDistributionError::AuthenticationFailure(why) => ImageError::Unauthorized { reference, why: words(&why) },
+            OciDistributionError::AuthenticationFailure(why) => {
+                ImageError::Unauthorized { reference, why: words(&why) }
+            }
             OciDistributionError::RegistryError { envelope, .. } => {
                 use oci_client::errors::OciErrorCode as Code;
                 let why = words(&envelope.to_string());
@@ -167,9 +168,10 @@ impl<'a> Repository<'a> {
             OciDistributionError::RequestError(error) if error.is_timeout() => {
                 ImageError::TimedOut { reference, limit: self.config.read_timeout }
             }
-            OciDistributionError::DigestError(oci_client::errors::DigestError::VerificationError { expected, actual }) => {
-                ImageError::Corrupt { reference, expected, actual }
-            }
+            OciDistributionError::DigestError(oci_client::errors::DigestError::VerificationError {
+                expected,
+                actual,
+            }) => ImageError::Corrupt { reference, expected, actual },
             other => ImageError::Registry { reference, why: words(&chain(&other)) },
         }
     }
@@ -235,11 +237,26 @@ mod tests {
     fn only_named_and_local_registries_go_without_tls() {
         let mut config = Config::new("/nowhere");
         config.insecure_registries.push("registry.lan:5000".to_owned());
-        for insecure in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.8.7", "[::1]:5000", "registry.lan:5000"] {
+        for insecure in
+            ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.8.7", "[::1]:5000", "registry.lan:5000"]
+        {
             assert!(is_insecure(&config, insecure), "{insecure}");
         }
         for secure in ["docker.io", "registry.lan", "localhost.example.com", "128.0.0.1:5000", "ghcr.io:443"] {
             assert!(!is_insecure(&config, secure), "{secure}");
         }
+    }
+
+    #[test]
+    fn a_client_with_tls_can_be_made() {
+        let name = RegistryReference {
+            registry: "registry.example.com".to_owned(),
+            repository: "a/b".to_owned(),
+            tag: Some("v1".to_owned()),
+            digest: None,
+        };
+        let config = Config::new("/nowhere");
+        let repository = Repository::new(&config, &name, None).map_err(|error| error.to_string()).unwrap();
+        assert_eq!(repository.at(None).whole(), "registry.example.com/a/b:v1");
     }
 }

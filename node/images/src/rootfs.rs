@@ -111,7 +111,7 @@ impl Unpacker {
             }
             EntryType::Link => {
                 let to = link()?.ok_or_else(|| UnpackError::Invalid(format!("{} links to nothing", path.display())))?;
-                self.hard_link(&inside(&to.into_owned())?, path)?;
+                self.hard_link(&inside(&to)?, path)?;
             }
             // Devices, FIFOs and the archive's own metadata.
             _ => {}
@@ -124,7 +124,11 @@ impl Unpacker {
         self.plain_parent(to)?;
         let source = self.root.join(to);
         if !fs::symlink_metadata(&source).is_ok_and(|metadata| metadata.is_file()) {
-            return Err(UnpackError::Invalid(format!("{} is a link to {}, which is no file", path.display(), to.display())));
+            return Err(UnpackError::Invalid(format!(
+                "{} is a link to {}, which is no file",
+                path.display(),
+                to.display()
+            )));
         }
         if to == path {
             return Ok(());
@@ -144,8 +148,9 @@ impl Unpacker {
                     let why = format!("{} goes through {:?}, which is no folder", path.display(), part.as_os_str());
                     return Err(UnpackError::Invalid(why));
                 }
-                Err(_) => fs::create_dir(&folder)
-                    .map_err(|source| UnpackError::Write { path: path.to_owned(), source })?,
+                Err(_) => {
+                    fs::create_dir(&folder).map_err(|source| UnpackError::Write { path: path.to_owned(), source })?
+                }
             }
         }
         Ok(folder)

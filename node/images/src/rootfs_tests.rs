@@ -62,8 +62,18 @@ fn later_layers_change_earlier_ones() {
     let bytes = unpack(
         root.path(),
         &[
-            &[Item(Directory, "./a/", ""), Item(Regular, "./a/x", "old"), Item(Regular, "/b/y", "y"), Item(Regular, "c/z", "z")],
-            &[Item(Regular, "a/x", "newer"), Item(Regular, "b/.wh.y", ""), Item(Regular, "c/.wh..wh..opq", ""), Item(Regular, "c/w", "w")],
+            &[
+                Item(Directory, "./a/", ""),
+                Item(Regular, "./a/x", "old"),
+                Item(Regular, "/b/y", "y"),
+                Item(Regular, "c/z", "z"),
+            ],
+            &[
+                Item(Regular, "a/x", "newer"),
+                Item(Regular, "b/.wh.y", ""),
+                Item(Regular, "c/.wh..wh..opq", ""),
+                Item(Regular, "c/w", "w"),
+            ],
         ],
     );
     assert_eq!(bytes.unwrap(), 3 + 1 + 1 + 5 + 1);

@@ -27,7 +27,8 @@ impl Scratch {
         for entry in fs::read_dir(parent).map_err(ImageError::store("reading", parent))?.flatten() {
             remove_if_abandoned(&entry.path());
         }
-        let folder = Builder::new().prefix("p").tempdir_in(parent).map_err(ImageError::store("creating a folder in", parent))?;
+        let folder =
+            Builder::new().prefix("p").tempdir_in(parent).map_err(ImageError::store("creating a folder in", parent))?;
         let path = folder.path().join(LOCK);
         let lock = File::create(&path).map_err(ImageError::store("creating", &path))?;
         lock.lock().map_err(ImageError::store("locking", &path))?;

@@ -291,12 +291,7 @@ impl Inner {
     }
 
     /// Puts a module, its file system if it has one, and its name in place, in this order.
-    pub(crate) fn commit(
-        &self,
-        module: Staged,
-        unpacked: Option<&Path>,
-        record: Record,
-    ) -> Result<Image, ImageError> {
+    pub(crate) fn commit(&self, module: Staged, unpacked: Option<&Path>, record: Record) -> Result<Image, ImageError> {
         let root = &self.config.dir;
         let _shared = StoreLock::shared(root)?;
         module.keep(&blobs(root))?;
@@ -405,11 +400,7 @@ pub(crate) fn image_id(reference: &Reference, digest: &str) -> String {
 
 fn source_file(metadata: &Metadata) -> SourceFile {
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    SourceFile {
-        bytes: metadata.len(),
-        modified_nanos: modified.unwrap_or_default().as_nanos(),
-        inode: metadata.ino(),
-    }
+    SourceFile { bytes: metadata.len(), modified_nanos: modified.unwrap_or_default().as_nanos(), inode: metadata.ino() }
 }
 
 fn blobs(root: &Path) -> PathBuf {

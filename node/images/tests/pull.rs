@@ -1,5 +1,7 @@
 //! Pulls from a real registry on a free port: what works, and what each failure is called.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod registry;
 
 use std::fs;
@@ -165,7 +167,11 @@ async fn what_is_no_wasm_is_refused() {
         assert_eq!(error.reason(), "ErrImageInvalid", "{name}: {error}");
         assert!(error.to_string().contains(words), "{name}: {error}");
     }
-    assert_eq!(setup.registry.requests(&digest(&layer(&[("bin/nginx", b"\x7fELF")]))), 0, "refused by its configuration");
+    assert_eq!(
+        setup.registry.requests(&digest(&layer(&[("bin/nginx", b"\x7fELF")]))),
+        0,
+        "refused by its configuration"
+    );
     assert!(setup.store.list().unwrap().is_empty());
     assert_eq!(setup.leftovers(), 0);
 }
@@ -209,7 +215,10 @@ async fn absent_images_and_registries() {
     let setup = setup().await;
     let error = setup.pull("nobody/home:v9").await.unwrap_err();
     assert!(matches!(error, ImageError::NotFound { .. }), "{error}");
-    assert_eq!(error.to_string(), format!("failed to pull image {:?}: not found", setup.registry.name("nobody/home:v9")));
+    assert_eq!(
+        error.to_string(),
+        format!("failed to pull image {:?}: not found", setup.registry.name("nobody/home:v9"))
+    );
     let error = setup.store.pull("127.0.0.1:1/app", &Keyring::empty()).await.unwrap_err();
     assert!(matches!(error, ImageError::Registry { .. }), "{error}");
     assert!(error.to_string().contains("refused"), "the cause is in the message: {error}");
@@ -294,7 +303,9 @@ async fn files_are_read_again_when_they_change() {
     assert_eq!(setup.store.get(&name).unwrap(), None, "the file is another now");
     let second = setup.store.pull(&name, &Keyring::empty()).await.unwrap();
     assert_ne!(first.digest, second.digest);
-    for (bad, words) in [("/nowhere/x.wasm", "No such file"), ("/dev/zero", "not a regular file"), ("/etc", "not a regular file")] {
+    for (bad, words) in
+        [("/nowhere/x.wasm", "No such file"), ("/dev/zero", "not a regular file"), ("/etc", "not a regular file")]
+    {
         let error = setup.store.pull(&format!("file://{bad}"), &Keyring::empty()).await.unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
     }

@@ -93,8 +93,7 @@ impl Pool {
             self.next += 1;
             self.range.nth(self.next - 1)?
         } else {
-            let rested = self.resting.front().is_some_and(|(_, since)| now.duration_since(*since) >= quarantine);
-            self.resting.pop_front().filter(|_| rested)?.0
+            self.resting.pop_front_if(|(_, since)| now.duration_since(*since) >= quarantine)?.0
         };
         self.in_use += 1;
         Some(address)

@@ -53,7 +53,8 @@ pub(crate) fn lookup(table: &Table, domain: &str, namespace: &str, name: &str) -
     }
     if absolute.is_none() {
         for suffix in [format!("{namespace}.svc"), "svc".to_owned(), String::new()] {
-            let labels: Vec<&str> = bare.split('.').chain(suffix.split('.')).filter(|label| !label.is_empty()).collect();
+            let labels: Vec<&str> =
+                bare.split('.').chain(suffix.split('.')).filter(|label| !label.is_empty()).collect();
             if let Some(found) = record(table, &labels) {
                 return Ok(found);
             }

@@ -12,13 +12,13 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::Cidr;
 use crate::address::{AttachError, Pools, RangeError};
 use crate::names::ResolveError;
 use crate::pod::{PodKey, PodNet};
 use crate::proxy::{ListenState, Proxy, Shared};
 use crate::service::{EndpointSlice, Service, ServiceAddress, ServiceKey};
 use crate::table::{Changed, Master, Table};
-use crate::Cidr;
 
 /// How the network is laid out.
 #[derive(Debug, Clone)]
@@ -259,11 +259,17 @@ impl Network {
 /// For tests: address ranges that tests running beside this one do not use.
 #[cfg(test)]
 pub(crate) mod testing {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
-    /// A /24 somewhere in 127.112.0.0/12, outside both default ranges.
+    /// A /24 in 127.112.0.0/12, outside both default ranges: another one at each call, from a random start, so that
+    /// neither tests of this process nor (most likely) those of another meet.
     pub(crate) fn random_range() -> Cidr {
-        Cidr::new(Ipv4Addr::new(127, rand::random_range(112..=126), rand::random(), 0), 24)
+        static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(rand::random()));
+        let [_, _, high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Cidr::new(Ipv4Addr::new(127, 112 + high % 15, low, 0), 24)
     }
 }
 

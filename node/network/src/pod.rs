@@ -131,7 +131,9 @@ impl PodNet {
             IpAddr::V4(Ipv4Addr::LOCALHOST | Ipv4Addr::UNSPECIFIED) => Way::Direct(IpAddr::V4(self.ip())),
             IpAddr::V4(v4) if self.lease.network.is_service(v4) => Way::Service(v4),
             IpAddr::V4(v4) if config.cluster_cidr.contains(v4) => Way::Direct(IpAddr::V4(v4)),
-            IpAddr::V4(v4) => external(v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast()),
+            IpAddr::V4(v4) => {
+                external(v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast())
+            }
             IpAddr::V6(v6) => external(v6.is_unicast_link_local() || v6.is_multicast()),
         }
     }

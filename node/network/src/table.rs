@@ -148,8 +148,11 @@ impl Master {
         for slice in slices {
             new.set_slice(slice);
         }
-        let keys: BTreeSet<ServiceKey> =
-            [&*self, &new].into_iter().flat_map(|side| side.services.keys().chain(side.slices.keys())).cloned().collect();
+        let keys: BTreeSet<ServiceKey> = [&*self, &new]
+            .into_iter()
+            .flat_map(|side| side.services.keys().chain(side.slices.keys()))
+            .cloned()
+            .collect();
         let touched = keys
             .into_iter()
             .filter(|key| {
@@ -176,7 +179,8 @@ impl Master {
             let mut addresses = BTreeSet::new();
             for slice in slices() {
                 for slice_port in slice.ports.iter().filter(|port| port.name == service_port.name) {
-                    addresses.extend(endpoints(slice).into_iter().map(|(ip, _)| SocketAddrV4::new(ip, slice_port.port)));
+                    addresses
+                        .extend(endpoints(slice).into_iter().map(|(ip, _)| SocketAddrV4::new(ip, slice_port.port)));
                 }
             }
             let backends = Backends::new(addresses.into_iter().collect(), service.affinity);

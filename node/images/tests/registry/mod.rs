@@ -90,7 +90,9 @@ impl Registry {
                     let state = Arc::clone(&state);
                     async move { Ok::<_, Infallible>(state.answer(request, address).await) }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         Self { state, address, server }
@@ -167,10 +169,13 @@ impl State {
         }
         let (allowed, challenge) = match &access {
             Access::Anyone => (true, String::new()),
-            Access::Token(..) => {
-                (authorization == "Bearer let-me-in", format!("Bearer realm=\"http://{address}/token\",service=\"test\""))
+            Access::Token(..) => (
+                authorization == "Bearer let-me-in",
+                format!("Bearer realm=\"http://{address}/token\",service=\"test\""),
+            ),
+            Access::Basic(user, password) => {
+                (authorization == basic(user, password), "Basic realm=\"test\"".to_owned())
             }
-            Access::Basic(user, password) => (authorization == basic(user, password), "Basic realm=\"test\"".to_owned()),
         };
         if !allowed {
             let error = json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
@@ -190,7 +195,8 @@ impl State {
         let Some((media_type, bytes)) = self.manifests.lock().unwrap().get(rest).cloned() else {
             return not_found("MANIFEST_UNKNOWN");
         };
-        let answer = Response::builder().header("content-type", media_type).header("docker-content-digest", digest(&bytes));
+        let answer =
+            Response::builder().header("content-type", media_type).header("docker-content-digest", digest(&bytes));
         answer.body(full(bytes)).unwrap()
     }
 
