@@ -1,7 +1,7 @@
 //! Warm starts and HTTP requests, in one process. The bench binary is its own compiler process.
 
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,8 +9,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use http_body_util::{BodyExt, Empty};
 use runtime::{
-    CompilerCommand, Config, Container, ContainerSpec, Flavor, Module, NoOutput, Runtime,
-    compile_child_main,
+    CompilerCommand, Config, Container, ContainerSpec, Flavor, Module, NoOutput, Runtime, compile_child_main,
 };
 use tokio::runtime::{Builder, Runtime as Tokio};
 
@@ -36,9 +35,9 @@ fn prebuilt(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../guests/prebuilt").join(name)
 }
 
-fn load(tokio: &Tokio, runtime: &Runtime, path: PathBuf) -> Arc<Module> {
+fn load(tokio: &Tokio, runtime: &Runtime, path: &Path) -> Arc<Module> {
     let digest = path.display().to_string();
-    tokio.block_on(runtime.load(&path, &digest, Flavor::Plain)).expect("it loads")
+    tokio.block_on(runtime.load(path, &digest, Flavor::Plain)).expect("it loads")
 }
 
 fn spec() -> ContainerSpec {
@@ -55,7 +54,7 @@ fn starts(criterion: &mut Criterion, tokio: &Tokio, runtime: &Runtime, dir: &tem
         ("p1 report", prebuilt("cli-report.wasm")),
         ("p2 report", prebuilt("cli-report-component.wasm")),
     ] {
-        let module = load(tokio, runtime, path);
+        let module = load(tokio, runtime, &path);
         group.bench_function(name, |bencher| {
             bencher.to_async(tokio).iter(|| async {
                 let container = runtime.start(module.clone(), spec()).expect("it starts");
@@ -75,7 +74,7 @@ async fn get(container: &Container) -> usize {
 }
 
 fn requests(criterion: &mut Criterion, tokio: &Tokio, runtime: &Runtime) {
-    let module = load(tokio, runtime, prebuilt("hello-http.wasm"));
+    let module = load(tokio, runtime, &prebuilt("hello-http.wasm"));
     let container = runtime.start(module, spec()).expect("it starts");
     let mut group = criterion.benchmark_group("http");
     group.throughput(Throughput::Elements(1));

@@ -52,8 +52,7 @@ impl AotCache {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(error)?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(error)?;
         let path = dir.join("secret");
-        let secret = secret(dir, &path)
-            .map_err(|source| RuntimeError::Cache { path: path.clone(), source })?;
+        let secret = secret(dir, &path).map_err(|source| RuntimeError::Cache { path: path.clone(), source })?;
         let cache = Self { dir: dir.to_owned(), secret, max_bytes };
         cache.sweep();
         Ok(cache)
@@ -242,9 +241,10 @@ fn secret(dir: &Path, path: &Path) -> io::Result<[u8; SECRET_BYTES]> {
 
 fn read_secret(path: &Path) -> io::Result<Option<[u8; SECRET_BYTES]>> {
     match fs::read(path) {
-        Ok(bytes) => bytes.try_into().map(Some).map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidData, "the cache's secret is damaged; remove it")
-        }),
+        Ok(bytes) => bytes
+            .try_into()
+            .map(Some)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the cache's secret is damaged; remove it")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -4,8 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
-use wasmtime::{Engine, Store};
 use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
@@ -38,11 +38,7 @@ impl Blueprint {
         }
     }
 
-    pub(crate) fn core_store(
-        &self,
-        engine: &Engine,
-        place: Place,
-    ) -> Result<Store<CoreState>, StartError> {
+    pub(crate) fn core_store(&self, engine: &Engine, place: Place) -> Result<Store<CoreState>, StartError> {
         let mut builder = self.wasi()?;
         // Preview 1 has no notion of a working directory but what libraries take from here.
         let own = self.spec.env.iter().any(|(name, _)| name == "PWD");
@@ -53,11 +49,7 @@ impl Blueprint {
         new_store(engine, state).map_err(|error| engine_error(&error))
     }
 
-    pub(crate) fn component_store(
-        &self,
-        engine: &Engine,
-        place: Place,
-    ) -> Result<Store<ComponentState>, StartError> {
+    pub(crate) fn component_store(&self, engine: &Engine, place: Place) -> Result<Store<ComponentState>, StartError> {
         let mut builder = self.wasi()?;
         if let Some(dir) = &self.spec.working_dir {
             builder.initial_cwd(dir);

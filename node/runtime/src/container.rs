@@ -79,10 +79,7 @@ impl Shared {
 
     /// Runs a guest's future, metered, until it ends, panics or the container is killed; the
     /// future is gone when this returns.
-    pub(crate) async fn run<T>(
-        &self,
-        guest: impl Future<Output = Result<T, Exit>>,
-    ) -> Result<T, Exit> {
+    pub(crate) async fn run<T>(&self, guest: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
         let metered = Metered::new(guest, self.cpu.clone(), self.guests.ticker.clone());
         tokio::select! {
             biased;
@@ -126,13 +123,8 @@ impl Container {
             fuel: spec.fuel.map(FuelGauge::new),
         });
         let pod = PodHost { identity: spec.pod.clone(), stop: stopped };
-        let blueprint = Blueprint {
-            spec,
-            module,
-            memory: shared.memory.clone(),
-            fuel: shared.fuel.clone(),
-            pod: Arc::new(pod),
-        };
+        let blueprint =
+            Blueprint { spec, module, memory: shared.memory.clone(), fuel: shared.fuel.clone(), pod: Arc::new(pod) };
         let module = blueprint.module.clone();
         let (program, place) = module.place(&guests.admission)?;
         let http = match program {

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
-};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::admission::{Admission, Slot};
 use crate::ticker::Ticker;
@@ -184,13 +182,7 @@ pub(crate) struct Engines {
 
 impl Engines {
     pub(crate) fn new(instances: u32, ticker: Arc<Ticker>) -> Self {
-        Self {
-            instances,
-            ticker,
-            plain: OnceLock::new(),
-            fuel: OnceLock::new(),
-            creating: Mutex::new(()),
-        }
+        Self { instances, ticker, plain: OnceLock::new(), fuel: OnceLock::new(), creating: Mutex::new(()) }
     }
 
     /// Begins to make the plain engine, on a thread of its own.

@@ -101,11 +101,9 @@ impl Exit {
         }
         let cause = error.root_cause().to_string();
         match error.downcast_ref::<Trap>() {
-            Some(Trap::OutOfFuel) => Self {
-                code: 137,
-                reason: ExitReason::FuelExhausted,
-                message: describe("all fuel consumed", error),
-            },
+            Some(Trap::OutOfFuel) => {
+                Self { code: 137, reason: ExitReason::FuelExhausted, message: describe("all fuel consumed", error) }
+            }
             _ => Self { code: 134, reason: ExitReason::Trap, message: describe(&cause, error) },
         }
     }

@@ -66,8 +66,7 @@ impl Runtime {
         let instances = guests.admission.limit();
         let engines = Arc::new(Engines::new(instances, guests.ticker.clone()));
         engines.prepare();
-        let compiler =
-            Compiler::new(config.compiler, config.compile_limits, config.compile_parallelism);
+        let compiler = Compiler::new(config.compiler, config.compile_limits, config.compile_parallelism);
         let loader = Loader::new(engines, cache, compiler, config.max_cached_modules);
         Ok(Arc::new(Self { guests, loader, http: config.http }))
     }
@@ -76,12 +75,7 @@ impl Runtime {
     /// `digest` (`sha256:hex` of the file) is trusted to name its content. Concurrent loads of
     /// one digest share the work; a failure that lies in the module is remembered for a minute.
     /// Must be called within a tokio runtime, whose threads it does not block.
-    pub async fn load(
-        &self,
-        wasm: &Path,
-        digest: &str,
-        flavor: Flavor,
-    ) -> Result<Arc<Module>, LoadError> {
+    pub async fn load(&self, wasm: &Path, digest: &str, flavor: Flavor) -> Result<Arc<Module>, LoadError> {
         self.loader.load(wasm, digest, flavor).await
     }
 

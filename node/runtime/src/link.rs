@@ -22,9 +22,7 @@ pub(crate) fn core(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreSta
 }
 
 /// WASI 0.2 with `wasi:http`, the pod's own sockets in place of the kernel's, and `skiff:pod`.
-pub(crate) fn component(
-    engine: &Engine,
-) -> wasmtime::Result<wasmtime::component::Linker<ComponentState>> {
+pub(crate) fn component(engine: &Engine) -> wasmtime::Result<wasmtime::component::Linker<ComponentState>> {
     use virtual_sockets::{PodSockets, view};
 
     let mut linker = wasmtime::component::Linker::new(engine);

@@ -45,12 +45,7 @@ struct Entry {
 }
 
 impl Loader {
-    pub(crate) fn new(
-        engines: Arc<Engines>,
-        cache: AotCache,
-        compiler: Compiler,
-        capacity: usize,
-    ) -> Self {
+    pub(crate) fn new(engines: Arc<Engines>, cache: AotCache, compiler: Compiler, capacity: usize) -> Self {
         let shared = Arc::new(Shelf { engines, cache, compiler });
         Self { shared, known: Mutex::new(HashMap::new()), capacity: capacity.max(1) }
     }
@@ -152,15 +147,9 @@ impl Shelf {
         blocking(map).await
     }
 
-    fn cached(
-        &self,
-        digest: &str,
-        flavor: Flavor,
-    ) -> Result<(Arc<EngineSet>, Option<Sealed>), LoadError> {
-        let engines = self
-            .engines
-            .get(flavor)
-            .map_err(|error| LoadError::CompileFailed(format!("no engine: {error:#}")))?;
+    fn cached(&self, digest: &str, flavor: Flavor) -> Result<(Arc<EngineSet>, Option<Sealed>), LoadError> {
+        let engines =
+            self.engines.get(flavor).map_err(|error| LoadError::CompileFailed(format!("no engine: {error:#}")))?;
         let code = self.cache.find(&engines.compatibility(), digest, flavor);
         Ok((engines, code))
     }

@@ -27,11 +27,7 @@ pub(crate) struct MemoryBudget {
 
 impl MemoryBudget {
     pub(crate) fn new(limit: Option<u64>) -> Arc<Self> {
-        Arc::new(Self {
-            limit: limit.unwrap_or(u64::MAX),
-            used: AtomicU64::new(0),
-            peak: AtomicU64::new(0),
-        })
+        Arc::new(Self { limit: limit.unwrap_or(u64::MAX), used: AtomicU64::new(0), peak: AtomicU64::new(0) })
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -130,10 +126,7 @@ mod tests {
         let mut two = StoreMemory::new(budget.clone());
         assert!(one.memory_growing(0, 600, None).unwrap());
         let error = two.memory_growing(0, 600, None).unwrap_err();
-        assert_eq!(
-            error.downcast_ref::<OutOfMemory>(),
-            Some(&OutOfMemory { wanted: 1200, limit: 1000 })
-        );
+        assert_eq!(error.downcast_ref::<OutOfMemory>(), Some(&OutOfMemory { wanted: 1200, limit: 1000 }));
         drop(one);
         assert!(two.memory_growing(0, 600, None).unwrap());
         assert!(two.table_growing(0, 50, None).unwrap());

@@ -75,15 +75,11 @@ impl Module {
         match &self.first {
             Program::Command(pre) => {
                 let signals = ["shutdown_requested", "wait_shutdown"];
-                pre.module().imports().any(|import| {
-                    import.module() == "skiff:pod" && signals.contains(&import.name())
-                })
+                pre.module().imports().any(|import| import.module() == "skiff:pod" && signals.contains(&import.name()))
             }
             Program::CommandComponent(pre) => {
                 let component = pre.instance_pre().component().component_type();
-                component
-                    .imports(pre.engine())
-                    .any(|(name, _)| name.starts_with("skiff:pod/lifecycle"))
+                component.imports(pre.engine()).any(|(name, _)| name.starts_with("skiff:pod/lifecycle"))
             }
             Program::HttpComponent(_) => true,
         }
@@ -96,12 +92,7 @@ impl Module {
 
     /// Maps sealed native code into this process and links it: onto the first pool if it fits a
     /// slot there, else onto an engine without one.
-    pub(crate) fn map(
-        code: Sealed,
-        engines: Arc<EngineSet>,
-        digest: String,
-        flavor: Flavor,
-    ) -> wasmtime::Result<Self> {
+    pub(crate) fn map(code: Sealed, engines: Arc<EngineSet>, digest: String, flavor: Flavor) -> wasmtime::Result<Self> {
         let ((first, weight), outside) = match map(&code, &engines.near) {
             Ok(program) => (program, false),
             Err(error) => {

@@ -29,10 +29,8 @@ impl Ticker {
     pub(crate) fn start() -> std::io::Result<Arc<Self>> {
         let ticker = Arc::new(Self::default());
         let shared = ticker.clone();
-        let thread = thread::Builder::new()
-            .name("skiff-epoch".to_owned())
-            .stack_size(64 << 10)
-            .spawn(move || shared.run())?;
+        let thread =
+            thread::Builder::new().name("skiff-epoch".to_owned()).stack_size(64 << 10).spawn(move || shared.run())?;
         let _ = ticker.thread.set(thread.thread().clone());
         Ok(ticker)
     }

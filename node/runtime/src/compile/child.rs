@@ -51,10 +51,7 @@ fn limit(job: &Job) -> std::io::Result<()> {
     let hard = |value| Rlimit { current: Some(value), maximum: Some(value) };
     setrlimit(Resource::Core, hard(0))?;
     setrlimit(Resource::As, hard(job.memory_bytes))?;
-    setrlimit(
-        Resource::Cpu,
-        Rlimit { current: Some(job.cpu_seconds), maximum: Some(job.cpu_seconds + CPU_GRACE) },
-    )?;
+    setrlimit(Resource::Cpu, Rlimit { current: Some(job.cpu_seconds), maximum: Some(job.cpu_seconds + CPU_GRACE) })?;
     // Guests that run already come first.
     let _ = nice(5);
     Ok(())

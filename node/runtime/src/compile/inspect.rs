@@ -3,10 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use wasmparser::{
-    ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, Import, Parser, Payload,
-    TypeRef,
-};
+use wasmparser::{ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, Import, Parser, Payload, TypeRef};
 use wasmtime::{Engine, Linker, Store};
 
 use super::{Kind, Report};
@@ -146,9 +143,8 @@ impl Outline {
                 )))
             };
         }
-        let exports = |interface: &str| {
-            self.exports.iter().any(|name| wasi_02(name).is_some_and(|known| known == interface))
-        };
+        let exports =
+            |interface: &str| self.exports.iter().any(|name| wasi_02(name).is_some_and(|known| known == interface));
         if exports("wasi:http/incoming-handler") {
             Ok(Kind::HttpComponent)
         } else if exports("wasi:cli/run") {

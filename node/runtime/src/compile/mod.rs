@@ -193,8 +193,7 @@ impl Compiler {
 
 /// How a process under `RLIMIT_AS` complains: the allocator, mmap, and the start of a thread.
 fn ran_out_of_memory(text: &str) -> bool {
-    const SIGNS: [&str; 5] =
-        ["memory allocation of", "os error 12", "os error 11", "code: 12", "code: 11"];
+    const SIGNS: [&str; 5] = ["memory allocation of", "os error 12", "os error 11", "code: 12", "code: 11"];
     SIGNS.iter().any(|sign| text.contains(sign))
 }
 

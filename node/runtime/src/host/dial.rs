@@ -21,11 +21,7 @@ pub(crate) fn target(host: &str) -> Target {
 }
 
 /// Opens a connection through the pod's network.
-pub(crate) async fn connect(
-    network: &dyn GuestNetwork,
-    target: Target,
-    port: u16,
-) -> io::Result<Connection> {
+pub(crate) async fn connect(network: &dyn GuestNetwork, target: Target, port: u16) -> io::Result<Connection> {
     let target = match target {
         Target::Ip(ip) if is_localhost(ip) => Target::Ip(network.ip()),
         Target::Name(name) if name.eq_ignore_ascii_case("localhost") => Target::Ip(network.ip()),

@@ -49,9 +49,8 @@ async fn send(
     let options = options.as_ref();
     let connect = options.and_then(|options| options.connect_timeout).unwrap_or(TIMEOUT);
     let first_byte = options.and_then(|options| options.first_byte_timeout).unwrap_or(TIMEOUT);
-    let io = tokio::time::timeout(connect, open(network, request.uri()))
-        .await
-        .map_err(|_| Error::ConnectionTimeout)??;
+    let io =
+        tokio::time::timeout(connect, open(network, request.uri())).await.map_err(|_| Error::ConnectionTimeout)??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
@@ -86,8 +85,7 @@ async fn open(network: &dyn GuestNetwork, uri: &http::Uri) -> Result<BoxIo, Erro
     let tls = uri.scheme() == Some(&Scheme::HTTPS);
     let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
     let target = dial::target(authority.host());
-    let connection =
-        dial::connect(network, target, port).await.map_err(|error| connect_error(&error))?;
+    let connection = dial::connect(network, target, port).await.map_err(|error| connect_error(&error))?;
     if !tls {
         return Ok(connection.io);
     }
@@ -99,18 +97,12 @@ async fn open(network: &dyn GuestNetwork, uri: &http::Uri) -> Result<BoxIo, Erro
 
 fn connect_error(error: &io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::NotFound => {
-            Error::DnsError { rcode: Some("NXDOMAIN".to_owned()), info_code: None }
-        }
+        io::ErrorKind::NotFound => Error::DnsError { rcode: Some("NXDOMAIN".to_owned()), info_code: None },
         io::ErrorKind::PermissionDenied => Error::DestinationIpProhibited,
         io::ErrorKind::TimedOut => Error::ConnectionTimeout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Error::DestinationIpUnroutable
-        }
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Error::DestinationIpUnroutable,
         io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-            Error::ConnectionTerminated
-        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => Error::ConnectionTerminated,
         _ => Error::DestinationUnavailable,
     }
 }
@@ -130,4 +122,3 @@ static TLS: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         .with_no_client_auth();
     Arc::new(config)
 });
-

@@ -60,11 +60,7 @@ impl OutputStream for OutputPipe {
 }
 
 impl AsyncWrite for OutputPipe {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.output.write(self.stream, bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -162,9 +162,7 @@ async fn wait_shutdown(caller: Caller<'_, CoreState>, millis: i64) -> i32 {
             signal.await;
             1
         }
-        Ok(millis) => {
-            i32::from(tokio::time::timeout(Duration::from_millis(millis), signal).await.is_ok())
-        }
+        Ok(millis) => i32::from(tokio::time::timeout(Duration::from_millis(millis), signal).await.is_ok()),
     }
 }
 

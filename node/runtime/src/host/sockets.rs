@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use wasmtime::component::{HasData, Resource, ResourceTable};
-use wasmtime_wasi::p2::bindings::sockets::network::{
-    ErrorCode, IpAddress, IpAddressFamily, Network,
-};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, IpAddressFamily, Network};
 use wasmtime_wasi::p2::bindings::sockets::tcp::TcpSocket;
 use wasmtime_wasi::p2::bindings::sockets::{ip_name_lookup, network, tcp_create_socket};
 use wasmtime_wasi::p2::{DynPollable, Pollable, SocketError, SocketResult};
@@ -58,9 +56,9 @@ where
 /// An I/O error in the words of `wasi:sockets`.
 pub(crate) fn error_code(error: &io::Error) -> ErrorCode {
     match error.kind() {
-        io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::NetworkDown => ErrorCode::RemoteUnreachable,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+            ErrorCode::RemoteUnreachable
+        }
         io::ErrorKind::NotFound => ErrorCode::NameUnresolvable,
         _ => ErrorCode::from(error),
     }
@@ -71,10 +69,7 @@ impl network::Host for SocketsView<'_> {
         error.downcast()
     }
 
-    fn network_error_code(
-        &mut self,
-        error: Resource<wasmtime::Error>,
-    ) -> wasmtime::Result<Option<ErrorCode>> {
+    fn network_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
         let error = self.table.get(&error)?;
         Ok(error.downcast_ref::<io::Error>().map(error_code))
     }
@@ -88,10 +83,7 @@ impl network::HostNetwork for SocketsView<'_> {
 }
 
 impl tcp_create_socket::Host for SocketsView<'_> {
-    fn create_tcp_socket(
-        &mut self,
-        family: IpAddressFamily,
-    ) -> SocketResult<Resource<TcpSocket>> {
+    fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<TcpSocket>> {
         match (family, self.network.ip()) {
             (IpAddressFamily::Ipv4, IpAddr::V4(_)) | (IpAddressFamily::Ipv6, IpAddr::V6(_)) => {}
             _ => return Err(ErrorCode::NotSupported.into()),
@@ -113,15 +105,9 @@ impl Lookup {
         *self = match answer {
             Ok(addresses) if addresses.is_empty() => Self::Failed(ErrorCode::NameUnresolvable),
             Ok(addresses) => Self::Answered(addresses.into_iter()),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Self::Failed(ErrorCode::TemporaryResolverFailure)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Self::Failed(ErrorCode::NameUnresolvable)
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Self::Failed(ErrorCode::AccessDenied)
-            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Self::Failed(ErrorCode::TemporaryResolverFailure),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Failed(ErrorCode::NameUnresolvable),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Self::Failed(ErrorCode::AccessDenied),
             Err(_) => Self::Failed(ErrorCode::PermanentResolverFailure),
         };
     }
@@ -148,8 +134,7 @@ impl ip_name_lookup::Host for SocketsView<'_> {
             return Err(ErrorCode::InvalidArgument.into());
         }
         let pod = self.network.clone();
-        let answer =
-            wasmtime_wasi::runtime::spawn(async move { dial::resolve(pod.as_ref(), &name).await });
+        let answer = wasmtime_wasi::runtime::spawn(async move { dial::resolve(pod.as_ref(), &name).await });
         let lookup = self.table.push(Lookup::Asked(answer))?;
         Ok(theirs(&lookup))
     }
@@ -180,10 +165,7 @@ impl ip_name_lookup::HostResolveAddressStream for SocketsView<'_> {
         wasmtime_wasi::p2::subscribe(self.table, ours::<_, Lookup>(&stream))
     }
 
-    fn drop(
-        &mut self,
-        stream: Resource<ip_name_lookup::ResolveAddressStream>,
-    ) -> wasmtime::Result<()> {
+    fn drop(&mut self, stream: Resource<ip_name_lookup::ResolveAddressStream>) -> wasmtime::Result<()> {
         self.table.delete(Resource::<Lookup>::new_own(stream.rep()))?;
         Ok(())
     }

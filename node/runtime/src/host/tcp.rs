@@ -11,14 +11,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wasmtime::component::Resource;
-use wasmtime_wasi::p2::bindings::sockets::network::{
-    ErrorCode, IpAddressFamily, IpSocketAddress, Network,
-};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Network};
 use wasmtime_wasi::p2::bindings::sockets::tcp::{self, ShutdownType, TcpSocket};
 use wasmtime_wasi::p2::pipe::AsyncReadStream;
 use wasmtime_wasi::p2::{
-    DynInputStream, DynOutputStream, DynPollable, OutputStream, Pollable, SocketResult,
-    StreamError, StreamResult,
+    DynInputStream, DynOutputStream, DynPollable, OutputStream, Pollable, SocketResult, StreamError, StreamResult,
 };
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 
@@ -46,7 +43,11 @@ enum State {
     Connecting(AbortOnDropJoinHandle<io::Result<Connection>>),
     /// The connection is made, or refused, and the guest has not asked yet.
     Answered(io::Result<Connection>),
-    Connected { local: SocketAddr, peer: SocketAddr, finish: CancellationToken },
+    Connected {
+        local: SocketAddr,
+        peer: SocketAddr,
+        finish: CancellationToken,
+    },
     ListenStarted(Listening),
     Listening(Listening),
     Closed,
@@ -92,10 +93,7 @@ impl PodSocket {
     }
 
     fn takes(&self, ip: IpAddr) -> bool {
-        matches!(
-            (self.family, ip),
-            (IpAddressFamily::Ipv4, IpAddr::V4(_)) | (IpAddressFamily::Ipv6, IpAddr::V6(_))
-        )
+        matches!((self.family, ip), (IpAddressFamily::Ipv4, IpAddr::V4(_)) | (IpAddressFamily::Ipv6, IpAddr::V6(_)))
     }
 }
 
@@ -124,11 +122,7 @@ fn streams(io: BoxIo, finish: CancellationToken) -> (DynInputStream, DynOutputSt
     (Box::new(AsyncReadStream::new(read)), Box::new(Sender { queue }))
 }
 
-async fn pump(
-    mut chunks: mpsc::Receiver<Bytes>,
-    mut io: WriteHalf<BoxIo>,
-    finish: CancellationToken,
-) {
+async fn pump(mut chunks: mpsc::Receiver<Bytes>, mut io: WriteHalf<BoxIo>, finish: CancellationToken) {
     loop {
         let chunk = tokio::select! {
             biased;
@@ -333,8 +327,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
     fn accept(
         &mut self,
         socket: Resource<TcpSocket>,
-    ) -> SocketResult<(Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>)>
-    {
+    ) -> SocketResult<(Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>)> {
         let socket = self.socket(&socket)?;
         let State::Listening(listening) = &mut socket.state else {
             return Err(ErrorCode::InvalidState.into());
@@ -347,11 +340,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         let accepted = PodSocket {
             family: socket.family,
             options: socket.options,
-            state: State::Connected {
-                local: connection.local,
-                peer: connection.peer,
-                finish: finish.clone(),
-            },
+            state: State::Connected { local: connection.local, peer: connection.peer, finish: finish.clone() },
         };
         let (input, output) = streams(connection.io, finish);
         let accepted = self.table.push(accepted)?;
@@ -386,11 +375,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         Ok(self.table.get(&ours::<_, PodSocket>(&socket))?.family)
     }
 
-    fn set_listen_backlog_size(
-        &mut self,
-        socket: Resource<TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_listen_backlog_size(&mut self, socket: Resource<TcpSocket>, value: u64) -> SocketResult<()> {
         self.socket(&socket)?;
         positive(value).map(drop)
     }

@@ -42,12 +42,7 @@ pub(crate) struct HttpServer {
 }
 
 impl HttpServer {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        blueprint: Blueprint,
-        limits: &HttpLimits,
-        span: Span,
-    ) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, blueprint: Blueprint, limits: &HttpLimits, span: Span) -> Arc<Self> {
         // With a budget of fuel one request runs at a time: each starts with what is left.
         let concurrent = if blueprint.fuel.is_some() { 1 } else { limits.max_concurrent.max(1) };
         Arc::new(Self {
@@ -101,9 +96,7 @@ impl HttpServer {
     }
 
     fn closed(&self) -> bool {
-        self.shared.stop.borrow().is_some()
-            || self.shared.kill.is_cancelled()
-            || self.shared.exit.borrow().is_some()
+        self.shared.stop.borrow().is_some() || self.shared.kill.is_cancelled() || self.shared.exit.borrow().is_some()
     }
 
     /// See [`Container::handle`](crate::Container::handle).
@@ -126,8 +119,7 @@ impl HttpServer {
         self: &Arc<Self>,
         request: Request<HyperIncomingBody>,
     ) -> Result<Response<ResponseBody>, Response<ResponseBody>> {
-        if request.uri().authority().is_none() && !request.headers().contains_key(http::header::HOST)
-        {
+        if request.uri().authority().is_none() && !request.headers().contains_key(http::header::HOST) {
             return Err(answer(StatusCode::BAD_REQUEST, "the request names no host\n"));
         }
         let permit = self.permit().await?;

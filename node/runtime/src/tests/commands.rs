@@ -21,10 +21,8 @@ async fn hello_goes_to_stdout_and_warnings_to_stderr() {
 #[tokio::test]
 async fn exit_codes_are_kept() {
     let harness = Harness::new();
-    for (code, reason) in [(0, ExitReason::Completed), (1, ExitReason::Error), (255, ExitReason::Error)]
-    {
-        let exit =
-            harness.run(&command(&format!("(call $proc_exit (i32.const {code}))"), ""), |_| {}).await;
+    for (code, reason) in [(0, ExitReason::Completed), (1, ExitReason::Error), (255, ExitReason::Error)] {
+        let exit = harness.run(&command(&format!("(call $proc_exit (i32.const {code}))"), ""), |_| {}).await;
         assert_eq!((exit.code, exit.reason), (code, reason), "{exit:?}");
     }
 }

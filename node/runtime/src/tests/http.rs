@@ -41,8 +41,7 @@ async fn get(container: &Container, path: &str) -> (StatusCode, String) {
 async fn requests_are_answered_each_in_a_fresh_instance() {
     let harness = Harness::new();
     assert_eq!(hello(&harness, Flavor::Plain).await.kind(), ModuleKind::HttpComponent);
-    let container =
-        serve(&harness, |spec| spec.env.push(("POD_NAME".into(), "web-1".into()))).await;
+    let container = serve(&harness, |spec| spec.env.push(("POD_NAME".into(), "web-1".into()))).await;
     for _ in 0..3 {
         let (status, body) = get(&container, "/").await;
         assert_eq!(status, StatusCode::OK, "{body}");

@@ -12,8 +12,7 @@ const BOMB: &str = "(loop $more
 #[tokio::test]
 async fn memory_beyond_the_limit_is_oom_killed() {
     let harness = Harness::new();
-    let container =
-        harness.start(&command(BOMB, ""), |spec| spec.memory_limit_bytes = Some(1 << 20)).await;
+    let container = harness.start(&command(BOMB, ""), |spec| spec.memory_limit_bytes = Some(1 << 20)).await;
     let exit = end_of(&container).await;
     assert_eq!((exit.code, exit.reason), (137, ExitReason::OomKilled), "{exit:?}");
     assert!(exit.message.contains("memory limit exceeded"), "{}", exit.message);

@@ -15,12 +15,9 @@ async fn refused(harness: &Harness, wasm: &[u8]) -> LoadError {
 #[tokio::test]
 async fn what_is_not_wasm_is_named() {
     let harness = Harness::new();
-    for (bytes, says) in [
-        (&b"\x7fELF\x02\x01"[..], "ELF"),
-        (b"(module)", "WebAssembly text"),
-        (b"", "empty"),
-        (b"just text", "\\0asm"),
-    ] {
+    for (bytes, says) in
+        [(&b"\x7fELF\x02\x01"[..], "ELF"), (b"(module)", "WebAssembly text"), (b"", "empty"), (b"just text", "\\0asm")]
+    {
         let error = refused(&harness, bytes).await;
         assert!(matches!(&error, LoadError::NotWasm(text) if text.contains(says)), "{error}");
     }
@@ -101,8 +98,7 @@ fn heavy(functions: u32, statements: u32) -> String {
 
 #[tokio::test]
 async fn the_compiler_is_stopped_when_it_takes_too_long() {
-    let harness =
-        Harness::with(|config| config.compile_limits.wall_time = Duration::from_millis(20));
+    let harness = Harness::with(|config| config.compile_limits.wall_time = Duration::from_millis(20));
     let path = harness.dir.path().join("heavy.wasm");
     std::fs::write(&path, wat::parse_str(heavy(400, 400)).unwrap()).unwrap();
     let error = harness.runtime.load(&path, "sha256:heavy", Flavor::Plain).await.err().unwrap();

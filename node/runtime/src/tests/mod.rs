@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    CompilerCommand, Config, Container, ContainerSpec, Exit, Flavor, LoadError, Module, Output,
-    Runtime, Stream, compile_child_test,
+    CompilerCommand, Config, Container, ContainerSpec, Exit, Flavor, LoadError, Module, Output, Runtime, Stream,
+    compile_child_test,
 };
 
 /// Nothing here takes long; this only keeps a bug from hanging the tests.
@@ -68,8 +68,7 @@ impl Harness {
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let compiler =
-            CompilerCommand::libtest(std::env::current_exe().unwrap(), "tests::compile_child");
+        let compiler = CompilerCommand::libtest(std::env::current_exe().unwrap(), "tests::compile_child");
         let mut config = Config::new(dir.path().join("cache"), compiler);
         config.max_instances = 32;
         config.worker_threads = 2;
@@ -78,11 +77,7 @@ impl Harness {
         Self { dir, runtime, output: Arc::new(Recorder::default()) }
     }
 
-    pub(crate) async fn load_bytes(
-        &self,
-        wasm: &[u8],
-        flavor: Flavor,
-    ) -> Result<Arc<Module>, LoadError> {
+    pub(crate) async fn load_bytes(&self, wasm: &[u8], flavor: Flavor) -> Result<Arc<Module>, LoadError> {
         let digest = format!("sha256:{}", hex::encode(Sha256::digest(wasm)));
         let path = self.dir.path().join(&digest[7..]);
         std::fs::write(&path, wasm).unwrap();
@@ -97,11 +92,7 @@ impl Harness {
         ContainerSpec::new("guest", self.output.clone())
     }
 
-    pub(crate) async fn start(
-        &self,
-        wat: &str,
-        change: impl FnOnce(&mut ContainerSpec),
-    ) -> Container {
+    pub(crate) async fn start(&self, wat: &str, change: impl FnOnce(&mut ContainerSpec)) -> Container {
         let mut spec = self.spec();
         change(&mut spec);
         let flavor = if spec.fuel.is_some() { Flavor::Fuel } else { Flavor::Plain };

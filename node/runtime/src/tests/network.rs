@@ -15,9 +15,7 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::bindings::sockets::instance_network::Host as _;
 use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{Host as _, HostResolveAddressStream as _};
-use wasmtime_wasi::p2::bindings::sockets::network::{
-    ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network,
-};
+use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network};
 use wasmtime_wasi::p2::bindings::sockets::tcp::{HostTcpSocket, ShutdownType, TcpSocket};
 use wasmtime_wasi::p2::bindings::sockets::tcp_create_socket::Host as _;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, Pollable, SocketError};
@@ -101,10 +99,8 @@ impl Guest {
     fn new(network: &Arc<Memory>) -> Self {
         let mut table = ResourceTable::new();
         let mut wasi = WasiCtx::builder().build();
-        let capability = WasiSocketsCtxView { ctx: wasi.sockets(), table: &mut table }
-            .instance_network()
-            .unwrap()
-            .rep();
+        let capability =
+            WasiSocketsCtxView { ctx: wasi.sockets(), table: &mut table }.instance_network().unwrap().rep();
         Self { network: network.clone(), table, capability }
     }
 
