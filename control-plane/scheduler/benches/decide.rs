@@ -8,10 +8,11 @@ use scheduler::{Decision, Node, Pod, Resources, Snapshot, decide};
 fn cluster(nodes: usize) -> Snapshot {
     let mut snapshot = Snapshot::new(1);
     for at in 0..nodes {
-        let allocatable = Resources { cpu: 32_000, memory: 64 << 30, ..Resources::default() };
-        let name = format!("node-{at}");
-        let labels = [("kubernetes.io/hostname".to_owned(), name.clone())].into();
-        snapshot.set_node(Node { allocatable, labels, allowed_pods: 10_000, ..Node::new(&name) });
+        let mut node = Node::new(&format!("node-{at}"));
+        node.allocatable = Resources { cpu: 32_000, memory: 64 << 30, ..Resources::default() };
+        node.labels.insert("kubernetes.io/hostname".into(), node.name.to_string());
+        node.allowed_pods = 10_000;
+        snapshot.set_node(node);
     }
     snapshot
 }

@@ -69,9 +69,7 @@ pub fn decide(snapshot: &Snapshot, pod: &Pod) -> Decision {
         None => {
             diagnosis.preemption = match pod.preemption {
                 Preemption::Never => PreemptionOutcome::NotAllowed,
-                Preemption::LowerPriority if snapshot.has_below(pod.priority) => {
-                    PreemptionOutcome::NotSupported
-                }
+                Preemption::LowerPriority if snapshot.has_below(pod.priority) => PreemptionOutcome::NotSupported,
                 Preemption::LowerPriority => PreemptionOutcome::NoVictims,
             };
             Decision::Unschedulable(diagnosis)
@@ -129,12 +127,7 @@ fn best<'a>(feasible: &[&'a Place], pod: &Pod, chance: u64) -> Option<&'a Place>
 
 impl Diagnosis {
     /// The places that the filters let through, up to `limit`; the rest is noted.
-    fn sift<'a>(
-        &mut self,
-        places: impl Iterator<Item = &'a Place>,
-        pod: &Pod,
-        limit: usize,
-    ) -> Vec<&'a Place> {
+    fn sift<'a>(&mut self, places: impl Iterator<Item = &'a Place>, pod: &Pod, limit: usize) -> Vec<&'a Place> {
         let mut feasible = Vec::new();
         for place in places {
             match filter(place, pod) {
@@ -165,9 +158,7 @@ impl Diagnosis {
 
     fn write_preemption(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.preemption {
-            PreemptionOutcome::NotAllowed => {
-                f.write_str(" preemption: not eligible due to preemptionPolicy=Never.")
-            }
+            PreemptionOutcome::NotAllowed => f.write_str(" preemption: not eligible due to preemptionPolicy=Never."),
             PreemptionOutcome::NotSupported => {
                 f.write_str(" preemption: this scheduler does not displace pods of lower priority yet.")
             }
@@ -177,8 +168,7 @@ impl Diagnosis {
                     (self.hopeless, "Preemption is not helpful for scheduling"),
                 ];
                 let helpless = helpless.iter().filter(|(count, _)| *count > 0);
-                let mut parts: Vec<_> =
-                    helpless.map(|(count, reason)| format!("{count} {reason}")).collect();
+                let mut parts: Vec<_> = helpless.map(|(count, reason)| format!("{count} {reason}")).collect();
                 parts.sort();
                 write!(f, " preemption: 0/{} nodes are available: {}.", self.nodes, parts.join(", "))
             }
@@ -192,8 +182,7 @@ impl fmt::Display for Diagnosis {
             return f.write_str("no nodes available to schedule pods");
         }
         write!(f, "0/{} nodes are available:", self.nodes)?;
-        let mut parts: Vec<_> =
-            self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let mut parts: Vec<_> = self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         parts.sort();
         for (at, part) in parts.iter().enumerate() {
             f.write_str(if at == 0 { " " } else { ", " })?;

@@ -29,7 +29,8 @@ fn merge(into: &mut Value, more: Value) {
 }
 
 fn pod(spec: Value) -> Arc<Pod> {
-    let pod = json!({"metadata": {"namespace": "default", "name": "p", "uid": "u"}, "spec": spec});
+    let mut pod = json!({"metadata": {"namespace": "default", "name": "p", "uid": "u"}});
+    pod["spec"] = spec;
     SeenPod::from(serde_json::from_value::<WirePod>(pod).unwrap()).pod
 }
 
@@ -156,9 +157,7 @@ fn a_pod_that_names_its_node_goes_there_or_nowhere() {
 #[test]
 fn fuel_is_never_counted_but_other_extended_resources_are() {
     let snapshot = cluster([node("a", json!({"status": {"allocatable": {"example.com/gpu": "1"}}}))]);
-    let asking = |name: &str, amount: &str| {
-        pod(json!({"containers": [{"resources": {"requests": {name: amount}}}]}))
-    };
+    let asking = |name: &str, amount: &str| pod(json!({"containers": [{"resources": {"requests": {name: amount}}}]}));
     assert_eq!(chosen(&snapshot, &asking("skiff.dev/fuel", "1000000000000")), "a");
     assert_eq!(chosen(&snapshot, &asking("example.com/gpu", "1")), "a");
     assert!(refused(&snapshot, &asking("example.com/gpu", "2")).contains("1 Insufficient example.com/gpu."));

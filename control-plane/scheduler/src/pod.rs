@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::k8s_openapi::api::core::v1::{
-    NodeSelector, PreferredSchedulingTerm, ResourceRequirements, Toleration,
-};
+use api::k8s_openapi::api::core::v1::{NodeSelector, PreferredSchedulingTerm, ResourceRequirements, Toleration};
 use serde::Deserialize;
 
 use crate::resources::{Resources, WireList};
@@ -197,9 +195,7 @@ impl From<WirePod> for SeenPod {
             scored_memory: scored.memory,
             node_selector: spec.node_selector,
             required_affinity: affinity.required_during_scheduling_ignored_during_execution,
-            preferred_affinity: affinity
-                .preferred_during_scheduling_ignored_during_execution
-                .unwrap_or_default(),
+            preferred_affinity: affinity.preferred_during_scheduling_ignored_during_execution.unwrap_or_default(),
             tolerations: spec.tolerations,
             host_ports,
             preemption: match spec.preemption_policy.as_deref() {

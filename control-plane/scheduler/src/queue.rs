@@ -4,7 +4,7 @@
 //! Invariant: a pod is in exactly one part. The heaps may hold outdated tickets; `waiting` decides.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +36,10 @@ enum Part {
     Active,
     /// Until then.
     Backoff(Instant),
-    /// Since then.
-    Unschedulable { since: Instant, backoff_until: Instant },
+    /// Until something changes, but at least until then.
+    Unschedulable {
+        backoff_until: Instant,
+    },
     /// Popped: being decided on or bound.
     Taken,
 }
@@ -49,6 +51,8 @@ type TimedTicket = Reverse<(Instant, u64, Arc<str>)>;
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: HashMap<Arc<str>, Waiting>,
+    /// The UIDs of the unschedulable ones.
+    parked: HashSet<Arc<str>>,
     active: BinaryHeap<ActiveTicket>,
     /// Ends of back-offs, and flushes.
     timed: BinaryHeap<TimedTicket>,
@@ -58,12 +62,7 @@ pub(crate) struct Queue {
 impl Queue {
     /// A pod wants a node, or still does. A pod that changed may suit other nodes, so it is tried
     /// again.
-    pub fn put(
-        &mut self,
-        pod: Arc<Pod>,
-        resource_version: String,
-        shown: Option<(String, String)>,
-    ) {
+    pub fn put(&mut self, pod: Arc<Pod>, resource_version: String, shown: Option<(String, String)>) {
         let uid = pod.uid.clone();
         match self.waiting.get_mut(&uid) {
             Some(waiting) => {
@@ -71,14 +70,13 @@ impl Queue {
                 waiting.pod = pod;
                 waiting.resource_version = resource_version;
                 waiting.shown = shown;
-                if changed && let Part::Unschedulable { backoff_until, .. } = waiting.part {
+                if changed && let Part::Unschedulable { backoff_until } = waiting.part {
                     self.retry(&uid, backoff_until);
                 }
             }
             None => {
                 let part = Part::Active;
-                let waiting =
-                    Waiting { pod, resource_version, shown, attempts: 0, part, ticket: 0 };
+                let waiting = Waiting { pod, resource_version, shown, attempts: 0, part, ticket: 0 };
                 self.waiting.insert(uid.clone(), waiting);
                 self.activate(&uid);
             }
@@ -88,6 +86,7 @@ impl Queue {
     /// The pod needs no node any more.
     pub fn remove(&mut self, uid: &str) {
         self.waiting.remove(uid);
+        self.parked.remove(uid);
     }
 
     pub fn get(&self, uid: &str) -> Option<&Waiting> {
@@ -119,7 +118,7 @@ impl Queue {
         let now = Instant::now();
         let Some((uid, waiting)) = self.waiting.get_key_value(uid) else { return };
         let (uid, backoff_until) = (uid.clone(), now + backoff(waiting.attempts));
-        self.enter(&uid, Part::Unschedulable { since: now, backoff_until }, now + FLUSH);
+        self.enter(&uid, Part::Unschedulable { backoff_until }, now + FLUSH);
     }
 
     /// The attempt failed for some other reason: try again after a while.
@@ -132,12 +131,11 @@ impl Queue {
     /// Something changed: try the parked pods again that it may help.
     pub fn reconsider(&mut self, helps: impl Fn(&Pod) -> bool) {
         let helped: Vec<_> = self
-            .waiting
+            .parked
             .iter()
+            .filter_map(|uid| self.waiting.get_key_value(uid))
             .filter_map(|(uid, waiting)| match waiting.part {
-                Part::Unschedulable { backoff_until, .. } if helps(&waiting.pod) => {
-                    Some((uid.clone(), backoff_until))
-                }
+                Part::Unschedulable { backoff_until } if helps(&waiting.pod) => Some((uid.clone(), backoff_until)),
                 _ => None,
             })
             .collect();
@@ -179,6 +177,7 @@ impl Queue {
 
     fn activate(&mut self, uid: &Arc<str>) {
         self.tickets += 1;
+        self.parked.remove(uid);
         if let Some(waiting) = self.waiting.get_mut(uid) {
             waiting.part = Part::Active;
             waiting.ticket = self.tickets;
@@ -191,6 +190,10 @@ impl Queue {
         if let Some(waiting) = self.waiting.get_mut(uid) {
             waiting.part = part;
             waiting.ticket = self.tickets;
+            match part {
+                Part::Unschedulable { .. } => self.parked.insert(uid.clone()),
+                _ => self.parked.remove(uid),
+            };
             self.timed.push(Reverse((until, self.tickets, uid.clone())));
         }
         self.tidy();
@@ -200,9 +203,8 @@ impl Queue {
     fn tidy(&mut self) {
         if self.timed.len() > 2 * self.waiting.len() + 1_024 {
             let waiting = &self.waiting;
-            self.timed.retain(|Reverse((_, ticket, uid))| {
-                waiting.get(uid).is_some_and(|waiting| waiting.ticket == *ticket)
-            });
+            self.timed
+                .retain(|Reverse((_, ticket, uid))| waiting.get(uid).is_some_and(|waiting| waiting.ticket == *ticket));
         }
     }
 }

@@ -87,10 +87,8 @@ async fn deliver(client: Client, mut reports: mpsc::Receiver<Report>) {
 
 async fn send(client: &Client, report: &Report) -> Result<(), kube::Error> {
     let request = match report {
-        Report::Event { namespace, body } => {
-            Request::new(format!("/api/v1/namespaces/{namespace}/events"))
-                .create(&PostParams::default(), body.to_string().into_bytes())
-        }
+        Report::Event { namespace, body } => Request::new(format!("/api/v1/namespaces/{namespace}/events"))
+            .create(&PostParams::default(), body.to_string().into_bytes()),
         Report::Condition { pod, resource_version, message, at } => {
             let patch = Patch::Strategic(condition(pod, resource_version, message, *at));
             Request::new(format!("/api/v1/namespaces/{}/pods", pod.namespace)).patch_subresource(

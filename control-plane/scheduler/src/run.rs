@@ -122,10 +122,7 @@ impl Scheduler {
     }
 
     fn may_decide(&self) -> bool {
-        self.has_nodes
-            && self.has_pods
-            && self.queue.has_active()
-            && self.bindings.len() < BINDINGS
+        self.has_nodes && self.has_pods && self.queue.has_active() && self.bindings.len() < BINDINGS
     }
 
     fn node_change(&mut self, change: Change<Node>) {
@@ -205,8 +202,7 @@ impl Scheduler {
     fn bind(&mut self, pod: Arc<Pod>, node: Arc<str>) {
         self.cache.assume(pod.clone(), node.clone());
         let waiting = self.queue.get(&pod.uid);
-        let resource_version =
-            waiting.map(|waiting| waiting.resource_version.clone()).unwrap_or_default();
+        let resource_version = waiting.map(|waiting| waiting.resource_version.clone()).unwrap_or_default();
         let client = self.client.clone();
         let span = tracing::debug_span!("bind", namespace = %pod.namespace, pod = %pod.name, %node);
         let binding = async move {
@@ -247,9 +243,7 @@ impl Scheduler {
         if let Some(waiting) = self.queue.get(&pod.uid) {
             let shown = waiting.shown.as_ref();
             let version = waiting.resource_version.clone();
-            let is_news = shown.is_none_or(|(reason, shown)| {
-                reason != "Unschedulable" || *shown != message
-            });
+            let is_news = shown.is_none_or(|(reason, shown)| reason != "Unschedulable" || *shown != message);
             if is_news {
                 self.reporter.failed(pod, &version, &message);
                 self.reporter.unschedulable(pod.clone(), version, message);

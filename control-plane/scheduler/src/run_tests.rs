@@ -107,7 +107,9 @@ impl Fake {
     fn events_of(&self, name: &str) -> Vec<String> {
         let state = self.0.lock().unwrap();
         let about = state.events.iter().filter(|event| event["involvedObject"]["name"] == name);
-        about.map(|event| format!("{} {} {}", text(event, "type"), text(event, "reason"), text(event, "message"))).collect()
+        about
+            .map(|event| format!("{} {} {}", text(event, "type"), text(event, "reason"), text(event, "message")))
+            .collect()
     }
 
     /// Wait, for at most a minute of paused time.
@@ -302,7 +304,10 @@ async fn a_burst_fills_the_nodes_and_never_beyond() {
     let bound = |fake: &Fake| (0..30).filter(|at| fake.node_of(&format!("p{at}")).is_some()).count();
     fake.until("twenty have room", |fake| bound(fake) == 20).await;
     fake.until("ten are refused", |fake| {
-        (0..30).filter(|at| fake.events_of(&format!("p{at}")).iter().any(|event| event.contains("Insufficient cpu"))).count() == 10
+        (0..30)
+            .filter(|at| fake.events_of(&format!("p{at}")).iter().any(|event| event.contains("Insufficient cpu")))
+            .count()
+            == 10
     })
     .await;
     assert_eq!(bound(&fake), 20);

@@ -171,9 +171,7 @@ async fn follow<T: Watched>(
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 (object.resource_version().to_owned(), Some(Change::Set(object.view())))
             }
-            WatchEvent::Deleted(object) => {
-                (object.resource_version().to_owned(), Some(Change::Gone(object.view())))
-            }
+            WatchEvent::Deleted(object) => (object.resource_version().to_owned(), Some(Change::Gone(object.view()))),
             WatchEvent::Bookmark(bookmark) => (bookmark.metadata.resource_version, None),
             WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
         };

@@ -79,9 +79,7 @@ fn lists(criterion: &mut Criterion) {
     });
     criterion.bench_function("list 100,000", |bencher| {
         let snapshot = store.snapshot();
-        bencher.iter(|| {
-            snapshot.range(b"core/configmaps/", None).map(|(_, entry)| entry.value.len()).sum::<usize>()
-        });
+        bencher.iter(|| snapshot.range(b"core/configmaps/", None).map(|(_, entry)| entry.value.len()).sum::<usize>());
     });
     criterion.bench_function("fork of 100,000", |bencher| bencher.iter(|| store.fork()));
 }

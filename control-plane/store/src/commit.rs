@@ -97,10 +97,7 @@ impl Writer {
     }
 
     /// One batch, from check to answer. Returns who asked to close, if anybody did.
-    pub fn run(
-        &mut self,
-        requests: impl IntoIterator<Item = Request>,
-    ) -> Option<oneshot::Sender<()>> {
+    pub fn run(&mut self, requests: impl IntoIterator<Item = Request>) -> Option<oneshot::Sender<()>> {
         let mut closing = None;
         let mut staged = self.stage();
         for request in requests {
@@ -253,8 +250,7 @@ impl Staged {
             }
         }
         let revision = self.revision + 1;
-        let events: Arc<[_]> =
-            txn.ops.into_iter().filter_map(|op| self.apply_op(op, revision)).map(Arc::new).collect();
+        let events: Arc<[_]> = txn.ops.into_iter().filter_map(|op| self.apply_op(op, revision)).map(Arc::new).collect();
         if events.is_empty() {
             return Ok(Committed { revision: self.revision, events });
         }
@@ -307,10 +303,7 @@ impl Staged {
     }
 }
 
-fn take(
-    requests: &mut mpsc::Receiver<Request>,
-    waiting: &mut Vec<Request>,
-) -> Result<(), mpsc::error::TryRecvError> {
+fn take(requests: &mut mpsc::Receiver<Request>, waiting: &mut Vec<Request>) -> Result<(), mpsc::error::TryRecvError> {
     requests.try_recv().map(|request| waiting.push(request))
 }
 

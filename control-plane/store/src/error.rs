@@ -14,7 +14,11 @@ pub enum OpenError {
     #[error("{} is a directory, not a store file", path.display())]
     Directory { path: PathBuf },
     #[error("no permission to open {}", path.display())]
-    Permission { path: PathBuf, #[source] source: io::Error },
+    Permission {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{} is not a Skiff store: {reason}", path.display())]
     Foreign { path: PathBuf, reason: String },
     #[error("{} is damaged: {reason}", path.display())]
@@ -25,9 +29,17 @@ pub enum OpenError {
     )]
     NewerFormat { path: PathBuf, found: u64, supported: u64 },
     #[error("no room on the disk to open {}", path.display())]
-    Full { path: PathBuf, #[source] source: io::Error },
+    Full {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot open {}", path.display())]
-    Io { path: PathBuf, #[source] source: io::Error },
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot start the commit thread")]
     Thread(#[source] io::Error),
 }
@@ -37,9 +49,7 @@ impl OpenError {
     pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Permission { path, source }
-            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Permission { path, source },
             io::ErrorKind::IsADirectory => Self::Directory { path },
             io::ErrorKind::WouldBlock => Self::Locked { path },
             kind if is_full(kind) => Self::Full { path, source },
@@ -103,8 +113,23 @@ pub enum WatchError {
 }
 
 fn is_full(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_becomes_what_to_do() {
+        let open = |kind: io::ErrorKind| OpenError::from_io(Path::new("/data/s"), kind.into());
+        assert!(matches!(open(io::ErrorKind::PermissionDenied), OpenError::Permission { .. }));
+        assert!(matches!(open(io::ErrorKind::ReadOnlyFilesystem), OpenError::Permission { .. }));
+        assert!(matches!(open(io::ErrorKind::WouldBlock), OpenError::Locked { .. }));
+        assert!(matches!(open(io::ErrorKind::StorageFull), OpenError::Full { .. }));
+        assert_eq!(open(io::ErrorKind::PermissionDenied).to_string(), "no permission to open /data/s");
+        let commit = |kind: io::ErrorKind| CommitError::from_io(kind.into());
+        assert!(matches!(commit(io::ErrorKind::QuotaExceeded), CommitError::Full));
+        assert!(matches!(commit(io::ErrorKind::Other), CommitError::Io(_)));
+    }
 }

@@ -68,8 +68,7 @@ struct Ring {
 impl History {
     /// An empty ring that continues after `last`.
     pub fn new(last: Revision, limit: usize) -> Self {
-        let ring =
-            Ring { commits: VecDeque::new(), first: last + 1, bytes: 0, limit, roots: VecDeque::new() };
+        let ring = Ring { commits: VecDeque::new(), first: last + 1, bytes: 0, limit, roots: VecDeque::new() };
         Self { ring: RwLock::new(ring) }
     }
 
@@ -132,11 +131,7 @@ impl History {
     }
 
     /// The events of exactly these revisions whose keys begin with `prefix`.
-    pub fn pick(
-        &self,
-        revisions: impl Iterator<Item = Revision>,
-        prefix: &[u8],
-    ) -> Result<Slice, TooOld> {
+    pub fn pick(&self, revisions: impl Iterator<Item = Revision>, prefix: &[u8]) -> Result<Slice, TooOld> {
         let ring = self.ring.read();
         let mut slice = Slice::default();
         for revision in revisions {

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -113,11 +113,7 @@ impl Wake {
 
 impl Hub {
     pub fn new(revision: Revision) -> Self {
-        Self {
-            topics: Mutex::new(BTreeMap::new()),
-            revision: AtomicU64::new(revision),
-            closed: AtomicBool::new(false),
-        }
+        Self { topics: Mutex::new(BTreeMap::new()), revision: AtomicU64::new(revision), closed: AtomicBool::new(false) }
     }
 
     pub fn revision(&self) -> Revision {
@@ -136,11 +132,7 @@ impl Hub {
             return watched.topic.clone();
         }
         let pending = Pending { revisions: VecDeque::new(), complete_after: self.revision() };
-        let topic = Arc::new(Topic {
-            prefix: prefix.into(),
-            pending: Mutex::new(pending),
-            notify: Notify::new(),
-        });
+        let topic = Arc::new(Topic { prefix: prefix.into(), pending: Mutex::new(pending), notify: Notify::new() });
         topics.insert(prefix.into(), Watched { topic: topic.clone(), watches: 1 });
         topic
     }
@@ -193,11 +185,7 @@ impl Hub {
 /// Call `found` for every topic whose prefix `key` begins with. Each step looks up the greatest
 /// prefix not above a bound; one that is no prefix of `key` lowers the bound to what it shares with
 /// it, since every remaining prefix of `key` is at most that long.
-fn each_prefix_of(
-    topics: &Topics,
-    key: &[u8],
-    mut found: impl FnMut(&Arc<Topic>),
-) {
+fn each_prefix_of(topics: &Topics, key: &[u8], mut found: impl FnMut(&Arc<Topic>)) {
     let mut bound = Bound::Included(key);
     while let Some((prefix, watched)) = topics.range::<[u8], _>((Bound::Unbounded, bound)).next_back() {
         let shared = prefix.iter().zip(key).take_while(|(a, b)| a == b).count();
@@ -227,11 +215,7 @@ mod tests {
         let topics: Vec<_> = names.iter().map(|name| hub.subscribe(name.as_bytes())).collect();
         hub.dispatch(&[commit(1, "a/b/c")]).now();
         for (name, topic) in names.iter().zip(&topics) {
-            let expected = if "a/b/c".starts_with(name) {
-                Since::Changed(vec![1])
-            } else {
-                Since::Quiet
-            };
+            let expected = if "a/b/c".starts_with(name) { Since::Changed(vec![1]) } else { Since::Quiet };
             assert_eq!(topic.since(0, 9), expected, "{name}");
         }
     }

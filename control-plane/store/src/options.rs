@@ -74,12 +74,7 @@ pub struct HistoryPolicy {
 
 impl Default for HistoryPolicy {
     fn default() -> Self {
-        Self {
-            age: Duration::from_secs(300),
-            revisions: 10_000,
-            bytes: 512 << 20,
-            memory_bytes: 32 << 20,
-        }
+        Self { age: Duration::from_secs(300), revisions: 10_000, bytes: 512 << 20, memory_bytes: 32 << 20 }
     }
 }
 
@@ -92,12 +87,14 @@ pub struct Limits {
     pub key_bytes: usize,
     /// Transactions waiting for the disk; further writers wait.
     pub queue: usize,
+    /// Bytes of transactions waiting for the disk or being written; further writers wait.
+    pub queue_bytes: usize,
     /// Transactions in one group commit.
     pub batch: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { txn_bytes: 3 << 20, key_bytes: 2_048, queue: 4_096, batch: 1_024 }
+        Self { txn_bytes: 3 << 20, key_bytes: 2_048, queue: 4_096, queue_bytes: 64 << 20, batch: 1_024 }
     }
 }

@@ -86,9 +86,7 @@ impl Shared {
         let state = if near.revision == revision {
             near
         } else {
-            self.reader_for(revision)?
-                .rewind(near, revision)
-                .map_err(|error| RevisionError::Io(Arc::new(error)))?
+            self.reader_for(revision)?.rewind(near, revision).map_err(|error| RevisionError::Io(Arc::new(error)))?
         };
         // Checked last: what was compacted meanwhile may be missing from what was read.
         let oldest = self.compacted();

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::commit::{Request, Writer, check_unique};
 use crate::disk::Disk;
@@ -19,6 +19,9 @@ use crate::snapshot::{Snapshot, State};
 use crate::types::{ClusterId, Committed, Op, Revision, Txn};
 use crate::watch::Watch;
 
+/// Waiting transactions are counted in units of this many bytes.
+const ROOM_UNIT: usize = 1_024;
+
 /// An open store. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Store {
@@ -28,6 +31,8 @@ pub struct Store {
 struct Inner {
     shared: Arc<Shared>,
     driver: Driver,
+    /// Room for the bytes of waiting transactions, in [`ROOM_UNIT`]s.
+    room: Semaphore,
     limits: Limits,
     policy: HistoryPolicy,
     clock: Clock,
@@ -54,8 +59,7 @@ impl Store {
         }
         let path = path.unwrap_or_default();
         let (disk, loaded) = Disk::open(&path, backend, history)?;
-        let shared =
-            Arc::new(shared(loaded.cluster_id, loaded.state, loaded.history, loaded.compacted));
+        let shared = Arc::new(shared(loaded.cluster_id, loaded.state, loaded.history, loaded.compacted));
         let writer = Writer::new(shared.clone(), Some(disk), loaded.retention, clock);
         let (sender, receiver) = mpsc::channel(limits.queue);
         let batch = limits.batch.max(1);
@@ -66,8 +70,7 @@ impl Store {
                 writer.serve(receiver, batch);
             })
             .map_err(OpenError::Thread)?;
-        let driver = Driver::Thread(sender);
-        Ok(Self { inner: Arc::new(Inner { shared, driver, limits, policy: history, clock }) })
+        Ok(Self::assemble(shared, Driver::Thread(sender), limits, history, clock))
     }
 
     fn in_memory(state: Arc<State>, policy: HistoryPolicy, limits: Limits, clock: Clock) -> Self {
@@ -76,7 +79,12 @@ impl Store {
         let shared = Arc::new(shared(ClusterId::random(), state, history, revision));
         let writer = Writer::new(shared.clone(), None, Retention::new(policy), clock);
         let driver = Driver::Caller(Mutex::new(Some(writer)));
-        Self { inner: Arc::new(Inner { shared, driver, limits, policy, clock }) }
+        Self::assemble(shared, driver, limits, policy, clock)
+    }
+
+    fn assemble(shared: Arc<Shared>, driver: Driver, limits: Limits, policy: HistoryPolicy, clock: Clock) -> Self {
+        let room = Semaphore::new(units(limits.queue_bytes.max(limits.txn_bytes)));
+        Self { inner: Arc::new(Inner { shared, driver, room, limits, policy, clock }) }
     }
 
     /// Everything the store holds now. Costs a reference count; never locks.
@@ -102,6 +110,8 @@ impl Store {
     /// [`CommitError::Closed`] it may have.
     pub async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         let txn = self.prepare(txn)?;
+        let wanted = u32::try_from(units(txn.len())).unwrap_or(u32::MAX);
+        let _room = self.inner.room.acquire_many(wanted).await.map_err(|_| CommitError::Closed)?;
         let (reply, answer) = oneshot::channel();
         self.send(Request::Commit { txn, reply }).await?;
         answer.await.unwrap_or(Err(CommitError::Closed))
@@ -199,6 +209,10 @@ impl Store {
     }
 }
 
+fn units(bytes: usize) -> usize {
+    bytes.div_ceil(ROOM_UNIT)
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Driver::Caller(_) = self.driver {
@@ -207,12 +221,7 @@ impl Drop for Inner {
     }
 }
 
-fn shared(
-    cluster_id: ClusterId,
-    state: Arc<State>,
-    history: History,
-    compacted: Revision,
-) -> Shared {
+fn shared(cluster_id: ClusterId, state: Arc<State>, history: History, compacted: Revision) -> Shared {
     Shared {
         cluster_id,
         hub: Hub::new(state.revision),

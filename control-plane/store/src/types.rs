@@ -43,11 +43,11 @@ impl Value {
         let mut joined = Vec::with_capacity(self.len());
         joined.extend_from_slice(&self.index);
         joined.extend_from_slice(&self.body);
-        Self::joined(Bytes::from(joined), split)
+        Self::joined(&Bytes::from(joined), split)
     }
 
     /// A value whose parts are slices of one buffer: index first, then body.
-    pub(crate) fn joined(bytes: Bytes, index_len: usize) -> Self {
+    pub(crate) fn joined(bytes: &Bytes, index_len: usize) -> Self {
         Self { index: bytes.slice(..index_len), body: bytes.slice(index_len..) }
     }
 }
@@ -77,12 +77,7 @@ pub struct Event {
 }
 
 impl Event {
-    pub(crate) fn new(
-        key: Key,
-        revision: Revision,
-        entry: Option<Arc<Entry>>,
-        prev: Option<Arc<Entry>>,
-    ) -> Self {
+    pub(crate) fn new(key: Key, revision: Revision, entry: Option<Arc<Entry>>, prev: Option<Arc<Entry>>) -> Self {
         Self { key, revision, entry, prev, encoded: OnceLock::new() }
     }
 
@@ -111,9 +106,14 @@ pub struct Compare {
 /// One change that a transaction makes.
 #[derive(Clone, Debug)]
 pub enum Op {
-    Put { key: Key, value: Value },
+    Put {
+        key: Key,
+        value: Value,
+    },
     /// Deleting an absent key changes nothing and makes no event.
-    Delete { key: Key },
+    Delete {
+        key: Key,
+    },
 }
 
 impl Op {

@@ -34,11 +34,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        prefix: &[u8],
-        after: Revision,
-    ) -> Result<Self, RevisionError> {
+    pub(crate) fn new(shared: Arc<Shared>, prefix: &[u8], after: Revision) -> Result<Self, RevisionError> {
         let topic = shared.hub.subscribe(prefix);
         let watch = Self { shared, topic, delivered: after };
         let current = watch.shared.current().revision;

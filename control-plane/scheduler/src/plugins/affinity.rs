@@ -9,13 +9,12 @@ use crate::pod::Pod;
 
 /// Whether the node is one that the pod requires.
 pub(crate) fn matches(node: &Node, pod: &Pod) -> bool {
-    let selected =
-        pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
+    let selected = pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
     let required = &pod.required_affinity;
     selected
-        && required.as_ref().is_none_or(|selector| {
-            selector.node_selector_terms.iter().any(|term| term_matches(term, node))
-        })
+        && required
+            .as_ref()
+            .is_none_or(|selector| selector.node_selector_terms.iter().any(|term| term_matches(term, node)))
 }
 
 /// The weights of the preferences that the node meets, summed.
@@ -49,8 +48,7 @@ fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
 }
 
 fn is_empty(term: &NodeSelectorTerm) -> bool {
-    term.match_expressions.as_ref().is_none_or(Vec::is_empty)
-        && term.match_fields.as_ref().is_none_or(Vec::is_empty)
+    term.match_expressions.as_ref().is_none_or(Vec::is_empty) && term.match_fields.as_ref().is_none_or(Vec::is_empty)
 }
 
 fn holds(requirement: &NodeSelectorRequirement, actual: Option<&str>) -> bool {
@@ -84,7 +82,8 @@ mod tests {
     }
 
     fn required(terms: serde_json::Value) -> Pod {
-        let selector = json!({"nodeSelectorTerms": terms});
+        let mut selector = json!({});
+        selector["nodeSelectorTerms"] = terms;
         Pod { required_affinity: serde_json::from_value(selector).unwrap(), ..Pod::default() }
     }
 

@@ -53,12 +53,7 @@ fn refusal(place: &Place, pod: &Pod) -> Refusal {
     };
     check(&names.cpu, wanted.cpu, used.cpu, room.cpu);
     check(&names.memory, wanted.memory, used.memory, room.memory);
-    check(
-        &names.ephemeral_storage,
-        wanted.ephemeral_storage,
-        used.ephemeral_storage,
-        room.ephemeral_storage,
-    );
+    check(&names.ephemeral_storage, wanted.ephemeral_storage, used.ephemeral_storage, room.ephemeral_storage);
     for (name, amount) in &wanted.other {
         check(name, *amount, used.other(name), room.other(name));
     }

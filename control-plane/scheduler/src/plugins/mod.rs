@@ -31,9 +31,7 @@ impl fmt::Display for Reason {
             Self::Taint => f.write_str("node(s) had untolerated taint(s)"),
             Self::Affinity => f.write_str("node(s) didn't match Pod's node affinity/selector"),
             Self::NotNamed => f.write_str("node(s) didn't satisfy plugin(s) [NodeAffinity]"),
-            Self::Ports => {
-                f.write_str("node(s) didn't have free ports for the requested pod ports")
-            }
+            Self::Ports => f.write_str("node(s) didn't have free ports for the requested pod ports"),
             Self::TooManyPods => f.write_str("Too many pods"),
             Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
         }

@@ -16,8 +16,7 @@ pub(crate) fn tolerates(place: &Place, pod: &Pod) -> bool {
 
 /// Whether the pod may go to a cordoned node, as DaemonSet pods do.
 pub(crate) fn tolerates_unschedulable(pod: &Pod) -> bool {
-    let taint =
-        Taint { key: UNSCHEDULABLE.into(), effect: "NoSchedule".into(), ..Taint::default() };
+    let taint = Taint { key: UNSCHEDULABLE.into(), effect: "NoSchedule".into(), ..Taint::default() };
     tolerated(pod, &taint)
 }
 
@@ -37,9 +36,7 @@ fn matches(toleration: &Toleration, taint: &Taint) -> bool {
     let key = given(&toleration.key).is_none_or(|key| key == taint.key);
     let value = match toleration.operator.as_deref() {
         Some("Exists") => true,
-        None | Some("" | "Equal") => {
-            toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("")
-        }
+        None | Some("" | "Equal") => toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or(""),
         Some(_) => false,
     };
     effect && key && value
@@ -62,8 +59,7 @@ mod tests {
 
     #[test]
     fn tolerations_match_as_documented() {
-        let taint =
-            Taint { key: "k".into(), value: Some("v".into()), effect: "NoSchedule".into(), ..Taint::default() };
+        let taint = Taint { key: "k".into(), value: Some("v".into()), effect: "NoSchedule".into(), ..Taint::default() };
         let cases = [
             (toleration("k", "Equal", "v", "NoSchedule"), true),
             (toleration("k", "", "v", ""), true),

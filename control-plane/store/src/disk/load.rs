@@ -10,8 +10,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 
 use super::backend::{Gate, LockedFile};
 use super::{
-    CACHE_BYTES, CLUSTER, COMPACTED, FORMAT, FORMAT_VERSION, LOG, META, REVISION, SWEPT, corrupt,
-    meta, record,
+    CACHE_BYTES, CLUSTER, COMPACTED, FORMAT, FORMAT_VERSION, LOG, META, REVISION, SWEPT, corrupt, meta, record,
 };
 use crate::error::OpenError;
 use crate::history::{Commit, History};
@@ -49,10 +48,7 @@ pub(super) fn database(gate: &Arc<Gate>) -> Result<Database, redb::Error> {
     Ok(builder.create_with_backend(gate.handle())?)
 }
 
-pub(super) fn open(
-    path: &Path,
-    backend: Option<Box<dyn StorageBackend>>,
-) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path, backend: Option<Box<dyn StorageBackend>>) -> Result<Opened, OpenError> {
     let backend = match backend {
         Some(backend) => backend,
         None => open_file(path)?,
@@ -60,19 +56,12 @@ pub(super) fn open(
     let gate = Gate::held(backend).map_err(|error| OpenError::from_io(path, error))?;
     let is_new = gate.len().map_err(|error| OpenError::from_io(path, error))? == 0;
     let opened = guarded(path, || database(&gate))?;
-    let cluster_id = if is_new {
-        guarded(path, || initialise(&opened))?
-    } else {
-        identify(path, &opened)?
-    };
+    let cluster_id = if is_new { guarded(path, || initialise(&opened))? } else { identify(path, &opened)? };
     Ok(Opened { gate, database: opened, cluster_id })
 }
 
 /// redb panics on some damaged files; to us that is damage like any other.
-fn guarded<T>(
-    path: &Path,
-    work: impl FnOnce() -> Result<T, redb::Error>,
-) -> Result<T, OpenError> {
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, OpenError> {
     let damaged = |reason: String| OpenError::Corrupt { path: path.to_path_buf(), reason };
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
@@ -88,12 +77,7 @@ fn classify(path: &Path, error: redb::Error) -> OpenError {
     let reason = error.to_string();
     match error {
         redb::Error::DatabaseAlreadyOpen => OpenError::Locked { path: path.to_path_buf() },
-        redb::Error::Io(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            ) =>
-        {
+        redb::Error::Io(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
             OpenError::Corrupt { path: path.to_path_buf(), reason }
         }
         redb::Error::Io(error) => OpenError::from_io(path, error),
@@ -178,24 +162,15 @@ fn identify(path: &Path, database: &Database) -> Result<ClusterId, OpenError> {
     };
     match guarded(path, read)? {
         Some((FORMAT_VERSION, cluster_id)) => Ok(cluster_id),
-        Some((found, _)) => Err(OpenError::NewerFormat {
-            path: path.to_path_buf(),
-            found,
-            supported: FORMAT_VERSION,
-        }),
-        None => Err(OpenError::Foreign {
-            path: path.to_path_buf(),
-            reason: "it is some other program's database".into(),
-        }),
+        Some((found, _)) => Err(OpenError::NewerFormat { path: path.to_path_buf(), found, supported: FORMAT_VERSION }),
+        None => {
+            Err(OpenError::Foreign { path: path.to_path_buf(), reason: "it is some other program's database".into() })
+        }
     }
 }
 
 /// Read the whole log.
-pub(super) fn replay(
-    path: &Path,
-    opened: &Opened,
-    policy: HistoryPolicy,
-) -> Result<Loaded, OpenError> {
+pub(super) fn replay(path: &Path, opened: &Opened, policy: HistoryPolicy) -> Result<Loaded, OpenError> {
     guarded(path, || Replay::run(&opened.database, opened.cluster_id, policy))
 }
 
@@ -211,11 +186,7 @@ struct Replay {
 }
 
 impl Replay {
-    fn run(
-        database: &Database,
-        cluster_id: ClusterId,
-        policy: HistoryPolicy,
-    ) -> Result<Loaded, redb::Error> {
+    fn run(database: &Database, cluster_id: ClusterId, policy: HistoryPolicy) -> Result<Loaded, redb::Error> {
         let transaction = database.begin_read()?;
         let table = transaction.open_table(META)?;
         let compacted = meta(&table, COMPACTED)?.unwrap_or(0);

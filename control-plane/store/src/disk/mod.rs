@@ -167,11 +167,7 @@ impl Drop for Disk {
 
 /// Delete what the rows after `swept` made superfluous: the rows they replaced, and themselves where
 /// they are deletions. Returns how far it came; it stops between revisions.
-fn sweep(
-    log: &mut redb::Table<'_, &[u8], &[u8]>,
-    swept: Revision,
-    step: &Step<'_>,
-) -> Result<Revision, redb::Error> {
+fn sweep(log: &mut redb::Table<'_, &[u8], &[u8]>, swept: Revision, step: &Step<'_>) -> Result<Revision, redb::Error> {
     let mut doomed: Vec<Vec<u8>> = Vec::new();
     let (mut reached, mut seen) = (swept, 0);
     let from = (swept + 1).to_be_bytes();
@@ -210,10 +206,7 @@ fn last_revision(database: &Database) -> Result<Revision, redb::Error> {
     Ok(newest.max(noted))
 }
 
-fn meta(
-    table: &impl ReadableTable<&'static str, u128>,
-    name: &str,
-) -> Result<Option<u64>, redb::Error> {
+fn meta(table: &impl ReadableTable<&'static str, u128>, name: &str) -> Result<Option<u64>, redb::Error> {
     let Some(value) = table.get(name)? else { return Ok(None) };
     u64::try_from(value.value()).map(Some).map_err(|_| corrupt(record::Malformed))
 }

@@ -24,23 +24,11 @@ impl Reader {
     }
 
     /// The events after `after`, up to `upto`, below `prefix`, as many as `chunk` allows.
-    pub fn events(
-        &self,
-        after: Revision,
-        upto: Revision,
-        prefix: &[u8],
-        chunk: Chunk,
-    ) -> io::Result<Slice> {
+    pub fn events(&self, after: Revision, upto: Revision, prefix: &[u8], chunk: Chunk) -> io::Result<Slice> {
         self.read_events(after, upto.min(after + chunk.revisions), prefix, chunk.events).map_err(into_io)
     }
 
-    fn read_events(
-        &self,
-        after: Revision,
-        upto: Revision,
-        prefix: &[u8],
-        limit: usize,
-    ) -> Result<Slice, redb::Error> {
+    fn read_events(&self, after: Revision, upto: Revision, prefix: &[u8], limit: usize) -> Result<Slice, redb::Error> {
         let log = self.log()?;
         let mut slice = Slice { events: Vec::new(), upto };
         let (from, to) = bounds(after, upto);

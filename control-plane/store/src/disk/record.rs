@@ -29,7 +29,7 @@ pub(crate) struct Put {
 }
 
 /// A row that cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("a log row is malformed")]
 pub(crate) struct Malformed;
 
@@ -89,18 +89,14 @@ pub(crate) fn header(row: &[u8]) -> Result<(Header, &[u8]), Malformed> {
 }
 
 /// The entry of a row written at `revision`; `None` for a deletion.
-pub(crate) fn entry(
-    revision: Revision,
-    header: &Header,
-    value: &[u8],
-) -> Result<Option<Arc<Entry>>, Malformed> {
+pub(crate) fn entry(revision: Revision, header: &Header, value: &[u8]) -> Result<Option<Arc<Entry>>, Malformed> {
     let Some(put) = header.put else { return Ok(None) };
     let index_len = put.index_len as usize;
     if index_len > value.len() {
         return Err(Malformed);
     }
     Ok(Some(Arc::new(Entry {
-        value: Value::joined(Bytes::copy_from_slice(value), index_len),
+        value: Value::joined(&Bytes::copy_from_slice(value), index_len),
         create_revision: put.create_revision,
         mod_revision: revision,
         version: put.version,

@@ -167,11 +167,7 @@ async fn old_revisions_are_exact_whether_in_memory_or_on_disk() {
 
 #[tokio::test]
 async fn history_goes_by_policy() {
-    let policy = HistoryPolicy {
-        age: Duration::ZERO,
-        revisions: 64,
-        ..HistoryPolicy::default()
-    };
+    let policy = HistoryPolicy { age: Duration::ZERO, revisions: 64, ..HistoryPolicy::default() };
     let store = Store::open(Options { history: policy, ..Options::memory() }).unwrap();
     for _ in 0..200 {
         store.commit(Txn::new().put("a", value("x"))).await.unwrap();

@@ -1,5 +1,7 @@
 //! The store from outside: what it promises, checked against a model, bad files and failing disks.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
 mod basics;
 mod faults;
 mod model;

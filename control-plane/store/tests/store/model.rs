@@ -33,12 +33,14 @@ fn action() -> impl Strategy<Value = Action> {
 
 type Map = BTreeMap<Vec<u8>, (Vec<u8>, u64)>;
 
+/// Revision, key, new value, revision of the value before.
+type Happened = (u64, Vec<u8>, Option<Vec<u8>>, Option<u64>);
+
 #[derive(Default)]
 struct Model {
     /// The state at each revision.
     states: Vec<Map>,
-    /// Revision, key, new value, revision of the value before.
-    events: Vec<(u64, Vec<u8>, Option<Vec<u8>>, Option<u64>)>,
+    events: Vec<Happened>,
     oldest: u64,
 }
 
@@ -202,9 +204,7 @@ impl Run {
                     assert!(revision >= self.model.oldest);
                     let found: Map = snapshot
                         .range(b"", None)
-                        .map(|(key, entry)| {
-                            (key.to_vec(), (entry.value.body.to_vec(), entry.mod_revision))
-                        })
+                        .map(|(key, entry)| (key.to_vec(), (entry.value.body.to_vec(), entry.mod_revision)))
                         .collect();
                     assert_eq!(found, self.model.states[usize::try_from(revision).unwrap()]);
                 }
