@@ -42,6 +42,7 @@ fn missing(core: &Core, snapshot: &Snapshot) -> Txn {
 }
 
 /// When an object of ours counts as there.
+#[derive(Clone, Copy)]
 enum Presence {
     Exists,
     /// What it says at these paths is still so: the port of the last start may not be this one's.

@@ -35,6 +35,8 @@ pub use crate::local::LocalService;
 pub use crate::net::{Cidr, CidrError};
 pub use crate::request::{RequestInfo, ResourceRequest};
 pub use crate::user::User;
+/// The store's own crate, for whoever opens the store that a server is started with.
+pub use store;
 pub use store;
 
 use crate::core::Core;

@@ -41,12 +41,12 @@ fn plain(
     name: &str,
     make: impl FnOnce(&Kinds) -> Option<Value>,
 ) -> Result<Response<Body>, Status> {
-    let document = core.catalog().document(name, |kinds| bytes(make(kinds)?)).ok_or_else(unknown_path)?;
+    let document = core.catalog().document(name, |kinds| bytes(&make(kinds)?)).ok_or_else(unknown_path)?;
     Ok(respond::json(Accept::parse(headers)?, StatusCode::OK, document.bytes))
 }
 
-fn bytes(value: Value) -> Option<Vec<u8>> {
-    serde_json::to_vec(&value).ok()
+fn bytes(value: &Value) -> Option<Vec<u8>> {
+    serde_json::to_vec(value).ok()
 }
 
 /// The aggregated document, which clients keep and ask for again by its ETag.
@@ -58,7 +58,7 @@ fn shared(core: &Core, headers: &HeaderMap, root: Root, version: AggregatedVersi
         }
     };
     let name = format!("aggregated/{name}/{}", if root == Root::Core { "api" } else { "apis" });
-    let document = core.catalog().document(&name, |kinds| bytes(discovery::aggregated(kinds, root, version)));
+    let document = core.catalog().document(&name, |kinds| bytes(&discovery::aggregated(kinds, root, version)));
     let Some(Document { bytes, etag }) = document else { return respond::error(Accept::JSON, &unknown_path()) };
     let unchanged = headers.get(header::IF_NONE_MATCH).is_some_and(|v| v.as_bytes() == etag.as_bytes());
     let mut response = if unchanged {

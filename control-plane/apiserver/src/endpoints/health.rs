@@ -54,11 +54,11 @@ pub(super) fn serve(core: &Core, endpoint: &str, rest: &[&str], query: &Query<'_
         let _ = writeln!(report, "{line}");
     }
     if failed {
-        let _ = write!(report, "{endpoint} check failed\n");
+        let _ = writeln!(report, "{endpoint} check failed");
         return Ok(respond::plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", report));
     }
     if query.get("verbose").is_some() {
-        let _ = write!(report, "{endpoint} check passed\n");
+        let _ = writeln!(report, "{endpoint} check passed");
         return Ok(respond::plain(StatusCode::OK, "text/plain; charset=utf-8", report));
     }
     Ok(respond::plain(StatusCode::OK, "text/plain; charset=utf-8", "ok"))

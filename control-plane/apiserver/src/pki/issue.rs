@@ -224,6 +224,7 @@ fn der(pem: &str) -> Option<Vec<u8>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).ok().map(|der| der.as_ref().to_vec())
 }
 
+#[derive(Clone, Copy)]
 enum Which {
     Own,
     Issuer,

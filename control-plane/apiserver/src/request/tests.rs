@@ -1,8 +1,8 @@
 use super::*;
 
-fn parse(method: Method, uri: &str) -> String {
+fn parse(method: &Method, uri: &str) -> String {
     let uri: Uri = uri.parse().unwrap();
-    let info = RequestInfo::parse(&method, &uri);
+    let info = RequestInfo::parse(method, &uri);
     match info.resource {
         None => format!("nonresource {}", info.verb_name()),
         Some(r) => format!(
@@ -71,6 +71,6 @@ fn resource_paths_are_read_as_kubernetes_reads_them() {
         (Method::GET, "//", "nonresource get"),
     ];
     for (method, uri, expected) in cases {
-        assert_eq!(parse(method, uri), expected, "{uri}");
+        assert_eq!(parse(&method, uri), expected, "{uri}");
     }
 }

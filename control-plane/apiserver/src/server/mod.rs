@@ -25,7 +25,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::Instrument as _;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const READ_HEADERS: Duration = Duration::from_secs(30);
+/// Also how long a connection may be idle between two requests, as in kube-apiserver.
+const READ_HEADERS: Duration = Duration::from_secs(90);
 /// Bytes of one HTTP/1.1 connection's read buffer, which bounds a request's head.
 const BUFFER_BYTES: usize = 256 * 1024;
 /// Bytes of one HTTP/2 request's headers.

@@ -13,7 +13,7 @@ pub(super) fn acceptor(pki: &Pki) -> Result<TlsAcceptor, PkiError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let serving = pki.serving();
     let chain = vec![certificate(&serving.certificate_pem)?];
-    let key = PrivateKeyDer::from_pem_slice(serving.key_pem.as_bytes()).map_err(unreadable)?;
+    let key = PrivateKeyDer::from_pem_slice(serving.key_pem.as_bytes()).map_err(|error| unreadable(&error))?;
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(PkiError::Tls)?
@@ -37,9 +37,9 @@ fn verifier(pki: &Pki, provider: Arc<rustls::crypto::CryptoProvider>) -> Result<
 }
 
 fn certificate(pem: &str) -> Result<CertificateDer<'static>, PkiError> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(unreadable)
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| unreadable(&error))
 }
 
-fn unreadable(error: rustls::pki_types::pem::Error) -> PkiError {
+fn unreadable(error: &rustls::pki_types::pem::Error) -> PkiError {
     PkiError::Tls(rustls::Error::General(error.to_string()))
 }

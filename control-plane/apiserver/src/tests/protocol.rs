@@ -138,3 +138,24 @@ async fn pretty_output_is_indented() {
     let answer = cluster.send("GET", "/api/v1/namespaces/default?pretty=true", &[], "").await;
     assert!(answer.bytes.starts_with(b"{\n  "));
 }
+
+struct Explosive;
+
+impl crate::Authorizer for Explosive {
+    fn authorize(&self, _: &User, request: &crate::RequestInfo<'_>) -> crate::Decision {
+        match request.resource.as_ref().map_or("", |r| r.plural) {
+            "secrets" => panic!("boom"),
+            "pods" => crate::Decision::Deny(String::new()),
+            _ => crate::Decision::Allow,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_for_its_own_request_only() {
+    let cluster = Cluster::with(|config| config.authorizer = Arc::new(Explosive)).await;
+    let status = cluster.fails("GET", "/api/v1/secrets", Value::Null).await;
+    assert_eq!((&status["code"], &status["reason"]), (&json!(500), &json!("InternalError")));
+    cluster.get(CONFIG_MAPS).await;
+    insta::assert_json_snapshot!("forbidden", cluster.fails("GET", &format!("{PODS}/p/log"), Value::Null).await);
+}
