@@ -261,6 +261,15 @@ impl<K: Kind> Informer<K> {
 
 impl<K: Kind> Sink<K> for Informer<K> {
     fn replaced(&self, items: Vec<K>, at: u64) {
+        let reached = self.0.state.read().reached;
+        if at < reached {
+            // Revisions only move forward; a server that went back has forgotten, and so do we.
+            tracing::warn!(at, reached, "the server went back in time");
+            for object in self.all() {
+                self.forget(&Key::of(object.as_ref()), object.meta().uid.as_deref().unwrap_or_default());
+            }
+            self.0.state.write().reached = at;
+        }
         let listed: std::collections::HashSet<Key> = items.iter().map(Key::of).collect();
         let gone: Vec<(Key, String)> = {
             let state = self.0.state.read();
@@ -380,5 +389,7 @@ mod tests {
         names.sort();
         assert_eq!(names, ["a", "c"]);
         assert_eq!(*told.lock(), ["added", "added", "added", "deleted", "updated"]);
+        informer.replaced(vec![pod("z", "9", 1)], 2);
+        assert_eq!(informer.keys(), [Key::new("d", "z")], "a server that was reset");
     }
 }

@@ -82,6 +82,7 @@ pub fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
 pub fn settled(mut status: JobStatus, pods: &[Arc<Pod>], now: Timestamp) -> (JobStatus, Option<Note>) {
     let tracked = account::tracked_uids(pods);
     account::settle(&mut status, &tracked);
+    status.terminating = Some(terminating(pods));
     let busy = pods.iter().any(|pod| !pods::is_terminal(pod)) || !tracked.is_empty() || account::listed(&status) > 0;
     let over = status.conditions.iter().flatten().any(|c| matches!(c.type_.as_str(), "Complete" | "Failed"));
     if busy || over {
@@ -99,6 +100,12 @@ pub fn settled(mut status: JobStatus, pods: &[Arc<Pod>], now: Timestamp) -> (Job
         return (status, None);
     };
     (status, Some(note))
+}
+
+/// Pods that were told to stop and have not yet.
+fn terminating(pods: &[Arc<Pod>]) -> i32 {
+    let count = pods.iter().filter(|pod| pods::is_terminating(pod) && !pods::is_terminal(pod)).count();
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 impl Planner<'_> {
@@ -315,7 +322,7 @@ impl Planner<'_> {
             self.plan.delete = surplus;
             return;
         }
-        let terminating = if self.replaces_only_failed() { self.terminating() } else { 0 };
+        let terminating = if self.replaces_only_failed() { terminating(self.pods) } else { 0 };
         let missing = wanted - active_count - terminating;
         if missing <= 0 {
             return;
@@ -332,11 +339,6 @@ impl Planner<'_> {
         } else {
             self.plan.create = vec![template::pod(self.job, &self.spec); missing];
         }
-    }
-
-    fn terminating(&self) -> i32 {
-        let count = self.pods.iter().filter(|pod| pods::is_terminating(pod) && !pods::is_terminal(pod)).count();
-        i32::try_from(count).unwrap_or(i32::MAX)
     }
 
     /// The active pods that are too many; of an Indexed Job first those without a useful index, or with one twice.
@@ -401,7 +403,7 @@ impl Planner<'_> {
         }
         let active = i32::try_from(active).unwrap_or(i32::MAX);
         let leaving = i32::try_from(self.plan.delete.len()).unwrap_or(i32::MAX);
-        let terminating = self.terminating() + leaving;
+        let terminating = terminating(self.pods) + leaving;
         let status = &mut self.plan.status;
         status.active = (active != 0).then_some(active);
         status.ready = Some(ready);

@@ -111,6 +111,7 @@ fn completion_and_failure_conditions() {
     assert_eq!(failed.delete.len(), 1);
     let (status, _) = settled(failed.status.clone(), &[pod("r", "Running", &json!({}))], now());
     assert!(condition(&status, "Failed").is_none(), "a pod still runs");
+    assert_eq!((failed.status.terminating, status.terminating), (Some(1), Some(0)));
     let (status, note) = settled(failed.status, &[], now());
     assert_eq!(condition(&status, "Failed").unwrap().reason.as_deref(), Some("BackoffLimitExceeded"));
     assert_eq!(note.unwrap().message, "Job has reached the specified backoff limit");
