@@ -37,7 +37,6 @@ pub use crate::request::{RequestInfo, ResourceRequest};
 pub use crate::user::User;
 /// The store's own crate, for whoever opens the store that a server is started with.
 pub use store;
-pub use store;
 
 use crate::core::Core;
 use crate::pki::{Names, Pki, PkiError};
