@@ -75,3 +75,26 @@ fn status_counts_active_ready_and_available_pods() {
     let (status, _) = desired_status(&status, &pods, &template, 30, None, 7, now());
     assert_eq!(status.failure, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn matching_orphans_are_adopted_and_strangers_released() {
+    let fake = crate::testing::Fake::default();
+    let loose = json!({"name": "loose", "namespace": "d", "labels": {"app": "web"}});
+    fake.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": loose, "spec": {"containers": []}}));
+    let cluster = crate::testing::Cluster::start_with(fake.clone(), &["replicaset-controller"]);
+    fake.create(json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web", "namespace": "d"},
+        "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}}}));
+    let owner =
+        |f: &crate::testing::Fake| f.get("pods", "d/loose").unwrap()["metadata"]["ownerReferences"][0]["name"].clone();
+    fake.until(1, "adopted", |f| owner(f) == "web").await;
+    let replicas = |f: &crate::testing::Fake| f.get("replicasets", "d/web").unwrap()["status"]["replicas"].clone();
+    fake.until(1, "two more", |f| replicas(f) == 3).await;
+    assert_eq!(fake.requests("POST pods"), 2);
+    fake.merge("pods", "d/loose", &json!({"metadata": {"labels": {"app": "other"}}}));
+    fake.until(1, "released", |f| owner(f).is_null()).await;
+    fake.until(1, "and replaced", |f| f.requests("POST pods") == 3).await;
+    fake.merge("replicasets", "d/web", &json!({"spec": {"replicas": 1}}));
+    fake.until(1, "scaled down", |f| f.list("pods").len() == 2 && replicas(f) == 1).await;
+    cluster.stop().await;
+}
