@@ -23,6 +23,10 @@ const ASYNC_STACK: usize = 256 << 10;
 const WASM_STACK: usize = 128 << 10;
 /// Slots of the first pool.
 const NEAR_SLOTS: u32 = 1_000;
+/// Slots of a pool beyond those given out: one is given back a moment before it is empty.
+const SPARE_SLOTS: u32 = 16;
+/// Slots of the only pool with fuel. Unused slots cost maps too, so there is no second one.
+const FUEL_SLOTS: u32 = 200;
 
 /// The engine configuration that decides what native code looks like; compiler and runtime must
 /// agree on it.
@@ -44,6 +48,7 @@ pub(crate) fn base_config(flavor: Flavor) -> Config {
 }
 
 fn pool(instances: u32) -> PoolingAllocationConfig {
+    let instances = instances.saturating_add(SPARE_SLOTS);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(8))
@@ -89,7 +94,10 @@ pub(crate) struct EngineSet {
 
 impl EngineSet {
     fn new(flavor: Flavor, instances: u32, ticker: Arc<Ticker>) -> wasmtime::Result<Self> {
-        let near_slots = instances.min(NEAR_SLOTS);
+        let near_slots = instances.min(match flavor {
+            Flavor::Plain => NEAR_SLOTS,
+            Flavor::Fuel => FUEL_SLOTS,
+        });
         let near = pooled(flavor, near_slots)?;
         ticker.add(&near.engine);
         Ok(Self {
@@ -97,7 +105,7 @@ impl EngineSet {
             ticker,
             near,
             near_room: Admission::exactly(near_slots),
-            far_slots: (instances - near_slots).max(1),
+            far_slots: instances - near_slots,
             far: OnceLock::new(),
             far_begun: AtomicBool::new(false),
             roomy: OnceLock::new(),
@@ -109,7 +117,7 @@ impl EngineSet {
     pub(crate) fn near_slot(self: &Arc<Self>, weight: u32) -> Option<Slot> {
         let slot = self.near_room.enter(weight).ok();
         let filling = self.near_room.used() > self.near_room.limit() / 2;
-        if filling && self.near_room.limit() == NEAR_SLOTS && !self.far_begun.swap(true, Relaxed) {
+        if filling && self.far_slots > 0 && !self.far_begun.swap(true, Relaxed) {
             let engines = self.clone();
             let thread = std::thread::Builder::new().name("skiff-engine".to_owned());
             // Should it fail, whoever needs it tries again and reports it.
@@ -118,9 +126,12 @@ impl EngineSet {
         slot
     }
 
-    /// The second pool.
+    /// What comes after the first pool.
     pub(crate) fn far(&self) -> wasmtime::Result<&LinkedEngine> {
-        self.create(&self.far, || pooled(self.flavor, self.far_slots))
+        match self.flavor {
+            Flavor::Plain => self.create(&self.far, || pooled(self.flavor, self.far_slots)),
+            Flavor::Fuel => self.roomy(),
+        }
     }
 
     /// An engine that allocates on demand, for modules too large for the pools.
