@@ -131,7 +131,8 @@ impl Cluster {
         let runtime = open_runtime(dir, args.ephemeral)?;
         let network = network(pods.0, services)?;
         let sync = ServiceSync::new(component(&self.server, "kube-proxy"), Arc::clone(&network));
-        self.spawn("services", Arc::clone(&sync).run(self.token.clone()));
+        let (services_sync, token) = (Arc::clone(&sync), self.token.clone());
+        self.spawn("services", async move { services_sync.run(token).await });
         for index in 0..count {
             let name = format!("node-{}", index + 1);
             let user = User::node(&name);
@@ -148,7 +149,8 @@ impl Cluster {
             config.pod_cidr = Some(pods.0.part(pods.1, index).to_string().parse().context("a node's address range")?);
             let agent = Agent::new(config);
             self.server.attach_node(&name, agent.router());
-            self.spawn("agent", agent.run(self.token.clone()));
+            let token = self.token.clone();
+            self.spawn("agent", async move { agent.run(token).await });
             self.node_names.push(name);
         }
         Ok(())

@@ -35,7 +35,8 @@ pub async fn command(args: args::Node, started: Instant) -> Result<ExitCode> {
     let client = connect(&args).await?;
     let token = CancellationToken::new();
     let agent = agent(&args, &name, &client, &token)?;
-    let running = tokio::spawn(agent.run(token.clone()));
+    let cancelled = token.clone();
+    let running = tokio::spawn(async move { agent.run(cancelled).await });
     tokio::pin!(stop);
     let names = [name.clone()];
     tokio::select! {
@@ -76,7 +77,8 @@ fn agent(args: &args::Node, name: &str, client: &Client, token: &CancellationTok
     let services = Range::parse("--service-cluster-ip-range", &args.service_cluster_ip_range)?;
     let network = network(pods, services)?;
     let sync = ServiceSync::new(client.clone(), Arc::clone(&network));
-    tokio::spawn(Arc::clone(&sync).run(token.clone()));
+    let (services_sync, cancelled) = (Arc::clone(&sync), token.clone());
+    tokio::spawn(async move { services_sync.run(cancelled).await });
     let runtime = open_runtime(&dir, false)?;
     let mut config = agent::Config::new(name, client.clone(), dir, runtime, network, images.into());
     config.services = Some(sync);

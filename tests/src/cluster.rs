@@ -147,13 +147,15 @@ pub fn own_ranges() -> (String, String) {
 pub fn own_arguments(dir: &Path, options: &Options, ranges: &(String, String)) -> Vec<String> {
     let mut args = vec![
         options.command.to_owned(),
-        "--https-port=0".into(),
         format!("--kubeconfig={}", kubeconfig(dir).display()),
         format!("--data-dir={}", dir.join("data").display()),
     ];
     args.extend(range_arguments(ranges));
     if options.ephemeral {
         args.push("--ephemeral".into());
+    }
+    if !options.args.iter().any(|arg| arg.starts_with("--https-port")) {
+        args.push("--https-port=0".into());
     }
     args.extend(options.args.iter().cloned());
     args

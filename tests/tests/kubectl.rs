@@ -28,14 +28,14 @@ async fn a_deployment_lives_its_life() {
     run(&cluster, &["rollout", "status", "deployment/hello", "--timeout=60s"]).await;
     assert!(run(&cluster, &["get", "deployment", "hello"]).await.contains("5/5"));
 
-    run(&cluster, &["set", "env", "deployment/hello", "GREETING=second"]).await;
+    run(&cluster, &["set", "env", "deployment/hello", "EXTRA=second"]).await;
     run(&cluster, &["rollout", "status", "deployment/hello", "--timeout=60s"]).await;
     let history = run(&cluster, &["rollout", "history", "deployment/hello"]).await;
     assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
     run(&cluster, &["rollout", "undo", "deployment/hello"]).await;
     run(&cluster, &["rollout", "status", "deployment/hello", "--timeout=60s"]).await;
     let env = run(&cluster, &["get", "deployment", "hello", "-o", "jsonpath={.spec.template.spec.containers[0].env[*].name}"]).await;
-    assert!(!env.contains("GREETING"), "{env}");
+    assert!(env.contains("GREETING") && !env.contains("EXTRA"), "{env}");
     run(&cluster, &["rollout", "pause", "deployment/hello"]).await;
     run(&cluster, &["rollout", "resume", "deployment/hello"]).await;
     run(&cluster, &["rollout", "restart", "deployment/hello"]).await;
@@ -52,7 +52,8 @@ async fn a_deployment_lives_its_life() {
 #[tokio::test]
 async fn describe_events_and_logs_tell_what_happened() {
     let cluster = hello().await;
-    let describe = run(&cluster, &["describe", "pod", "-l", "app=hello"]).await;
+    let pods = run(&cluster, &["get", "pods", "-l", "app=hello", "-o", "name"]).await;
+    let describe = run(&cluster, &["describe", pods.lines().next().unwrap()]).await;
     for part in ["Status:", "Running", "Scheduled", "Successfully assigned default/hello-", "Started container", "Ready "] {
         assert!(describe.contains(part), "no {part:?} in\n{describe}");
     }

@@ -22,7 +22,6 @@ const EDGES: &[(&str, &[&str])] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
     ("etcd-client", &["store"]),
-    ("imbl", &["store", "scheduler", "api"]),
     ("wasmtime", &["runtime"]),
     ("wasmtime-wasi", &["runtime"]),
     ("wasmtime-wasi-http", &["runtime"]),

@@ -9,6 +9,8 @@
 //! | `/crash`   | nothing: the instance traps, so that a restart can be watched |
 //! | any other  | as `/` |
 //!
+//! Requests for a greeting are logged to standard output.
+//!
 //! The pod's name and node come from the environment (`POD_NAME`, `NODE_NAME`), which the manifest
 //! fills by the downward API; without them it says `HOSTNAME`, or `unknown`.
 
@@ -27,7 +29,10 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
             eprintln!("hello-http: told to crash");
             core::arch::wasm32::unreachable()
         }
-        path => text(StatusCode::OK, greeting(request.method().as_str(), path)),
+        path => {
+            println!("{} {path}", request.method());
+            text(StatusCode::OK, greeting(request.method().as_str(), path))
+        }
     }
 }
 
