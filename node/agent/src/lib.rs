@@ -39,6 +39,8 @@ mod server;
 mod services;
 mod source;
 mod states;
+#[cfg(test)]
+mod testing;
 mod tunnel;
 mod volumes;
 
@@ -48,3 +50,4 @@ pub use config::{Capacity, Config, ServeMode};
 pub use logs::LogLimits;
 pub use node::object::{KUBELET_VERSION, RUNTIME_VERSION};
 pub use services::ServiceSync;
+pub use {images, network, runtime};

@@ -27,6 +27,10 @@ enum Outcome {
 /// Runs for the pod's whole life.
 pub async fn write_loop(pod: &PodContext) {
     let mut changes = pod.changes.subscribe();
+    // A warm start is through before this is polled for the first time.
+    if *changes.borrow() > 0 {
+        changes.mark_changed();
+    }
     let mut last: Option<PodStatus> = None;
     let mut conditions: Vec<PodCondition> =
         pod.object().status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();

@@ -1,0 +1,102 @@
+//! Configuration reaching containers: environment and mounts, missing at first and changing later.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::Harness;
+use super::harness::container;
+
+const SLEEPER: &str = include_str!("../../../../guests/wat/sleeper.wat");
+const REPORT: &[u8] = include_bytes!("../../../../guests/prebuilt/cli-report.wasm");
+const CONFIG_MAPS: &str = "/api/v1/configmaps";
+
+fn config_map(name: &str, data: Value) -> Value {
+    json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "namespace": "default"}, "data": data})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_config_map_is_waited_for() {
+    let h = Harness::start().await;
+    h.image("sleeper:1", SLEEPER);
+    let c = json!({"name": "c", "image": "sleeper:1", "envFrom": [{"configMapRef": {"name": "settings"}}]});
+    h.pod("env", json!({"containers": [c]}));
+    let pod = h.until_waiting("env", "CreateContainerConfigError").await;
+    assert_eq!(container(&pod)["state"]["waiting"]["message"], "configmap \"settings\" not found");
+    let c = json!({"name": "c", "image": "sleeper:1", "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+    let volume = json!({"name": "v", "configMap": {"name": "settings"}});
+    h.pod("mount", json!({"containers": [c], "volumes": [volume]}));
+    let event = h.until_event("FailedMount").await;
+    assert_eq!(event["message"], "MountVolume.SetUp failed for volume \"v\" : configmap \"settings\" not found");
+    h.until_waiting("mount", "ContainerCreating").await;
+    h.api.create(CONFIG_MAPS, config_map("settings", json!({"A": "1"})));
+    h.until_phase("env", "Running").await;
+    h.until_phase("mount", "Running").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_config_map_reaches_the_mount() {
+    let h = Harness::start().await;
+    h.image("sleeper:1", SLEEPER);
+    h.api.create(CONFIG_MAPS, config_map("settings", json!({"key": "old"})));
+    let c = json!({"name": "c", "image": "sleeper:1", "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+    h.pod("p", json!({"containers": [c], "volumes": [{"name": "v", "configMap": {"name": "settings"}}]}));
+    let pod = h.until_phase("p", "Running").await;
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let volumes = h.dir.path().join("agent/volumes").join(uid);
+    let file = volumes.join("v/key");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+    h.api.patch(CONFIG_MAPS, "default", "settings", &json!({"data": {"key": "new"}}));
+    until(&file, |text| text == "new").await;
+    h.api.delete("default", "p", 30);
+    h.until_gone("p").await;
+    assert!(!volumes.exists());
+}
+
+/// Waits for a file's content; there is no signal for it, so this looks again and again.
+async fn until(file: &Path, check: impl Fn(&str) -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !std::fs::read_to_string(file).is_ok_and(|text| check(&text)) {
+        assert!(std::time::Instant::now() < deadline, "{} did not change", file.display());
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_sees_its_environment_and_files() {
+    let h = Harness::start().await;
+    h.image_bytes("report:1", REPORT);
+    h.api.create(CONFIG_MAPS, config_map("settings", json!({"greeting": "hello from a file"})));
+    let c = json!({
+        "name": "c", "image": "report:1", "args": ["--file", "/config", "$(POD)"],
+        "env": [
+            {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+        "volumeMounts": [{"name": "v", "mountPath": "/config"}, {"name": "scratch", "mountPath": "/scratch"}]
+    });
+    let volumes = json!([{"name": "v", "configMap": {"name": "settings"}}, {"name": "scratch", "emptyDir": {}}]);
+    h.pod("report", json!({"restartPolicy": "Never", "containers": [c], "volumes": volumes}));
+    let pod = h.until("report", "over", |pod| {
+        matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+    }).await;
+    let (_, log) = h.logs("report", "c", "").await;
+    assert_eq!(pod["status"]["phase"], "Succeeded", "{log}");
+    for expected in ["report", "POD", "hello from a file", pod["status"]["podIP"].as_str().unwrap()] {
+        assert!(log.contains(expected), "{expected} is not in:\n{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orphaned_directories_go_at_start() {
+    let mut h = Harness::start().await;
+    let orphans: Vec<PathBuf> = ["pods/default_x_uid-x", "volumes/uid-x"].iter().map(|p| h.dir.path().join("agent").join(p)).collect();
+    for dir in &orphans {
+        std::fs::create_dir_all(dir).unwrap();
+    }
+    h.restart().await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while orphans.iter().any(|dir| dir.exists()) {
+        assert!(std::time::Instant::now() < deadline, "orphans stay");
+        tokio::task::yield_now().await;
+    }
+}
