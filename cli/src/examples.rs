@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 const EXAMPLES: &[(&str, &[u8])] = &[
     ("skiff.dev/examples/hello-http:v1", include_bytes!("../../guests/prebuilt/hello-http.wasm")),
     ("skiff.dev/examples/cli-report:v1", include_bytes!("../../guests/prebuilt/cli-report.wasm")),
+    ("skiff.dev/examples/cli-report-component:v1", include_bytes!("../../guests/prebuilt/cli-report-component.wasm")),
     ("skiff.dev/examples/pod-aware:v1", include_bytes!("../../guests/prebuilt/pod-aware.wasm")),
 ];
 

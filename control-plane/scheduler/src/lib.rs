@@ -21,6 +21,7 @@ mod run;
 mod snapshot;
 mod watch;
 
+pub use api;
 pub use decide::{Decision, Diagnosis, decide};
 pub use node::Node;
 pub use pod::{HostPort, Pod};
