@@ -113,10 +113,8 @@ impl Cluster {
     }
 
     fn start_control_loops(&mut self, pods: Range, node_prefix: u8) {
-        let scheduler = scheduler::Config {
-            client: component(&self.server, "kube-scheduler"),
-            name: "default-scheduler".into(),
-        };
+        let scheduler =
+            scheduler::Config { client: component(&self.server, "kube-scheduler"), name: "default-scheduler".into() };
         self.spawn("scheduler", scheduler::run(scheduler, self.token.clone()));
         let mut config = controllers::Config::new(component(&self.server, "kube-controller-manager"));
         config.cluster_cidr = (Ipv4Addr::from(pods.base), pods.prefix);
@@ -125,7 +123,14 @@ impl Cluster {
         self.spawn("controllers", controllers::run(config, self.token.clone()));
     }
 
-    fn start_nodes(&mut self, args: &Serving, dir: &Path, count: u16, pods: (Range, u8), services: Range) -> Result<()> {
+    fn start_nodes(
+        &mut self,
+        args: &Serving,
+        dir: &Path,
+        count: u16,
+        pods: (Range, u8),
+        services: Range,
+    ) -> Result<()> {
         let images = open_images(dir)?;
         examples::import(&images)?;
         let runtime = open_runtime(dir, args.ephemeral)?;

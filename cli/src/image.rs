@@ -12,10 +12,15 @@ pub fn command(args: &args::Image) -> Result<()> {
     let store = cluster::open_images(&dir)?;
     match &args.command {
         ImageCommand::Import { file, name } => {
-            let image = store
-                .import(file, name)
-                .with_context(|| format!("cannot import {} as {name}", file.display()))?;
-            ui.line(format!("imported {} as {} ({} bytes, {})", file.display(), image.reference, image.size_bytes, image.digest));
+            let image =
+                store.import(file, name).with_context(|| format!("cannot import {} as {name}", file.display()))?;
+            ui.line(format!(
+                "imported {} as {} ({} bytes, {})",
+                file.display(),
+                image.reference,
+                image.size_bytes,
+                image.digest
+            ));
         }
         ImageCommand::List => list(&store.list().context("cannot list the images")?),
         ImageCommand::Remove { name } => {
@@ -31,7 +36,11 @@ fn list(images: &[agent::images::Image]) {
     let mut text = format!("{:<width$}  {:<19}  {:>10}\n", "IMAGE", "DIGEST", "SIZE");
     for image in images {
         let digest: String = image.digest.chars().take(19).collect();
-        text.push_str(&format!("{:<width$}  {digest:<19}  {:>7} kB\n", image.reference, image.size_bytes.div_ceil(1000)));
+        text.push_str(&format!(
+            "{:<width$}  {digest:<19}  {:>7} kB\n",
+            image.reference,
+            image.size_bytes.div_ceil(1000)
+        ));
     }
     Ui::data(&text);
 }

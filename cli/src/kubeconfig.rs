@@ -59,11 +59,9 @@ pub fn merge_into_users(ours: &str) -> Result<PathBuf> {
     let theirs = match std::fs::read_to_string(&path) {
         Ok(text) => Kubeconfig::from_yaml(&text)
             .with_context(|| format!("{} is not a kubeconfig; it is left as it is", path.display()))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Kubeconfig {
-            api_version: Some("v1".into()),
-            kind: Some("Config".into()),
-            ..Kubeconfig::default()
-        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Kubeconfig { api_version: Some("v1".into()), kind: Some("Config".into()), ..Kubeconfig::default() }
+        }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let merged = merge(theirs, ours)?;

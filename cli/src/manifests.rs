@@ -44,7 +44,11 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<Manifest>> {
     for path in files {
         if path == Path::new("-") {
             let mut text = String::new();
-            std::io::stdin().lock().take(MAX_FILE_BYTES).read_to_string(&mut text).context("cannot read standard input")?;
+            std::io::stdin()
+                .lock()
+                .take(MAX_FILE_BYTES)
+                .read_to_string(&mut text)
+                .context("cannot read standard input")?;
             parse("standard input", &text, &mut all)?;
             continue;
         }
@@ -128,9 +132,9 @@ impl Manifest {
     pub async fn apply(&self, client: &Client) -> Result<Outcome> {
         let types = self.object.types.as_ref().context("an object has no kind")?;
         let gvk = GroupVersionKind::try_from(types).with_context(|| format!("{}: bad apiVersion", self.label()))?;
-        let (resource, capabilities) = discovery::pinned_kind(client, &gvk)
-            .await
-            .with_context(|| format!("no matches for kind {:?} in version {:?}", types.kind, types.api_version))?;
+        let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await.with_context(|| {
+            format!("{}: no matches for kind {:?} in version {:?}", self.source, types.kind, types.api_version)
+        })?;
         let api: Api<DynamicObject> = match capabilities.scope {
             Scope::Cluster => Api::all_with(client.clone(), &resource),
             Scope::Namespaced => Api::namespaced_with(client.clone(), &self.namespace(), &resource),
@@ -138,7 +142,8 @@ impl Manifest {
         let mut object = self.object.clone();
         let last_applied = serde_json::to_string(&object)?;
         object.annotations_mut().insert(LAST_APPLIED.into(), last_applied);
-        match api.create(&PostParams { field_manager: Some("skiff-up".into()), ..PostParams::default() }, &object).await {
+        match api.create(&PostParams { field_manager: Some("skiff-up".into()), ..PostParams::default() }, &object).await
+        {
             Ok(_) => Ok(Outcome::Created),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
                 let patch = json!(object);
@@ -147,10 +152,10 @@ impl Manifest {
                 let patch = if built_in { Patch::Strategic(patch) } else { Patch::Merge(patch) };
                 api.patch(&self.object.name_any(), &PatchParams::default(), &patch)
                     .await
-                    .with_context(|| format!("cannot patch {}", self.label()))?;
+                    .with_context(|| format!("{}: cannot patch {}", self.source, self.label()))?;
                 Ok(Outcome::Configured)
             }
-            Err(error) => Err(error).with_context(|| format!("cannot create {}", self.label())),
+            Err(error) => Err(error).with_context(|| format!("{}: cannot create {}", self.source, self.label())),
         }
     }
 }

@@ -57,7 +57,8 @@ pub async fn command(args: args::Node, started: Instant) -> Result<ExitCode> {
 
 async fn connect(args: &args::Node) -> Result<Client> {
     let file = &args.kubeconfig;
-    let config = Kubeconfig::read_from(file).with_context(|| format!("cannot read the kubeconfig {}", file.display()))?;
+    let config =
+        Kubeconfig::read_from(file).with_context(|| format!("cannot read the kubeconfig {}", file.display()))?;
     let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     let url = config.cluster_url.clone();
     let client = Client::try_from(config)?;
@@ -85,14 +86,16 @@ fn agent(args: &args::Node, name: &str, client: &Client, token: &CancellationTok
     config.serve_mode = ServeMode::Tunnel;
     config.capacity.pods = args.max_pods;
     for label in &args.labels {
-        let (key, value) = label.split_once('=').with_context(|| format!("--node-label {label}: not of the form KEY=VALUE"))?;
+        let (key, value) =
+            label.split_once('=').with_context(|| format!("--node-label {label}: not of the form KEY=VALUE"))?;
         config.labels.insert(key.into(), value.into());
     }
     Ok(Agent::new(config))
 }
 
 fn host_name() -> Result<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("this host has no name: give --node-name")?;
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").context("this host has no name: give --node-name")?;
     Ok(name.trim().to_lowercase())
 }
 

@@ -12,7 +12,8 @@ pub fn data_dir(data: &Data) -> Result<PathBuf> {
     if let Some(dir) = &data.data_dir {
         return std::path::absolute(dir).with_context(|| format!("{} is no usable path", dir.display()));
     }
-    let dirs = directories::ProjectDirs::from("dev", "", "skiff").context("this user has no home folder: name a --data-dir")?;
+    let dirs = directories::ProjectDirs::from("dev", "", "skiff")
+        .context("this user has no home folder: name a --data-dir")?;
     Ok(dirs.data_dir().to_path_buf())
 }
 

@@ -16,7 +16,8 @@ pub struct Range {
 impl Range {
     /// Parses `127.64.0.0/12`. `what` is the flag to name in the error.
     pub fn parse(what: &str, text: &str) -> Result<Self> {
-        let (address, prefix) = text.split_once('/').with_context(|| format!("{what} {text}: not of the form a.b.c.d/n"))?;
+        let (address, prefix) =
+            text.split_once('/').with_context(|| format!("{what} {text}: not of the form a.b.c.d/n"))?;
         let address: Ipv4Addr = address.parse().with_context(|| format!("{what} {text}: not an IPv4 range"))?;
         let prefix: u8 = prefix.parse().with_context(|| format!("{what} {text}: not an IPv4 range"))?;
         if !(8..=30).contains(&prefix) {
@@ -25,7 +26,10 @@ impl Range {
         let base = u32::from(address);
         let mask = u32::MAX << (32 - prefix);
         if base & !mask != 0 {
-            bail!("{what} {text}: the address has bits set beyond the prefix; did you mean {}/{prefix}?", Ipv4Addr::from(base & mask));
+            bail!(
+                "{what} {text}: the address has bits set beyond the prefix; did you mean {}/{prefix}?",
+                Ipv4Addr::from(base & mask)
+            );
         }
         Ok(Self { base, prefix })
     }

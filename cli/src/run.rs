@@ -16,7 +16,14 @@ use std::time::Duration;
 const PROBE: Duration = Duration::from_secs(2);
 
 /// Waiting reasons that time does not heal: the run ends with them.
-const HOPELESS: &[&str] = &["ErrImageInvalid", "InvalidImageName", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError"];
+const HOPELESS: &[&str] = &[
+    "ErrImageInvalid",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "CreateContainerConfigError",
+];
 
 /// How the program ended.
 struct Ended {

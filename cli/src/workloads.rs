@@ -3,12 +3,12 @@
 use crate::manifests::Manifest;
 use crate::ui::Ui;
 use anyhow::{Context as _, Result, bail};
-use scheduler::api::k8s_openapi::api::apps::v1::Deployment;
-use scheduler::api::k8s_openapi::api::batch::v1::Job;
-use scheduler::api::k8s_openapi::api::core::v1::{Pod, Service};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{Api, ListParams, LogParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt as _};
+use scheduler::api::k8s_openapi::api::apps::v1::Deployment;
+use scheduler::api::k8s_openapi::api::batch::v1::Job;
+use scheduler::api::k8s_openapi::api::core::v1::{Pod, Service};
 use std::fmt::Debug;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -58,10 +58,13 @@ where
     let mut step = ui.step(manifest.label());
     let mut last = "not seen yet".to_owned();
     loop {
-        let followed = tokio::time::timeout_at(deadline, follow(api, name, judge, |text| {
-            step.progress(text);
-            last = text.to_owned();
-        }));
+        let followed = tokio::time::timeout_at(
+            deadline,
+            follow(api, name, judge, |text| {
+                step.progress(text);
+                last = text.to_owned();
+            }),
+        );
         match followed.await {
             Err(_) => {
                 step.failed(&format!("not ready in time: {last}"));

@@ -67,7 +67,9 @@ async fn a_huge_body_is_refused_early() {
     let cluster = Cluster::up().await;
     let huge = Bytes::from(vec![b'x'; 100 << 20]);
     // The server may answer and close while we still send: both a 413 and a reset are fine, as long as it is not read whole.
-    match raw::send(&cluster, Identity::Admin, Method::POST, CONFIGMAPS, &[("content-type", "application/json")], huge).await {
+    match raw::send(&cluster, Identity::Admin, Method::POST, CONFIGMAPS, &[("content-type", "application/json")], huge)
+        .await
+    {
         Ok(answer) => assert_status(&answer, 413, "RequestEntityTooLarge"),
         Err(error) => assert!(error.to_string().to_lowercase().contains("connection"), "{error:#}"),
     }
@@ -95,9 +97,7 @@ async fn optimistic_concurrency_and_preconditions() {
     let json_type = [("content-type", "application/json")];
     let put = |object: Value| {
         let (cluster, path) = (&cluster, path.clone());
-        async move {
-            raw::send(cluster, Identity::Admin, Method::PUT, &path, &json_type, object.to_string()).await.unwrap()
-        }
+        async move { raw::send(cluster, Identity::Admin, Method::PUT, &path, &json_type, object.to_string()).await.unwrap() }
     };
     let mut changed = created.clone();
     changed["data"]["a"] = json!("2");

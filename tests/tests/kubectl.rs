@@ -21,7 +21,8 @@ async fn a_deployment_lives_its_life() {
     let cluster = hello().await;
     run(&cluster, &["wait", "--for=condition=Ready", "pod", "-l", "app=hello", "--timeout=60s"]).await;
     let all = run(&cluster, &["get", "all", "-A", "-o", "wide"]).await;
-    for part in ["pod/hello-", "deployment.apps/hello", "replicaset.apps/hello-", "service/hello", "job.batch/", "3/3"] {
+    for part in ["pod/hello-", "deployment.apps/hello", "replicaset.apps/hello-", "service/hello", "job.batch/", "3/3"]
+    {
         assert!(all.contains(part), "no {part} in\n{all}");
     }
     run(&cluster, &["scale", "deployment/hello", "--replicas=5"]).await;
@@ -34,7 +35,11 @@ async fn a_deployment_lives_its_life() {
     assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
     run(&cluster, &["rollout", "undo", "deployment/hello"]).await;
     run(&cluster, &["rollout", "status", "deployment/hello", "--timeout=60s"]).await;
-    let env = run(&cluster, &["get", "deployment", "hello", "-o", "jsonpath={.spec.template.spec.containers[0].env[*].name}"]).await;
+    let env = run(
+        &cluster,
+        &["get", "deployment", "hello", "-o", "jsonpath={.spec.template.spec.containers[0].env[*].name}"],
+    )
+    .await;
     assert!(env.contains("GREETING") && !env.contains("EXTRA"), "{env}");
     run(&cluster, &["rollout", "pause", "deployment/hello"]).await;
     run(&cluster, &["rollout", "resume", "deployment/hello"]).await;
@@ -54,11 +59,15 @@ async fn describe_events_and_logs_tell_what_happened() {
     let cluster = hello().await;
     let pods = run(&cluster, &["get", "pods", "-l", "app=hello", "-o", "name"]).await;
     let describe = run(&cluster, &["describe", pods.lines().next().unwrap()]).await;
-    for part in ["Status:", "Running", "Scheduled", "Successfully assigned default/hello-", "Started container", "Ready "] {
+    for part in
+        ["Status:", "Running", "Scheduled", "Successfully assigned default/hello-", "Started container", "Ready "]
+    {
         assert!(describe.contains(part), "no {part:?} in\n{describe}");
     }
     let describe = run(&cluster, &["describe", "deployment", "hello"]).await;
-    for part in ["ScalingReplicaSet", "Scaled up replica set hello-", "MinimumReplicasAvailable", "NewReplicaSetAvailable"] {
+    for part in
+        ["ScalingReplicaSet", "Scaled up replica set hello-", "MinimumReplicasAvailable", "NewReplicaSetAvailable"]
+    {
         assert!(describe.contains(part), "no {part:?} in\n{describe}");
     }
     let node = run(&cluster, &["describe", "nodes"]).await;
@@ -78,11 +87,14 @@ async fn following_a_log_shows_lines_as_they_come() {
     let mut follow = command(&cluster, &["logs", "-f", "deployment/hello", "--all-pods=true"]);
     let mut child = follow.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ip = run(&cluster, &["get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}"]).await;
+    let ip =
+        run(&cluster, &["get", "service", "hello", "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}"]).await;
     let ask = async {
         loop {
             let mut stream = tokio::net::TcpStream::connect(&ip).await.expect("the Service answers");
-            tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /ping HTTP/1.0\r\n\r\n").await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /ping HTTP/1.0\r\nHost: hello\r\n\r\n")
+                .await
+                .unwrap();
             let mut answer = String::new();
             tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
             assert!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -96,7 +108,11 @@ async fn following_a_log_shows_lines_as_they_come() {
         }
         panic!("the log ended")
     };
-    tokio::time::timeout(LIMIT, async { tokio::select! { _ = line => {}, () = ask => {} } }).await.expect("a line in time");
+    tokio::time::timeout(LIMIT, async {
+        tokio::select! { _ = line => {}, () = ask => {} }
+    })
+    .await
+    .expect("a line in time");
     child.kill().await.unwrap();
 }
 
@@ -111,7 +127,11 @@ async fn apply_diff_and_strict_validation() {
     // kubectl diff exits with 1 when there is a difference.
     let diff = command(&cluster, &["diff", "-f", changed.to_str().unwrap()]).output().await.unwrap();
     let text = String::from_utf8_lossy(&diff.stdout);
-    assert!(diff.status.code() == Some(1) && text.contains("+  a: two"), "{text}{}", String::from_utf8_lossy(&diff.stderr));
+    assert!(
+        diff.status.code() == Some(1) && text.contains("+  a: two"),
+        "{text}{}",
+        String::from_utf8_lossy(&diff.stderr)
+    );
     assert!(apply(&cluster, &map.replace("one", "two")).await.contains("configmap/conf configured"));
     let unknown = cluster.scratch().join("unknown.yaml");
     std::fs::write(&unknown, format!("{map}bogus: 1\n")).unwrap();
@@ -122,7 +142,8 @@ async fn apply_diff_and_strict_validation() {
     run(&cluster, &["label", "cm", "conf", "x=y"]).await;
     run(&cluster, &["annotate", "cm", "conf", "note=hi"]).await;
     assert!(run(&cluster, &["get", "cm", "-l", "x=y", "-o", "name"]).await.contains("configmap/conf"));
-    run(&cluster, &["patch", "cm", "conf", "--type=json", "-p", r#"[{"op":"add","path":"/data/b","value":"2"}]"#]).await;
+    run(&cluster, &["patch", "cm", "conf", "--type=json", "-p", r#"[{"op":"add","path":"/data/b","value":"2"}]"#])
+        .await;
     assert_eq!(run(&cluster, &["get", "cm", "conf", "-o", "jsonpath={.data.b}"]).await, "2");
     run(&cluster, &["replace", "-f", changed.to_str().unwrap()]).await;
     run(&cluster, &["delete", "cm", "conf", "--wait"]).await;

@@ -19,7 +19,8 @@ async fn output(args: &[String]) -> Output {
 }
 
 fn arguments(dir: &Path, extra: &[&str]) -> Vec<String> {
-    let options = Options { ephemeral: false, args: extra.iter().map(ToString::to_string).collect(), ..Options::default() };
+    let options =
+        Options { ephemeral: false, args: extra.iter().map(ToString::to_string).collect(), ..Options::default() };
     own_arguments(dir, &options, &own_ranges())
 }
 

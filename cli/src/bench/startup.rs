@@ -83,7 +83,11 @@ async fn running(args: &BenchStartup, ui: &Ui) -> Result<()> {
     let began = Instant::now();
     tokio::time::sleep(Duration::from_secs(args.idle_seconds)).await;
     let share = (process.cpu_seconds()? - cpu) / began.elapsed().as_secs_f64();
-    ui.line(format!("idle, control plane and node    {:.1} MB RSS, {:.2} % of a core", mb(process.rss()?), share * 100.0));
+    ui.line(format!(
+        "idle, control plane and node    {:.1} MB RSS, {:.2} % of a core",
+        mb(process.rss()?),
+        share * 100.0
+    ));
 
     let watcher = Watcher::start(client).await?;
     watcher.run("warm-up").await?;
@@ -100,7 +104,11 @@ async fn running(args: &BenchStartup, ui: &Ui) -> Result<()> {
             .try_collect()
             .await?;
         let rate = f64::from(args.pods) / began.elapsed().as_secs_f64();
-        ui.line(format!("{} pods, {concurrency:>2} at a time, create → Running   {}  {rate:.0}/s", args.pods, Times::new(times).summary()));
+        ui.line(format!(
+            "{} pods, {concurrency:>2} at a time, create → Running   {}  {rate:.0}/s",
+            args.pods,
+            Times::new(times).summary()
+        ));
         let each = (process.rss()?.saturating_sub(before)) / u64::from(args.pods.max(1));
         let cpu = (process.cpu_seconds()? - cpu) * 1e3 / f64::from(args.pods.max(1));
         ui.line(format!("  {:.0} kB RSS and {cpu:.2} ms CPU each", each as f64 / 1e3));
