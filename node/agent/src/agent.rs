@@ -33,6 +33,11 @@ impl Agent {
         server::router(Arc::clone(&self.node), Arc::clone(&self.pods))
     }
 
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> Arc<NodeContext> {
+        Arc::clone(&self.node)
+    }
+
     /// Registers the node and runs its pods until cancelled; then ends every guest. The pods' objects
     /// are left alone: the next agent of this name starts them again.
     ///

@@ -31,9 +31,7 @@ impl Capacity {
     pub fn of_this_machine() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let memory = rustix::system::sysinfo();
-        let memory_bytes = u64::try_from(memory.totalram)
-            .unwrap_or(0)
-            .saturating_mul(u64::from(memory.mem_unit.max(1)));
+        let memory_bytes = memory.totalram.saturating_mul(u64::from(memory.mem_unit.max(1)));
         Self {
             cpu_millis: cpus as u64 * 1000,
             memory_bytes,

@@ -119,13 +119,14 @@ impl Manager {
 
     /// Ends what runs, without a word to the API server: a restart brings it back.
     pub async fn shut_down(mut self) {
+        // The tasks first: none may report the end of its guests.
+        self.tasks.shutdown().await;
         for pod in self.pods.all() {
             let instances = pod.read(|r| r.containers.iter().filter_map(|c| c.instance.clone()).collect::<Vec<_>>());
             for instance in instances {
                 instance.container.kill();
             }
         }
-        self.tasks.shutdown().await;
     }
 }
 

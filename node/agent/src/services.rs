@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn service(spec: serde_json::Value) -> Option<network::Service> {
+    fn service(spec: &serde_json::Value) -> Option<network::Service> {
         let service = serde_json::from_value(json!({"metadata": {"namespace": "n", "name": "s"}, "spec": spec})).unwrap();
         routed(&ServiceKey::new("n", "s"), &service)
     }
@@ -264,13 +264,13 @@ mod tests {
     fn services_by_type() {
         let plain = json!({"clusterIP": "127.96.0.9", "ports": [
             {"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]});
-        let plain = service(plain).unwrap();
+        let plain = service(&plain).unwrap();
         assert_eq!(plain.address, ServiceAddress::ClusterIp([127, 96, 0, 9].into()));
         assert_eq!(plain.ports, [ServicePort { name: "http".into(), port: 80 }]);
-        assert_eq!(service(json!({"clusterIP": "None"})).unwrap().address, ServiceAddress::Headless);
-        let external = service(json!({"type": "ExternalName", "externalName": "x.io"})).unwrap();
+        assert_eq!(service(&json!({"clusterIP": "None"})).unwrap().address, ServiceAddress::Headless);
+        let external = service(&json!({"type": "ExternalName", "externalName": "x.io"})).unwrap();
         assert_eq!(external.address, ServiceAddress::ExternalName("x.io".into()));
-        assert_eq!(service(json!({})), None);
+        assert_eq!(service(&json!({})), None);
     }
 
     #[test]

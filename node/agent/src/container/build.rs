@@ -6,7 +6,7 @@ use api::k8s_openapi::api::core::v1::{Container, Pod};
 use images::{Image, ImageConfig};
 use runtime::{Access, ContainerSpec, Mount, PodIdentity};
 
-use super::Blocked;
+use super::{Blocked, Cure};
 use crate::configs::Key;
 use crate::context::NodeContext;
 use crate::env::services::{self, ServiceLinks};
@@ -83,7 +83,7 @@ async fn environment(
     let own = env::variables(container, &sources).map_err(|error| Blocked {
         reason: "CreateContainerConfigError",
         message: error.to_string(),
-        cure: error.object().cloned(),
+        cure: error.object().map(|key| Box::new(Cure { key: key.clone(), found: objects.get(key).cloned() })),
         pull: None,
     })?;
     let mut under: Vec<(String, String)> = image

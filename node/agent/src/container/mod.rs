@@ -16,7 +16,7 @@ use runtime::Exit;
 use tokio::time::Instant;
 
 use crate::backoff::{BackOff, First, go_seconds};
-use crate::configs::Key;
+use crate::configs::{Key, Payload};
 use crate::events::EventType;
 use crate::logs;
 use crate::pod::record::{RestartPolicy, State, Terminated};
@@ -39,9 +39,16 @@ pub struct Blocked {
     pub reason: &'static str,
     pub message: String,
     /// The object whose change would cure it.
-    pub cure: Option<Key>,
+    pub cure: Option<Box<Cure>>,
     /// The image, when it couldn't be pulled.
     pub pull: Option<String>,
+}
+
+/// An object that a container lacks, and as what it was found.
+#[derive(Debug)]
+pub struct Cure {
+    key: Key,
+    found: Option<Arc<Payload>>,
 }
 
 impl Blocked {
@@ -116,11 +123,10 @@ async fn wait_out(pod: &PodContext, index: usize, blocked: Blocked, backoff: &mu
         format!("Error: {message}")
     };
     pod.container_event(index, EventType::Warning, "Failed", text);
-    if let Some(key) = cure {
-        let mut subscription = pod.node.configs.subscribe(&key);
-        let seen = subscription.current().await;
-        let now = pod.node.configs.get(&key).await.ok().flatten();
-        if seen == now || seen.is_none() {
+    if let Some(cure) = cure {
+        let mut subscription = pod.node.configs.subscribe(&cure.key);
+        // It may have changed before the watch began.
+        if subscription.current().await == cure.found {
             let _ = tokio::time::timeout(RECHECK, subscription.changed()).await;
         }
         return;
@@ -143,13 +149,20 @@ async fn wait_out(pod: &PodContext, index: usize, blocked: Blocked, backoff: &mu
 async fn supervise(pod: &Arc<PodContext>, index: usize, running: &start::Running) -> Exit {
     let ended = running.instance.container.wait();
     tokio::pin!(ended);
-    if !probes::any(&running.spec) && hooks::post_start(&running.spec).is_none() {
-        return ended.await;
-    }
-    let trouble = Box::pin(trouble(pod, index, running));
+    let trouble = async {
+        if probes::any(&running.spec) || hooks::post_start(&running.spec).is_some() {
+            Box::pin(trouble(pod, index, running)).await
+        } else {
+            std::future::pending().await
+        }
+    };
     tokio::select! {
         biased;
         exit = &mut ended => return exit,
+        () = image_changed(pod, index, running) => {
+            let message = format!("Container {} definition changed, will be restarted", running.spec.name);
+            pod.container_event(index, EventType::Normal, "Killing", message);
+        }
         trouble = trouble => match trouble {
             Trouble::Probe(kind) => {
                 let message = format!("Container {} failed {} probe, will be restarted", running.spec.name, kind.lower());
@@ -164,6 +177,15 @@ async fn supervise(pod: &Arc<PodContext>, index: usize, running: &start::Running
     let grace = stop::grace_of_probe(&running.spec, pod::spec(&pod.object()));
     let end = Instant::now() + grace;
     stop::stop(pod, index, &running.spec, &running.instance, end, std::future::pending()).await
+}
+
+/// Resolves when the pod's spec names another image than the one that runs.
+async fn image_changed(pod: &PodContext, index: usize, running: &start::Running) {
+    let mut seen = pod.watch();
+    // The sender is in `pod`: it can't be gone.
+    let _ = seen
+        .wait_for(|s| pod::container(&s.pod, index).is_some_and(|c| c.image != running.spec.image))
+        .await;
 }
 
 enum Trouble {

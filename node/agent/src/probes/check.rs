@@ -170,16 +170,12 @@ async fn get(
         Ok(status)
     };
     tokio::pin!(exchange, connection);
-    loop {
-        tokio::select! {
-            result = &mut exchange => return result,
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    return Err(error.to_string());
-                }
-                return exchange.await;
-            }
-        }
+    tokio::select! {
+        result = &mut exchange => result,
+        ended = &mut connection => match ended {
+            Ok(()) => exchange.await,
+            Err(error) => Err(error.to_string()),
+        },
     }
 }
 

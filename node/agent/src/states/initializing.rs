@@ -7,14 +7,19 @@ use futures::stream::StreamExt;
 use super::{Containers, State};
 use crate::container;
 use crate::pod::PodContext;
-use crate::pod::record::Role;
+use crate::pod::record::{self, Role};
 
 pub async fn run(pod: &Arc<PodContext>) -> State {
     let mut containers = Containers::new();
     let roles: Vec<Role> = pod.read(|r| r.containers.iter().map(|c| c.role).collect());
     for (index, role) in roles.iter().enumerate().filter(|(_, role)| **role != Role::App) {
-        if *role == Role::Init && is_through(pod, index) {
-            continue;
+        match ended_before(pod, index) {
+            Some(Ended::Well) if *role == Role::Init => continue,
+            Some(Ended::Badly) if *role == Role::Init => {
+                fail(pod).await;
+                return State::Finished;
+            }
+            _ => {}
         }
         containers.push(Box::pin(container::live(Arc::clone(pod), index)));
         if !until_done(pod, index, *role, &mut containers).await {
@@ -25,7 +30,7 @@ pub async fn run(pod: &Arc<PodContext>) -> State {
         record.initialized = true;
         for c in record.containers.iter_mut().filter(|c| c.role == Role::App) {
             // With the init containers through, what is left to do is creating this one.
-            if let crate::pod::record::State::Waiting { reason, .. } = &mut c.state
+            if let record::State::Waiting { reason, .. } = &mut c.state
                 && *reason == "PodInitializing"
             {
                 *reason = "ContainerCreating";
@@ -35,10 +40,18 @@ pub async fn run(pod: &Arc<PodContext>) -> State {
     State::Running(containers)
 }
 
-/// An init container whose end was already on record for good (it failed, and never restarts).
-fn is_through(pod: &PodContext, index: usize) -> bool {
-    pod.read(|r| matches!(r.containers[index].state, crate::pod::record::State::Terminated(_)))
-        && pod.read(|r| r.containers[index].succeeded())
+/// How an init container ended for good under an earlier agent.
+enum Ended {
+    Well,
+    Badly,
+}
+
+fn ended_before(pod: &PodContext, index: usize) -> Option<Ended> {
+    pod.read(|r| match &r.containers[index].state {
+        record::State::Terminated(end) if end.exit_code == 0 => Some(Ended::Well),
+        record::State::Terminated(_) => Some(Ended::Badly),
+        _ => None,
+    })
 }
 
 /// Drives all that runs until the container at `index` lets the next one start; false when it has
@@ -54,7 +67,7 @@ async fn until_done(pod: &Arc<PodContext>, index: usize, role: Role, containers:
             ended = containers.next() => {
                 let failed = pod.read(|r| {
                     let c = &r.containers[index];
-                    role == Role::Init && !c.succeeded() && matches!(c.state, crate::pod::record::State::Terminated(_))
+                    role == Role::Init && !c.succeeded() && matches!(c.state, record::State::Terminated(_))
                 });
                 if failed {
                     fail(pod).await;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use network::PodKey;
 
 use super::State;
+use crate::configs::{Key, Subscription};
 use crate::events::EventType;
 use crate::pod::PodContext;
-use crate::volumes::{SetUpError, VolumeSet};
+use crate::volumes::VolumeSet;
 
 /// A start that takes longer than this shows as `ContainerCreating`; a quicker one is reported once,
 /// when it is done.
@@ -54,25 +55,32 @@ async fn set_up(pod: &Arc<PodContext>) {
 
 async fn volumes(pod: &Arc<PodContext>) -> Arc<VolumeSet> {
     let mut retry = FIRST_RETRY;
+    let mut watched: Option<(Key, Subscription)> = None;
     loop {
-        match VolumeSet::set_up(pod).await {
+        let error = match VolumeSet::set_up(pod).await {
             Ok(volumes) => return volumes,
-            Err(error) => {
-                pod.event(EventType::Warning, "FailedMount", error.to_string());
-                tokio::select! {
-                    () = tokio::time::sleep(retry) => {}
-                    () = cured(pod, &error) => {}
-                }
-                retry = (retry * 2).min(LAST_RETRY);
-            }
+            Err(error) => error,
+        };
+        if let Some(key) = error.object()
+            && watched.as_ref().is_none_or(|(known, _)| known != key)
+        {
+            // Watched from here on, and tried again: no change can slip through in between.
+            let mut subscription = pod.node.configs.subscribe(key);
+            subscription.current().await;
+            watched = Some((key.clone(), subscription));
+            continue;
         }
+        pod.event(EventType::Warning, "FailedMount", error.to_string());
+        let cured = async {
+            match &mut watched {
+                Some((_, subscription)) => subscription.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(retry) => {}
+            () = cured => {}
+        }
+        retry = (retry * 2).min(LAST_RETRY);
     }
-}
-
-/// Resolves when the object that was missing has changed.
-async fn cured(pod: &PodContext, error: &SetUpError) {
-    let Some(key) = error.object() else { return std::future::pending().await };
-    let mut subscription = pod.node.configs.subscribe(key);
-    subscription.current().await;
-    subscription.changed().await;
 }

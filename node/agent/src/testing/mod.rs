@@ -3,6 +3,7 @@
 mod fake_api;
 mod harness;
 mod lifecycle;
+mod memory;
 mod volumes;
 
 pub use fake_api::FakeApi;

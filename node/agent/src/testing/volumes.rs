@@ -11,7 +11,7 @@ const SLEEPER: &str = include_str!("../../../../guests/wat/sleeper.wat");
 const REPORT: &[u8] = include_bytes!("../../../../guests/prebuilt/cli-report.wasm");
 const CONFIG_MAPS: &str = "/api/v1/configmaps";
 
-fn config_map(name: &str, data: Value) -> Value {
+fn config_map(name: &str, data: &Value) -> Value {
     json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "namespace": "default"}, "data": data})
 }
 
@@ -29,7 +29,7 @@ async fn a_missing_config_map_is_waited_for() {
     let event = h.until_event("FailedMount").await;
     assert_eq!(event["message"], "MountVolume.SetUp failed for volume \"v\" : configmap \"settings\" not found");
     h.until_waiting("mount", "ContainerCreating").await;
-    h.api.create(CONFIG_MAPS, config_map("settings", json!({"A": "1"})));
+    h.api.create(CONFIG_MAPS, config_map("settings", &json!({"A": "1"})));
     h.until_phase("env", "Running").await;
     h.until_phase("mount", "Running").await;
 }
@@ -38,7 +38,7 @@ async fn a_missing_config_map_is_waited_for() {
 async fn a_changed_config_map_reaches_the_mount() {
     let h = Harness::start().await;
     h.image("sleeper:1", SLEEPER);
-    h.api.create(CONFIG_MAPS, config_map("settings", json!({"key": "old"})));
+    h.api.create(CONFIG_MAPS, config_map("settings", &json!({"key": "old"})));
     let c = json!({"name": "c", "image": "sleeper:1", "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
     h.pod("p", json!({"containers": [c], "volumes": [{"name": "v", "configMap": {"name": "settings"}}]}));
     let pod = h.until_phase("p", "Running").await;
@@ -66,7 +66,7 @@ async fn until(file: &Path, check: impl Fn(&str) -> bool) {
 async fn a_guest_sees_its_environment_and_files() {
     let h = Harness::start().await;
     h.image_bytes("report:1", REPORT);
-    h.api.create(CONFIG_MAPS, config_map("settings", json!({"greeting": "hello from a file"})));
+    h.api.create(CONFIG_MAPS, config_map("settings", &json!({"greeting": "hello from a file"})));
     let c = json!({
         "name": "c", "image": "report:1", "args": ["--file", "/config", "$(POD)"],
         "env": [

@@ -155,10 +155,7 @@ fn gather(dir: &Path, files: &[FileMount]) -> io::Result<Access> {
     let mut access = Access::ReadWrite;
     for file in files {
         let target = dir.join(&file.name);
-        if file.access == Access::ReadOnly {
-            access = Access::ReadOnly;
-            fs::copy(&file.host, &target)?;
-        } else if fs::hard_link(&file.host, &target).is_err() {
+        if file.access == Access::ReadOnly || fs::hard_link(&file.host, &target).is_err() {
             access = Access::ReadOnly;
             fs::copy(&file.host, &target)?;
         }
@@ -197,7 +194,7 @@ mod tests {
         }
     }
 
-    fn run(dir: &Path, mounts: serde_json::Value) -> Result<Vec<Mount>, String> {
+    fn run(dir: &Path, mounts: &serde_json::Value) -> Result<Vec<Mount>, String> {
         let container: Container = serde_json::from_value(json!({"name": "c", "volumeMounts": mounts})).unwrap();
         let env = [("POD".to_owned(), "p1".to_owned())];
         build(&set(dir), &container, &env).map_err(|e| e.to_string())
@@ -206,9 +203,7 @@ mod tests {
     #[test]
     fn directories_sub_paths_and_access() {
         let dir = tempfile::tempdir().unwrap();
-        let mounts = run(
-            dir.path(),
-            json!([
+        let mounts = run(dir.path(), &json!([
                 {"name": "data", "mountPath": "/data/"},
                 {"name": "data", "mountPath": "/ro", "readOnly": true},
                 {"name": "data", "mountPath": "/sub", "subPathExpr": "x/$(POD)"},
@@ -226,7 +221,7 @@ mod tests {
     fn a_file_becomes_a_directory_with_one_file() {
         let dir = tempfile::tempdir().unwrap();
         let mounts =
-            run(dir.path(), json!([{"name": "config", "mountPath": "/etc/app/main.conf", "subPath": "app.conf"}])).unwrap();
+            run(dir.path(), &json!([{"name": "config", "mountPath": "/etc/app/main.conf", "subPath": "app.conf"}])).unwrap();
         assert_eq!(mounts.len(), 1);
         assert_eq!((mounts[0].guest.as_str(), mounts[0].access), ("/etc/app", Access::ReadOnly));
         assert_eq!(fs::read_to_string(mounts[0].host.join("main.conf")).unwrap(), "x=1");
@@ -236,14 +231,14 @@ mod tests {
     fn nothing_leads_out_of_a_volume() {
         let dir = tempfile::tempdir().unwrap();
         for bad in ["../x", "/etc", "a/../../b"] {
-            assert!(run(dir.path(), json!([{"name": "data", "mountPath": "/d", "subPath": bad}])).is_err(), "{bad}");
+            assert!(run(dir.path(), &json!([{"name": "data", "mountPath": "/d", "subPath": bad}])).is_err(), "{bad}");
         }
         fs::create_dir_all(dir.path().join("data")).unwrap();
         std::os::unix::fs::symlink("/etc", dir.path().join("data/link")).unwrap();
         for bad in ["link", "link/new"] {
-            assert!(run(dir.path(), json!([{"name": "data", "mountPath": "/d", "subPath": bad}])).is_err(), "{bad}");
+            assert!(run(dir.path(), &json!([{"name": "data", "mountPath": "/d", "subPath": bad}])).is_err(), "{bad}");
         }
-        assert!(run(dir.path(), json!([{"name": "data", "mountPath": "/d", "subPathExpr": "$(NO)"}])).is_err());
-        assert!(run(dir.path(), json!([{"name": "none", "mountPath": "/d"}])).is_err());
+        assert!(run(dir.path(), &json!([{"name": "data", "mountPath": "/d", "subPathExpr": "$(NO)"}])).is_err());
+        assert!(run(dir.path(), &json!([{"name": "none", "mountPath": "/d"}])).is_err());
     }
 }
