@@ -22,7 +22,11 @@ impl BackOff {
     pub fn next(&mut self, now: Instant, first: First) -> Duration {
         let delay = match self.last {
             Some((at, delay)) if now.saturating_duration_since(at) <= MAX * 2 => {
-                if delay.is_zero() { INITIAL } else { (delay * 2).min(MAX) }
+                if delay.is_zero() {
+                    INITIAL
+                } else {
+                    (delay * 2).min(MAX)
+                }
             }
             _ => match first {
                 First::Immediate => Duration::ZERO,

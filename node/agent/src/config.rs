@@ -32,12 +32,7 @@ impl Capacity {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let memory = rustix::system::sysinfo();
         let memory_bytes = memory.totalram.saturating_mul(u64::from(memory.mem_unit.max(1)));
-        Self {
-            cpu_millis: cpus as u64 * 1000,
-            memory_bytes,
-            ephemeral_storage_bytes: 100 << 30,
-            pods: 10_000,
-        }
+        Self { cpu_millis: cpus as u64 * 1000, memory_bytes, ephemeral_storage_bytes: 100 << 30, pods: 10_000 }
     }
 }
 

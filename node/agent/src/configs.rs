@@ -185,13 +185,11 @@ where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
     Payload: From<K>,
 {
-    watcher::watch_object(api, name)
-        .default_backoff()
-        .filter_map(async |result| match result {
-            Ok(object) => Some(object.map(Payload::from)),
-            Err(error) => {
-                tracing::debug!(%error, "watch of a referenced object failed; it is retried");
-                None
-            }
-        })
+    watcher::watch_object(api, name).default_backoff().filter_map(async |result| match result {
+        Ok(object) => Some(object.map(Payload::from)),
+        Err(error) => {
+            tracing::debug!(%error, "watch of a referenced object failed; it is retried");
+            None
+        }
+    })
 }

@@ -90,10 +90,7 @@ pub fn request<'a>(container: &'a Container, name: &str) -> Option<&'a Quantity>
 /// the containers and the largest init container. (milli-CPU, bytes)
 pub fn pod_requests(spec: &PodSpec) -> (u64, u64) {
     let of = |c: &Container| {
-        (
-            request(c, "cpu").and_then(millis).unwrap_or(0),
-            request(c, "memory").and_then(whole).unwrap_or(0),
-        )
+        (request(c, "cpu").and_then(millis).unwrap_or(0), request(c, "memory").and_then(whole).unwrap_or(0))
     };
     let mut sum = spec.containers.iter().map(of).fold((0u64, 0u64), add);
     let mut largest = (0, 0);
@@ -105,9 +102,10 @@ pub fn pod_requests(spec: &PodSpec) -> (u64, u64) {
             largest = (largest.0.max(one.0), largest.1.max(one.1));
         }
     }
-    let overhead = spec.overhead.as_ref().map_or((0, 0), |o| {
-        (o.get("cpu").and_then(millis).unwrap_or(0), o.get("memory").and_then(whole).unwrap_or(0))
-    });
+    let overhead = spec
+        .overhead
+        .as_ref()
+        .map_or((0, 0), |o| (o.get("cpu").and_then(millis).unwrap_or(0), o.get("memory").and_then(whole).unwrap_or(0)));
     add((sum.0.max(largest.0), sum.1.max(largest.1)), overhead)
 }
 

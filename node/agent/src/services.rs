@@ -12,9 +12,7 @@ use futures::StreamExt;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
-use network::{
-    Affinity, Endpoint, EndpointPort, EndpointState, Network, ServiceAddress, ServiceKey, ServicePort,
-};
+use network::{Affinity, Endpoint, EndpointPort, EndpointState, Network, ServiceAddress, ServiceKey, ServicePort};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -242,9 +240,7 @@ fn routed_slice(slice: &EndpointSlice) -> Option<network::EndpointSlice> {
         service,
         name,
         ports: ports
-            .filter_map(|p| {
-                Some(EndpointPort { name: p.name.clone().unwrap_or_default(), port: number(p.port?)? })
-            })
+            .filter_map(|p| Some(EndpointPort { name: p.name.clone().unwrap_or_default(), port: number(p.port?)? }))
             .collect(),
         endpoints: endpoints.collect(),
     })
@@ -256,7 +252,8 @@ mod tests {
     use serde_json::json;
 
     fn service(spec: &serde_json::Value) -> Option<network::Service> {
-        let service = serde_json::from_value(json!({"metadata": {"namespace": "n", "name": "s"}, "spec": spec})).unwrap();
+        let service =
+            serde_json::from_value(json!({"metadata": {"namespace": "n", "name": "s"}, "spec": spec})).unwrap();
         routed(&ServiceKey::new("n", "s"), &service)
     }
 

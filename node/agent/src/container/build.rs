@@ -34,18 +34,14 @@ pub async fn spec(
     let mounts = mount_list(&volumes, container, image, &env)?;
     let mut spec = ContainerSpec::new(format!("{}/{}/{}", pod.namespace, pod.name, container.name), log);
     spec.args = argv(container, &image.config, &env, &program_name(image, container));
-    spec.working_dir = container
-        .working_dir
-        .clone()
-        .or_else(|| Some(image.config.working_dir.clone()))
-        .filter(|dir| !dir.is_empty());
+    spec.working_dir =
+        container.working_dir.clone().or_else(|| Some(image.config.working_dir.clone())).filter(|dir| !dir.is_empty());
     spec.env = env;
     spec.mounts = mounts;
     spec.memory_limit_bytes = resources::limit(container, "memory").and_then(resources::whole);
     spec.fuel = resources::limit(container, resources::FUEL).and_then(resources::whole);
-    spec.cpu_limit_millis = resources::limit(container, "cpu")
-        .and_then(resources::millis)
-        .map(|m| u32::try_from(m).unwrap_or(u32::MAX));
+    spec.cpu_limit_millis =
+        resources::limit(container, "cpu").and_then(resources::millis).map(|m| u32::try_from(m).unwrap_or(u32::MAX));
     spec.pod = PodIdentity {
         namespace: pod.namespace.clone(),
         name: pod.name.clone(),

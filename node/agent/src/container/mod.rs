@@ -183,9 +183,7 @@ async fn supervise(pod: &Arc<PodContext>, index: usize, running: &start::Running
 async fn image_changed(pod: &PodContext, index: usize, running: &start::Running) {
     let mut seen = pod.watch();
     // The sender is in `pod`: it can't be gone.
-    let _ = seen
-        .wait_for(|s| pod::container(&s.pod, index).is_some_and(|c| c.image != running.spec.image))
-        .await;
+    let _ = seen.wait_for(|s| pod::container(&s.pod, index).is_some_and(|c| c.image != running.spec.image)).await;
 }
 
 enum Trouble {
@@ -229,7 +227,9 @@ pub fn termination(
     }
     let mut message = exit.message;
     let from_logs = spec.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
-    if message.is_empty() && from_logs && exit.code != 0
+    if message.is_empty()
+        && from_logs
+        && exit.code != 0
         && let Some(log) = &log
     {
         message = logs::fallback_message(log.dir(), log.restart());

@@ -31,12 +31,9 @@ pub fn value(path: &str, facts: &PodFacts<'_>) -> Option<String> {
         "metadata.labels" => pairs(meta.labels.as_ref()),
         "metadata.annotations" => pairs(meta.annotations.as_ref()),
         "spec.nodeName" => facts.node_name.to_owned(),
-        "spec.serviceAccountName" => facts
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|s| s.service_account_name.clone())
-            .unwrap_or_default(),
+        "spec.serviceAccountName" => {
+            facts.pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_default()
+        }
         "status.hostIP" | "status.hostIPs" => facts.host_ip.to_string(),
         "status.podIP" | "status.podIPs" => facts.pod_ip.map(|ip| ip.to_string()).unwrap_or_default(),
         _ => return None,

@@ -65,10 +65,8 @@ impl Cursor {
     /// Opens the files of run `restart` at the place `options.tail` asks for. A run without any
     /// file is an empty log.
     pub fn open(dir: &Path, restart: u32, options: Options) -> io::Result<Self> {
-        let mut files: Vec<(u64, PathBuf)> = super::rotated_sequences(dir, restart)
-            .into_iter()
-            .map(|s| (s, super::rotated(dir, restart, s)))
-            .collect();
+        let mut files: Vec<(u64, PathBuf)> =
+            super::rotated_sequences(dir, restart).into_iter().map(|s| (s, super::rotated(dir, restart, s))).collect();
         let next = files.last().map_or(0, |(s, _)| s + 1);
         files.push((next, super::current(dir, restart)));
         let mut cursor = Self {

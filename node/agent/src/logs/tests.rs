@@ -105,7 +105,9 @@ fn more_containers_than_open_files_still_log() {
     let dir = tempfile::tempdir().unwrap();
     let files = OpenFiles::new(2);
     let logs: Vec<_> = (0..5)
-        .map(|i| ContainerLog::new(dir.path().join(i.to_string()), 0, LogLimits::default(), Clock::System, files.clone()))
+        .map(|i| {
+            ContainerLog::new(dir.path().join(i.to_string()), 0, LogLimits::default(), Clock::System, files.clone())
+        })
         .collect();
     for round in 0..3 {
         for log in &logs {

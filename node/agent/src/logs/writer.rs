@@ -210,10 +210,7 @@ impl ContainerLog {
     fn rotate(&self, state: &mut State) -> io::Result<()> {
         state.file = None;
         let sequence = state.sequence;
-        std::fs::rename(
-            super::current(&self.dir, self.restart),
-            super::rotated(&self.dir, self.restart, sequence),
-        )?;
+        std::fs::rename(super::current(&self.dir, self.restart), super::rotated(&self.dir, self.restart, sequence))?;
         state.sequence += 1;
         state.size = 0;
         for old in super::rotated_sequences(&self.dir, self.restart) {

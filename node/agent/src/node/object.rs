@@ -117,10 +117,8 @@ fn conditions(before: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
     ]
     .into_iter()
     .map(|(type_, status, reason, message)| {
-        let since = before
-            .iter()
-            .find(|c| c.type_ == type_ && c.status == status)
-            .and_then(|c| c.last_transition_time.clone());
+        let since =
+            before.iter().find(|c| c.type_ == type_ && c.status == status).and_then(|c| c.last_transition_time.clone());
         NodeCondition {
             type_: type_.into(),
             status: status.into(),

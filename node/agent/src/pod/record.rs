@@ -232,12 +232,8 @@ impl PodRecord {
         let mut record = Self::new(spec);
         record.start_time = status.start_time.as_ref().map(|t| t.0);
         let policy = RestartPolicy::of(spec);
-        let statuses: Vec<&v1::ContainerStatus> = status
-            .init_container_statuses
-            .iter()
-            .chain(status.container_statuses.iter())
-            .flatten()
-            .collect();
+        let statuses: Vec<&v1::ContainerStatus> =
+            status.init_container_statuses.iter().chain(status.container_statuses.iter()).flatten().collect();
         for container in &mut record.containers {
             let Some(status) = statuses.iter().find(|s| s.name == container.name) else { continue };
             resume_container(container, status, policy.for_role(container.role), now);

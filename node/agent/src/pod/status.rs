@@ -37,9 +37,10 @@ pub fn phase(spec: &PodSpec, record: &PodRecord) -> Phase {
         return Phase::Failed;
     }
     let policy = RestartPolicy::of(spec);
-    let init_failed = record.containers.iter().any(|c| {
-        c.role == Role::Init && matches!(&c.state, State::Terminated(t) if t.exit_code != 0)
-    });
+    let init_failed = record
+        .containers
+        .iter()
+        .any(|c| c.role == Role::Init && matches!(&c.state, State::Terminated(t) if t.exit_code != 0));
     if init_failed && (policy == RestartPolicy::Never || record.finished) {
         return Phase::Failed;
     }
@@ -90,12 +91,8 @@ pub fn compute(record: &PodRecord, context: &Context<'_>) -> PodStatus {
     let phase = phase(spec, record);
     let generation = context.pod.metadata.generation;
     let statuses = |init: bool| -> Option<Vec<ContainerStatus>> {
-        let list: Vec<_> = record
-            .containers
-            .iter()
-            .filter(|c| (c.role == Role::App) != init)
-            .map(container_status)
-            .collect();
+        let list: Vec<_> =
+            record.containers.iter().filter(|c| (c.role == Role::App) != init).map(container_status).collect();
         (!list.is_empty()).then_some(list)
     };
     let rejected = record.verdict.is_some() && record.start_time.is_none();
@@ -162,7 +159,10 @@ fn with_gates(spec: &PodSpec, context: &Context<'_>, containers: &Verdict) -> Ve
         .filter_map(|gate| {
             let condition = existing.iter().find(|c| c.type_ == gate.condition_type);
             match condition {
-                None => Some(format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type)),
+                None => Some(format!(
+                    "corresponding condition of pod readiness gate \"{}\" does not exist.",
+                    gate.condition_type
+                )),
                 Some(c) if c.status != "True" => Some(format!(
                     "the status of pod readiness gate \"{}\" is not \"True\", but {}",
                     gate.condition_type, c.status
@@ -171,11 +171,7 @@ fn with_gates(spec: &PodSpec, context: &Context<'_>, containers: &Verdict) -> Ve
             }
         })
         .collect();
-    if messages.is_empty() {
-        Verdict::yes("")
-    } else {
-        Verdict::no("ReadinessGatesNotReady", messages.join(", "))
-    }
+    if messages.is_empty() { Verdict::yes("") } else { Verdict::no("ReadinessGatesNotReady", messages.join(", ")) }
 }
 
 #[derive(Clone)]

@@ -77,7 +77,8 @@ impl Action {
     /// Performs the action; the error is worded as the kubelet's events are.
     pub async fn run(&self, pod_ip: IpAddr, timeout: Duration) -> Result<(), String> {
         match self {
-            Action::Tcp { address, port } => match tokio::time::timeout(timeout, connect(address, pod_ip, *port)).await {
+            Action::Tcp { address, port } => match tokio::time::timeout(timeout, connect(address, pod_ip, *port)).await
+            {
                 Ok(result) => result.map(drop),
                 Err(_) => Err(format!("dial tcp {}: i/o timeout", authority(address, pod_ip, *port))),
             },

@@ -122,10 +122,8 @@ fn readiness<'a>(pod: &'a Arc<PodContext>, index: usize, container: &'a Containe
 
 fn liveness<'a>(pod: &'a Arc<PodContext>, index: usize, container: &'a Container) -> BoxFuture<'a, ProbeKind> {
     async move {
-        let prober = container
-            .liveness_probe
-            .as_ref()
-            .and_then(|p| Prober::new(pod, index, ProbeKind::Liveness, p, container));
+        let prober =
+            container.liveness_probe.as_ref().and_then(|p| Prober::new(pod, index, ProbeKind::Liveness, p, container));
         let Some(mut prober) = prober else { return std::future::pending().await };
         while prober.until_verdict().await == Verdict::Success {}
         ProbeKind::Liveness
@@ -298,10 +296,7 @@ mod tests {
         let results = [Failure, Failure, Success, Failure, Failure, Failure, Failure, Success, Success];
         let verdicts: Vec<_> = results.into_iter().map(|r| tracker.note(r)).collect();
         let none = None;
-        assert_eq!(
-            verdicts,
-            [none, none, none, none, none, Some(Failure), Some(Failure), none, Some(Success)]
-        );
+        assert_eq!(verdicts, [none, none, none, none, none, Some(Failure), Some(Failure), none, Some(Success)]);
     }
 
     #[test]

@@ -203,7 +203,8 @@ mod tests {
             let map = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             Wanted::parse(&map, now)
         };
-        let wanted = parse(&[("follow", "true"), ("tailLines", "5"), ("sinceSeconds", "60"), ("previous", "false")]).unwrap();
+        let wanted =
+            parse(&[("follow", "true"), ("tailLines", "5"), ("sinceSeconds", "60"), ("previous", "false")]).unwrap();
         assert_eq!((wanted.follow, wanted.which, wanted.options.tail), (Follow::Yes, Which::Present, Some(5)));
         assert_eq!(wanted.options.since, Some("2026-01-01T00:00:00Z".parse().unwrap()));
         assert!(parse(&[("tailLines", "-1")]).is_err());

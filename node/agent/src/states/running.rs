@@ -43,9 +43,6 @@ pub async fn run(pod: &Arc<PodContext>, mut containers: Containers) -> State {
 
 fn apps_are_through(pod: &PodContext) -> bool {
     pod.read(|r| {
-        r.containers
-            .iter()
-            .filter(|c| c.role == Role::App)
-            .all(|c| matches!(c.state, record::State::Terminated(_)))
+        r.containers.iter().filter(|c| c.role == Role::App).all(|c| matches!(c.state, record::State::Terminated(_)))
     })
 }

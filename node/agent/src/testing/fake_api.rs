@@ -170,8 +170,7 @@ impl FakeApi {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let query: BTreeMap<String, String> =
-            form(parts.uri.query().unwrap_or_default()).into_iter().collect();
+        let query: BTreeMap<String, String> = form(parts.uri.query().unwrap_or_default()).into_iter().collect();
         let Target { key, subresource } = parse(parts.uri.path());
         self.state.lock().requests.push(format!("{} {}", parts.method, parts.uri));
         let result = match parts.method {

@@ -78,14 +78,15 @@ impl Harness {
         spec["nodeName"] = json!(NODE);
         spec["terminationGracePeriodSeconds"] = json!(2);
         let metadata = json!({"name": name, "namespace": "default", "labels": {"app": name}});
-        self.api.create(PODS, json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec,
-            "status": {"phase": "Pending"}}));
+        self.api.create(
+            PODS,
+            json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec,
+            "status": {"phase": "Pending"}}),
+        );
     }
 
     pub async fn until(&self, name: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
-        self.api
-            .wait(&format!("{name} {what}"), |api| api.get(PODS, "default", name).filter(|pod| check(pod)))
-            .await
+        self.api.wait(&format!("{name} {what}"), |api| api.get(PODS, "default", name).filter(|pod| check(pod))).await
     }
 
     pub async fn until_phase(&self, name: &str, phase: &str) -> Value {

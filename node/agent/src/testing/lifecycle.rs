@@ -170,7 +170,8 @@ async fn a_failing_liveness_probe_restarts_the_container() {
     let h = Harness::start().await;
     h.image("sleeper:1", SLEEPER);
     let mut spec = one("sleeper:1", &[], "Always");
-    spec["containers"][0]["livenessProbe"] = json!({"tcpSocket": {"port": 9}, "periodSeconds": 1, "failureThreshold": 1});
+    spec["containers"][0]["livenessProbe"] =
+        json!({"tcpSocket": {"port": 9}, "periodSeconds": 1, "failureThreshold": 1});
     h.pod("sick", spec);
     h.until("sick", "restarted", |pod| container(pod)["restartCount"].as_i64() >= Some(1)).await;
     let event = h.until_event("Killing").await;

@@ -76,9 +76,8 @@ async fn a_guest_sees_its_environment_and_files() {
     });
     let volumes = json!([{"name": "v", "configMap": {"name": "settings"}}, {"name": "scratch", "emptyDir": {}}]);
     h.pod("report", json!({"restartPolicy": "Never", "containers": [c], "volumes": volumes}));
-    let pod = h.until("report", "over", |pod| {
-        matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
-    }).await;
+    let pod =
+        h.until("report", "over", |pod| matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))).await;
     let (_, log) = h.logs("report", "c", "").await;
     assert_eq!(pod["status"]["phase"], "Succeeded", "{log}");
     for expected in ["report", "POD", "hello from a file", pod["status"]["podIP"].as_str().unwrap()] {
@@ -89,7 +88,8 @@ async fn a_guest_sees_its_environment_and_files() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orphaned_directories_go_at_start() {
     let mut h = Harness::start().await;
-    let orphans: Vec<PathBuf> = ["pods/default_x_uid-x", "volumes/uid-x"].iter().map(|p| h.dir.path().join("agent").join(p)).collect();
+    let orphans: Vec<PathBuf> =
+        ["pods/default_x_uid-x", "volumes/uid-x"].iter().map(|p| h.dir.path().join("agent").join(p)).collect();
     for dir in &orphans {
         std::fs::create_dir_all(dir).unwrap();
     }

@@ -141,9 +141,7 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        list.iter()
-            .map(|(p, c)| (PathBuf::from(p), File { content: c.as_bytes().to_vec(), mode: 0o644 }))
-            .collect()
+        list.iter().map(|(p, c)| (PathBuf::from(p), File { content: c.as_bytes().to_vec(), mode: 0o644 })).collect()
     }
 
     fn names(dir: &Path) -> Vec<String> {

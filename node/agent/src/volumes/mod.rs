@@ -219,12 +219,7 @@ async fn payload_files(
 
 /// What fields of this pod may refer to.
 pub fn facts<'a>(pod: &'a PodContext, object: &'a v1::Pod) -> PodFacts<'a> {
-    PodFacts {
-        pod: object,
-        pod_ip: pod.read(|r| r.ip),
-        host_ip: pod.node.config.node_ip,
-        node_name: pod.node.name(),
-    }
+    PodFacts { pod: object, pod_ip: pod.read(|r| r.ip), host_ip: pod.node.config.node_ip, node_name: pod.node.name() }
 }
 
 /// The field of the volume source that is set, e.g. `persistentVolumeClaim`.

@@ -203,7 +203,9 @@ mod tests {
     #[test]
     fn directories_sub_paths_and_access() {
         let dir = tempfile::tempdir().unwrap();
-        let mounts = run(dir.path(), &json!([
+        let mounts = run(
+            dir.path(),
+            &json!([
                 {"name": "data", "mountPath": "/data/"},
                 {"name": "data", "mountPath": "/ro", "readOnly": true},
                 {"name": "data", "mountPath": "/sub", "subPathExpr": "x/$(POD)"},
@@ -221,7 +223,8 @@ mod tests {
     fn a_file_becomes_a_directory_with_one_file() {
         let dir = tempfile::tempdir().unwrap();
         let mounts =
-            run(dir.path(), &json!([{"name": "config", "mountPath": "/etc/app/main.conf", "subPath": "app.conf"}])).unwrap();
+            run(dir.path(), &json!([{"name": "config", "mountPath": "/etc/app/main.conf", "subPath": "app.conf"}]))
+                .unwrap();
         assert_eq!(mounts.len(), 1);
         assert_eq!((mounts[0].guest.as_str(), mounts[0].access), ("/etc/app", Access::ReadOnly));
         assert_eq!(fs::read_to_string(mounts[0].host.join("main.conf")).unwrap(), "x=1");

@@ -59,7 +59,13 @@ fn init_containers_hold_the_pod_in_pending() {
     record.containers[0].terminate(end(0));
     let now = status(&pod, &record);
     assert_eq!(now.phase.as_deref(), Some("Pending"));
-    check_condition(&now, "Initialized", "False", "ContainersNotInitialized", "containers with incomplete status: [i2]");
+    check_condition(
+        &now,
+        "Initialized",
+        "False",
+        "ContainersNotInitialized",
+        "containers with incomplete status: [i2]",
+    );
     assert!(now.init_container_statuses.as_ref().unwrap()[0].ready);
     record.containers[1].terminate(end(1));
     assert_eq!(status(&pod, &record).phase.as_deref(), Some("Pending"));
@@ -100,8 +106,7 @@ fn a_running_pod_is_ready_with_its_containers_and_gates() {
     assert_eq!(running.phase.as_deref(), Some("Running"));
     assert_eq!(running.pod_ip.as_deref(), Some("127.64.0.5"));
     check_condition(&running, "Ready", "True", "", "");
-    pod.spec.as_mut().unwrap().readiness_gates =
-        Some(vec![v1::PodReadinessGate { condition_type: "lb".into() }]);
+    pod.spec.as_mut().unwrap().readiness_gates = Some(vec![v1::PodReadinessGate { condition_type: "lb".into() }]);
     let gated = status(&pod, &record);
     check_condition(&gated, "ContainersReady", "True", "", "");
     check_condition(
@@ -132,7 +137,12 @@ fn transition_times_stay_until_the_status_changes() {
     let later = "2026-01-02T00:00:00Z".parse().unwrap();
     let second = compute(
         &record,
-        &Context { pod: &pod, host_ip: [127, 0, 0, 1].into(), now: later, before: first.conditions.as_deref().unwrap() },
+        &Context {
+            pod: &pod,
+            host_ip: [127, 0, 0, 1].into(),
+            now: later,
+            before: first.conditions.as_deref().unwrap(),
+        },
     );
     assert_eq!(first.conditions, second.conditions);
 }
