@@ -13,7 +13,7 @@ pub struct Cli {
     pub command: Command,
 
     /// What to log to stderr: error, warn, info, debug, or a filter such as `info,agent=debug`.
-    #[arg(long, global = true, env = "SKIFF_LOG", default_value = "error", value_name = "FILTER")]
+    #[arg(long, global = true, env = "SKIFF_LOG", default_value = "error,kube_client=off", value_name = "FILTER")]
     pub log: String,
 }
 

@@ -34,8 +34,7 @@ pub(crate) struct Waiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Active,
-    /// Until then.
-    Backoff(Instant),
+    Backoff,
     /// Until something changes, but at least until then.
     Unschedulable {
         backoff_until: Instant,
@@ -54,6 +53,9 @@ pub(crate) struct Queue {
     /// The UIDs of the unschedulable ones.
     parked: HashSet<Arc<str>>,
     active: BinaryHeap<ActiveTicket>,
+    /// Those backing off although something has changed for them: tried early when nothing is active, as
+    /// kube-scheduler does (SchedulerPopFromBackoffQ, KEP-5142).
+    early: BinaryHeap<ActiveTicket>,
     /// Ends of back-offs, and flushes.
     timed: BinaryHeap<TimedTicket>,
     tickets: u64,
@@ -100,13 +102,15 @@ impl Queue {
     /// The next pod to decide on. It stays known until [`Queue::remove`], or comes back through
     /// [`Queue::park`] or [`Queue::back_off`].
     pub fn pop(&mut self) -> Option<Arc<Pod>> {
-        while let Some((_, Reverse(ticket), uid)) = self.active.pop() {
+        while let Some((_, Reverse(ticket), uid)) = self.active.pop().or_else(|| self.early.pop()) {
             if let Some(waiting) = self.waiting.get_mut(&uid)
                 && waiting.ticket == ticket
-                && waiting.part == Part::Active
             {
                 waiting.part = Part::Taken;
                 waiting.attempts += 1;
+                // Whatever ticket is still in a heap is outdated now.
+                self.tickets += 1;
+                waiting.ticket = self.tickets;
                 return Some(waiting.pod.clone());
             }
         }
@@ -125,7 +129,7 @@ impl Queue {
     pub fn back_off(&mut self, uid: &str) {
         let Some((uid, waiting)) = self.waiting.get_key_value(uid) else { return };
         let (uid, until) = (uid.clone(), Instant::now() + backoff(waiting.attempts));
-        self.enter(&uid, Part::Backoff(until), until);
+        self.enter(&uid, Part::Backoff, until);
     }
 
     /// Something changed: try the parked pods again that it may help.
@@ -163,15 +167,19 @@ impl Queue {
         self.timed.peek().map(|Reverse((at, ..))| *at)
     }
 
+    /// Whether [`Queue::pop`] may have something.
     pub fn has_active(&self) -> bool {
-        !self.active.is_empty()
+        !self.active.is_empty() || !self.early.is_empty()
     }
 
     fn retry(&mut self, uid: &Arc<str>, backoff_until: Instant) {
         if backoff_until <= Instant::now() {
             self.activate(uid);
         } else {
-            self.enter(uid, Part::Backoff(backoff_until), backoff_until);
+            self.enter(uid, Part::Backoff, backoff_until);
+            if let Some(waiting) = self.waiting.get(uid) {
+                self.early.push((waiting.pod.priority, Reverse(waiting.ticket), uid.clone()));
+            }
         }
     }
 
@@ -205,6 +213,8 @@ impl Queue {
             let waiting = &self.waiting;
             self.timed
                 .retain(|Reverse((_, ticket, uid))| waiting.get(uid).is_some_and(|waiting| waiting.ticket == *ticket));
+            self.early
+                .retain(|(_, Reverse(ticket), uid)| waiting.get(uid).is_some_and(|waiting| waiting.ticket == *ticket));
         }
     }
 }
@@ -254,10 +264,24 @@ mod tests {
         queue.reconsider(|_| true);
         assert_eq!(pop(&mut queue).as_deref(), Some("a"), "the back-off is over");
         queue.park("a");
+        assert_eq!(pop(&mut queue), None, "nothing has changed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_back_off_is_cut_short_by_a_change_when_nothing_else_is_active() {
+        let mut queue = queue(&[("a", 0)]);
+        pop(&mut queue);
+        queue.park("a");
+        queue.put(pod("b", 0), String::new(), None);
         queue.reconsider(|_| true);
-        assert_eq!(pop(&mut queue), None, "two seconds this time");
-        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(pop(&mut queue).as_deref(), Some("b"), "the active one first");
         assert_eq!(pop(&mut queue).as_deref(), Some("a"));
+        queue.back_off("b");
+        assert!(!queue.has_active());
+        assert_eq!(pop(&mut queue), None, "an error is no reason to hurry");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(pop(&mut queue).as_deref(), Some("b"));
+        assert_eq!(pop(&mut queue), None, "each is popped once");
     }
 
     #[tokio::test(start_paused = true)]
