@@ -8,7 +8,11 @@ pub mod cluster;
 pub mod condition;
 pub mod kubectl;
 pub mod raw;
+pub mod registry;
+pub mod rest;
+pub mod web;
 
 pub use binary::skiff;
 pub use cluster::Cluster;
 pub use condition::eventually;
+pub use rest::Rest;

@@ -1,10 +1,20 @@
 //! Every test that drives the real binary, and the rules about the code base itself.
 
 mod api;
+mod containers;
+mod deployments;
 mod faults;
+mod images;
+mod jobs;
 #[cfg(feature = "clients")]
 mod kubectl;
+mod lifecycle;
+mod logs;
+mod many;
+mod objects;
 mod pods;
 mod rules;
+mod scheduling;
+mod services;
 mod up;
 mod watch;
