@@ -73,9 +73,15 @@ impl PodContext {
         self.seen.subscribe()
     }
 
-    /// A newer version of the object was seen.
+    /// A newer version of the object was seen. What others changed in its readiness is answered: a readiness gate
+    /// decides on Ready, and a Ready that isn't ours is put right.
     pub fn observe(&self, pod: Arc<v1::Pod>) {
+        let before = self.object();
+        let answer = status::readiness(&before) != status::readiness(&pod);
         self.seen.send_modify(|seen| seen.pod = pod);
+        if answer {
+            self.publish();
+        }
     }
 
     /// The object no longer exists.

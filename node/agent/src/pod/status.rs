@@ -174,6 +174,24 @@ fn with_gates(spec: &PodSpec, context: &Context<'_>, containers: &Verdict) -> Ve
     if messages.is_empty() { Verdict::yes("") } else { Verdict::no("ReadinessGatesNotReady", messages.join(", ")) }
 }
 
+/// The conditions of a pod that decide on its readiness: `Ready` itself, and the readiness gates.
+pub fn readiness(pod: &v1::Pod) -> Vec<Option<&str>> {
+    let existing = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let gates = pod.spec.as_ref().and_then(|s| s.readiness_gates.as_deref()).unwrap_or_default();
+    let types = gates.iter().map(|g| g.condition_type.as_str()).chain(["Ready"]);
+    types.map(|t| existing.iter().find(|c| c.type_ == t).map(|c| c.status.as_str())).collect()
+}
+
+/// Whether somebody else gave the stored pod another `Ready` than `written`, which this agent wrote. (An older version
+/// of the pod may look so, too: then the same is written twice, which changes nothing.)
+pub fn is_overruled(stored: &v1::Pod, written: &v1::PodStatus) -> bool {
+    let ready = |status: Option<&v1::PodStatus>| {
+        let mut conditions = status?.conditions.iter().flatten();
+        conditions.find(|c| c.type_ == "Ready").map(|c| c.status.clone())
+    };
+    ready(stored.status.as_ref()) != ready(Some(written))
+}
+
 #[derive(Clone)]
 struct Verdict {
     status: &'static str,

@@ -49,7 +49,8 @@ pub async fn write_loop(pod: &PodContext) {
                 before: &conditions,
             };
             let status = pod.read(|record| status::compute(record, &context));
-            if last.as_ref() != Some(&status) && !pod.is_gone() {
+            let known = last.as_ref() == Some(&status) && !status::is_overruled(&object, &status);
+            if !known && !pod.is_gone() {
                 match send(pod, &object, &status).await {
                     Outcome::Written => {
                         conditions = status.conditions.clone().unwrap_or_default();

@@ -119,6 +119,34 @@ fn a_running_pod_is_ready_with_its_containers_and_gates() {
 }
 
 #[test]
+fn what_others_do_to_the_readiness_is_noticed() {
+    let condition = |type_: &str, status: &str| v1::PodCondition {
+        type_: type_.into(),
+        status: status.into(),
+        ..Default::default()
+    };
+    let stored = |conditions: Vec<v1::PodCondition>| {
+        let mut pod = pod("Always", &[], &["a"]);
+        pod.spec.as_mut().unwrap().readiness_gates = Some(vec![v1::PodReadinessGate { condition_type: "lb".into() }]);
+        pod.status = Some(v1::PodStatus { conditions: Some(conditions), ..Default::default() });
+        pod
+    };
+    let before = stored(vec![condition("Ready", "True"), condition("Other", "True")]);
+    let written = before.status.clone().unwrap();
+    let same = stored(vec![condition("Other", "False"), condition("Ready", "True")]);
+    assert_eq!(readiness(&before), readiness(&same));
+    assert!(!is_overruled(&same, &written));
+    let gate = stored(vec![condition("Ready", "True"), condition("lb", "True")]);
+    assert_ne!(readiness(&before), readiness(&gate));
+    assert!(!is_overruled(&gate, &written));
+    for conditions in [vec![condition("Ready", "False")], vec![]] {
+        let overruled = stored(conditions);
+        assert_ne!(readiness(&before), readiness(&overruled));
+        assert!(is_overruled(&overruled, &written));
+    }
+}
+
+#[test]
 fn a_finished_pod_reports_completion() {
     let pod = pod("Never", &[], &["a"]);
     let mut record = record(&pod);
