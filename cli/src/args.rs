@@ -48,7 +48,7 @@ pub enum Command {
 pub struct Data {
     /// Directory for the store, certificates, images and pod logs
     /// [default: the user's data folder, such as ~/.local/share/skiff]
-    #[arg(long, value_name = "DIR", env = "SKIFF_DATA_DIR")]
+    #[arg(long, value_name = "DIR", env = "SKIFF_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
 }
 
