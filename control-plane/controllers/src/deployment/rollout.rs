@@ -23,6 +23,11 @@ impl Sets {
         self.all().map(Set::replicas).sum()
     }
 
+    /// Pods that there are or are to be: those that a set has been told to delete count until it has.
+    fn present(&self) -> i32 {
+        self.all().map(|set| set.replicas().max(set.actual())).sum()
+    }
+
     fn old_total(&self) -> i32 {
         self.old.iter().map(Set::replicas).sum()
     }
@@ -38,7 +43,7 @@ pub fn new_set_size(deployment: &Deployment, sets: &Sets) -> i32 {
     if sets::is_recreate(deployment) {
         return wanted;
     }
-    let room = wanted + max_surge(deployment) - sets.total();
+    let room = wanted + max_surge(deployment) - sets.present();
     let now = sets.new_size();
     if room <= 0 { now } else { now + room.min(wanted - now) }
 }
@@ -63,7 +68,7 @@ fn shrink_old(deployment: &Deployment, sets: &mut Sets) -> bool {
         return false;
     }
     let min_available = replicas(deployment) - max_unavailable(deployment);
-    let new_unavailable = sets.new.as_ref().map_or(0, |set| set.replicas() - set.available());
+    let new_unavailable = sets.new.as_ref().map_or(0, |set| set.replicas() - set.lasting());
     let removable = sets.total() - min_available - new_unavailable;
     if removable <= 0 {
         return false;
@@ -72,13 +77,13 @@ fn shrink_old(deployment: &Deployment, sets: &mut Sets) -> bool {
     // The pods that do not work go first: they can be spared at no cost.
     let mut left = removable;
     for set in &mut sets.old {
-        let broken = (set.replicas() - set.available()).min(left);
+        let broken = (set.replicas() - set.lasting()).min(left);
         if set.replicas() > 0 && broken > 0 {
             left -= broken;
             changed |= set.scale(deployment, set.replicas() - broken);
         }
     }
-    let available: i32 = sets.all().map(Set::available).sum();
+    let available: i32 = sets.all().map(Set::lasting).sum();
     let mut left = available - min_available;
     for set in &mut sets.old {
         let spared = set.replicas().min(left);
@@ -97,6 +102,12 @@ pub fn stop_old(deployment: &Deployment, sets: &mut Sets) -> bool {
 }
 
 impl Set {
+    /// Pods that are available and stay: a status may still count those that the set has been told to delete, and
+    /// to count them once more would break what `maxUnavailable` promises.
+    fn lasting(&self) -> i32 {
+        self.available().min(self.replicas())
+    }
+
     fn scale_if_active(&mut self, deployment: &Deployment) -> bool {
         self.replicas() > 0 && self.scale(deployment, 0)
     }

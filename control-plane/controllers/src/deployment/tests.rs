@@ -71,6 +71,27 @@ fn a_new_deployment_gets_one_full_replica_set() {
     assert_eq!(set.now.spec.as_ref().unwrap().selector.match_labels.as_ref().unwrap()["pod-template-hash"], hash);
 }
 
+/// The status of a set may still count pods that the set was told to delete a moment ago.
+#[test]
+fn pods_about_to_go_are_neither_room_nor_available() {
+    let spec = json!({"replicas": 5, "template": template("v2"),
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}});
+    let deployment = deployment(&spec, &json!({}));
+    let lagging = |name: &str, version: &str, replicas: i32, counted: i32, revision: i32| {
+        let mut set = set(name, version, replicas, counted, revision, (5, 6)).as_ref().clone();
+        set.status.as_mut().unwrap().replicas = counted;
+        Arc::new(set)
+    };
+    // Five old pods, four wanted; two new ones wanted, one there: five will be available, one may go.
+    let plan = run(&deployment, &[lagging("old", "v1", 4, 5, 1), lagging("new", "v2", 2, 1, 2)]);
+    assert_eq!(sizes(&plan), [("new", 2), ("old", 3)]);
+    // No pod more until the old one is really gone.
+    let plan = run(&deployment, &[lagging("old", "v1", 4, 5, 1), lagging("new", "v2", 1, 0, 2)]);
+    assert_eq!(sizes(&plan), [("new", 1), ("old", 4)]);
+    let plan = run(&deployment, &[lagging("old", "v1", 4, 4, 1), lagging("new", "v2", 1, 0, 2)]);
+    assert_eq!(sizes(&plan), [("new", 2), ("old", 4)]);
+}
+
 #[test]
 fn rolling_update_keeps_within_surge_and_availability() {
     // (new, old) as (replicas, available) → sizes after one step; 10 replicas, surge 3, unavailable 2.
