@@ -23,7 +23,7 @@ pub mod table;
 pub mod time;
 
 pub use k8s_openapi;
-pub use kube_core;
 pub use kinds::{Kinds, Resource, Scope, Verb};
+pub use kube_core;
 pub use status::{Reason, Status};
 pub use strategy::Strategy;

@@ -14,8 +14,6 @@ const NOT_SERVED: &[(&str, &str)] = &[
     ("admissionregistration.k8s.io/", "admission webhooks and policies come with the API issue"),
     ("apiextensions.k8s.io/", "CRDs come with the API issue"),
     ("apiregistration.k8s.io/", "aggregated APIs are a later issue"),
-    ("authentication.k8s.io/", "reviews come with RBAC, in the API issue"),
-    ("authorization.k8s.io/", "reviews come with RBAC, in the API issue"),
     ("certificates.k8s.io/v1alpha1", "alpha: off by default"),
     ("certificates.k8s.io/v1beta1", "beta: off by default"),
     ("coordination.k8s.io/v1alpha2", "alpha: off by default"),

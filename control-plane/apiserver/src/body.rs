@@ -5,11 +5,14 @@ use api::{Status, decode};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// How long, and for how many bytes, a body that is too large is still read after its answer, so that
+/// How long, and for how many bytes, a body that nobody wants is still read after its answer, so that
 /// the client gets to see the answer instead of a broken connection.
 const DRAIN: Duration = Duration::from_secs(10);
 const DRAIN_BYTES: usize = 512 << 20;
@@ -22,7 +25,6 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> R
     let announced: Option<usize> =
         headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     if announced.is_some_and(|length| length > limit) {
-        drain(body);
         return Err(Status::too_large(limit));
     }
     let mut first = Bytes::new();
@@ -31,7 +33,6 @@ pub(crate) async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> R
         let frame = frame.map_err(|error| Status::bad_request(format!("error reading the body: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + all.as_ref().map_or(0, BytesMut::len) + data.len() > limit {
-            drain(body);
             return Err(Status::too_large(limit));
         }
         match &mut all {
@@ -61,6 +62,50 @@ fn drain(mut body: Body) {
     };
     let bounded = async move { _ = tokio::time::timeout(DRAIN, reading).await };
     tokio::spawn(bounded.instrument(tracing::debug_span!("drain_body")));
+}
+
+/// A body that is read to its end, within the bounds of [`drain`], whoever drops it before. HTTP/2 clients are told of a
+/// broken stream otherwise, and some then never show the answer that came before.
+pub(crate) struct Courteous(Option<Body>);
+
+impl Courteous {
+    pub(crate) fn new<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        Self(Some(Body::new(body)))
+    }
+}
+
+impl HttpBody for Courteous {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
+    }
+}
+
+impl Drop for Courteous {
+    fn drop(&mut self) {
+        if let Some(body) = self.0.take().filter(|body| !body.is_end_stream())
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            drain(body);
+        }
+    }
 }
 
 /// A document with the paths of fields that occurred twice.

@@ -13,6 +13,9 @@ use store::Store;
 /// Where wall time comes from.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// Where chance comes from.
+pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// How an API server is to run.
 #[derive(Clone)]
 pub struct Config {
@@ -30,6 +33,8 @@ pub struct Config {
     /// How long an Event is kept after it was written last.
     pub event_ttl: Duration,
     pub clock: Clock,
+    /// Random bits for the names made from `generateName`.
+    pub random: Random,
 }
 
 impl Config {
@@ -47,6 +52,7 @@ impl Config {
             limits: Limits::default(),
             event_ttl: Duration::from_secs(3600),
             clock: Arc::new(Timestamp::now),
+            random: Arc::new(rand::random),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::admission::{Chain, cluster_ip::ServiceAddresses};
 use crate::authn::StaticTokens;
 use crate::authz::Authorizer;
 use crate::catalog::Catalog;
-use crate::config::{Clock, Config, Limits};
+use crate::config::{Clock, Config, Limits, Random};
 use crate::endpoints::metrics::Metrics;
 use crate::nodes::Links;
 use api::{Kinds, Resource, Status};
@@ -32,6 +32,7 @@ pub(crate) struct Core {
     /// Ends watches and background tasks.
     pub shutdown: CancellationToken,
     clock: Clock,
+    random: Random,
     pub address: SocketAddr,
 }
 
@@ -53,6 +54,7 @@ impl Core {
             ready: AtomicBool::new(false),
             shutdown: CancellationToken::new(),
             clock: Arc::clone(&config.clock),
+            random: Arc::clone(&config.random),
             address,
         })
     }
@@ -63,6 +65,10 @@ impl Core {
 
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        (self.random)()
     }
 
     pub(crate) fn is_ready(&self) -> bool {

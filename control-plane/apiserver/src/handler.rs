@@ -82,6 +82,10 @@ async fn answer(
         None if authn::is_public(info.path) => Arc::default(),
         None => return Err(authn::unauthorized()),
     };
+    if parts.headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+        // Ignored, it would give the request more rights than its sender meant it to have.
+        return Err(Status::not_implemented("impersonation"));
+    }
     if !authn::is_public(info.path)
         && let Decision::Deny(why) = core.authorizer.authorize(&user, info)
     {

@@ -29,7 +29,7 @@ mod user;
 
 pub use crate::authn::StaticTokens;
 pub use crate::authz::{AllowAuthenticated, Authorizer, Decision};
-pub use crate::config::{Clock, Config, Limits};
+pub use crate::config::{Clock, Config, Limits, Random};
 pub use crate::endpoints::GIT_VERSION;
 pub use crate::local::LocalService;
 pub use crate::net::{Cidr, CidrError};

@@ -74,7 +74,7 @@ fn not_acceptable() -> Status {
 fn served(clause: &str) -> Option<(Format, Shape)> {
     let mut parts = clause.split(';').map(str::trim);
     let format = match parts.next()? {
-        "application/json" | "*/*" | "application/*" | "text/html" | "" => Format::Json,
+        "application/json" | "*/*" | "application/*" | "" => Format::Json,
         "application/yaml" => Format::Yaml,
         _ => return None,
     };

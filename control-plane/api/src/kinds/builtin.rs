@@ -5,10 +5,10 @@ use super::{LazySchema, Resource, ScalePaths, SchemaSource, Scope, Subresource, 
 use crate::strategies;
 use Verb::{Create, Delete, DeleteCollection, Get, List, Patch, Update, Watch};
 use k8s_openapi::api::{
-    apps::v1 as apps, authentication::v1 as authentication, autoscaling::v1 as autoscaling_v1,
-    autoscaling::v2 as autoscaling, batch::v1 as batch, certificates::v1 as certificates,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events,
-    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac,
+    apps::v1 as apps, authentication::v1 as authentication, authorization::v1 as authorization,
+    autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling, batch::v1 as batch,
+    certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
+    events::v1 as events, networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac,
     scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
@@ -96,6 +96,14 @@ const ROWS: &[Row] = &[
 
     // The same objects as core's events, seen through the newer names of their fields.
     row::<events::Event>().short(&["ev"]).stored_as("core/events", "v1"),
+
+    row::<authentication::SelfSubjectReview>().verbs(&[Create]).not_stored(),
+    row::<authentication::TokenReview>().verbs(&[Create]).not_stored(),
+
+    row::<authorization::LocalSubjectAccessReview>().verbs(&[Create]).not_stored(),
+    row::<authorization::SelfSubjectAccessReview>().verbs(&[Create]).not_stored(),
+    row::<authorization::SelfSubjectRulesReview>().verbs(&[Create]).not_stored(),
+    row::<authorization::SubjectAccessReview>().verbs(&[Create]).not_stored(),
 
     row::<autoscaling::HorizontalPodAutoscaler>().short(&["hpa"]).in_all().subs(&[STATUS]),
     row::<autoscaling_v1::HorizontalPodAutoscaler>().short(&["hpa"]).in_all().subs(&[STATUS])

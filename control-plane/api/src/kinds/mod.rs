@@ -123,6 +123,18 @@ impl Resource {
         !self.storage.is_empty()
     }
 
+    /// What every request to a deprecated kind is warned with (`prerelease-lifecycle` of Kubernetes).
+    #[must_use]
+    pub fn deprecation(&self) -> Option<&'static str> {
+        match (self.group.as_ref(), self.version.as_ref(), self.kind.as_ref()) {
+            ("", "v1", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+            ("", "v1", "Endpoints") => {
+                Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+            }
+            _ => None,
+        }
+    }
+
     #[must_use]
     pub fn supports(&self, verb: Verb) -> bool {
         self.verbs.contains(&verb)

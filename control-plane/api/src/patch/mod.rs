@@ -7,7 +7,7 @@ mod strategic;
 mod tests;
 
 use crate::schema::Schema;
-use crate::status::{Cause, Reason, Status};
+use crate::status::{Reason, Status};
 use json_patch::PatchOperation;
 use serde_json::Value;
 
@@ -44,11 +44,11 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
         if let PatchOperation::Copy(copy) = &operation {
             copied += copy.from.resolve(&result).map_or(0, |source| source.to_string().len());
             if copied > MAX_COPIED_BYTES {
-                return Err(rejected(format!("the copy operations exceed {MAX_COPIED_BYTES} bytes")));
+                return Err(rejected(&format!("the copy operations exceed {MAX_COPIED_BYTES} bytes")));
             }
         }
         json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation))
-            .map_err(|e| rejected(format!("operation {index} failed at path '{}': {}", e.path, e.kind)))?;
+            .map_err(|e| rejected(&format!("operation {index} failed at path '{}': {}", e.path, e.kind)))?;
     }
     Ok(result)
 }
@@ -72,7 +72,7 @@ pub fn merge(document: &Value, patch: &Value) -> Result<Value, Status> {
 pub fn strategic(schema: &Schema, document: &Value, patch: &Value) -> Result<Value, Status> {
     require_object(patch)?;
     strategic::apply(schema, document, patch).map_err(|error| match error {
-        strategic::Error::ListOfLists | strategic::Error::MixedTypes => rejected(error.to_string()),
+        strategic::Error::ListOfLists | strategic::Error::MixedTypes => rejected(&error.to_string()),
         _ => Status::bad_request(error.to_string()),
     })
 }
@@ -85,11 +85,12 @@ fn require_object(patch: &Value) -> Result<(), Status> {
     Err(Status::bad_request(format!("json: cannot unmarshal {got} into Go value of type map[string]interface {{}}")))
 }
 
-/// 422 as Kubernetes answers a patch that is well-formed and does not fit; the detail comes as a cause.
-fn rejected(detail: String) -> Status {
-    let mut status = Status::new(Reason::Invalid, "the server rejected our request due to an error in our request");
-    let cause = Cause { reason: "UnexpectedServerResponse".into(), message: detail, field: String::new() };
-    status.details.get_or_insert_default().causes.push(cause);
+/// 422 as Kubernetes answers a patch that is well-formed and does not fit, with the detail that Kubernetes keeps to
+/// itself. Not as a cause: kubectl would print only that, as if it were about a field without a name.
+fn rejected(detail: &str) -> Status {
+    let message = format!("the server rejected our request due to an error in our request: {detail}");
+    let mut status = Status::new(Reason::Invalid, message);
+    status.details = Some(Box::default());
     status
 }
 

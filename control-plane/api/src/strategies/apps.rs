@@ -209,9 +209,7 @@ impl Strategy for ReplicationController {
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let mut warnings = no_controller("ReplicationController");
-        warnings.extend(template_warnings(object));
-        warnings
+        template_warnings(object)
     }
 
     fn field_names(&self) -> &'static [&'static str] {

@@ -1,9 +1,10 @@
 //! Kinds that are stored and served without rules of their own so far: what is known of each is whether
 //! it has a generation, and whether anything acts on it.
 
+use super::json::{fill, fill_zero, spec_mut};
 use super::workloads::no_controller;
 use crate::strategy::Strategy;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// (group, kind, has a generation, waits for a controller)
@@ -23,7 +24,7 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
     ("certificates.k8s.io", "CertificateSigningRequest", false, true),
     ("scheduling.k8s.io", "PriorityClass", true, true),
     ("storage.k8s.io", "StorageClass", false, true),
-    ("storage.k8s.io", "CSIDriver", false, true),
+    ("storage.k8s.io", "CSIDriver", true, true),
     ("storage.k8s.io", "CSINode", false, true),
     ("storage.k8s.io", "CSIStorageCapacity", false, true),
     ("storage.k8s.io", "VolumeAttachment", false, true),
@@ -34,8 +35,16 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
 ];
 
 /// Kinds whose updates must carry a resourceVersion.
-const CONDITIONAL: &[&str] =
-    &["PodDisruptionBudget", "RuntimeClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+const CONDITIONAL: &[&str] = &[
+    "PodDisruptionBudget",
+    "RuntimeClass",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+    "CSIDriver",
+    "CSINode",
+    "CSIStorageCapacity",
+    "VolumeAttachment",
+];
 /// Kinds that a PUT may create.
 const CREATED_BY_UPDATE: &[&str] = &["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass"];
 
@@ -46,6 +55,18 @@ struct Passive {
 }
 
 impl Strategy for Passive {
+    fn default(&self, object: &mut Value) {
+        match self.kind {
+            "HorizontalPodAutoscaler" => default_autoscaler(object),
+            "NetworkPolicy" => default_network_policy(object),
+            "RoleBinding" | "ClusterRoleBinding" => default_binding(object),
+            "StorageClass" => default_top(object, &[("reclaimPolicy", "Delete"), ("volumeBindingMode", "Immediate")]),
+            "PriorityClass" => default_top(object, &[("preemptionPolicy", "PreemptLowerPriority")]),
+            "CSIDriver" => default_csi_driver(object),
+            _ => {}
+        }
+    }
+
     fn warnings(&self, _object: &Value) -> Vec<String> {
         if self.waits { no_controller(self.kind) } else { Vec::new() }
     }
@@ -63,9 +84,115 @@ impl Strategy for Passive {
     }
 }
 
+fn default_top(object: &mut Value, fields: &[(&str, &str)]) {
+    let Some(object) = object.as_object_mut() else { return };
+    for (field, value) in fields {
+        fill(object, field, *value);
+    }
+}
+
+fn default_autoscaler(object: &mut Value) {
+    const CPU_UTILIZATION: i64 = 80;
+    let newest = object.get("apiVersion").is_none_or(|version| version == "autoscaling/v2");
+    let Some(spec) = spec_mut(object) else { return };
+    fill(spec, "minReplicas", 1);
+    if newest && is_empty(spec.get("metrics")) {
+        let target = json!({"type": "Utilization", "averageUtilization": CPU_UTILIZATION});
+        spec.insert("metrics".into(), json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
+    }
+}
+
+fn default_network_policy(object: &mut Value) {
+    let Some(spec) = spec_mut(object) else { return };
+    if is_empty(spec.get("policyTypes")) {
+        let types = if is_empty(spec.get("egress")) { json!(["Ingress"]) } else { json!(["Ingress", "Egress"]) };
+        spec.insert("policyTypes".into(), types);
+    }
+    for direction in ["ingress", "egress"] {
+        let rules = spec.get_mut(direction).and_then(Value::as_array_mut).into_iter().flatten();
+        let ports = rules.filter_map(|rule| rule.get_mut("ports")?.as_array_mut()).flatten();
+        for port in ports.filter_map(Value::as_object_mut) {
+            fill(port, "protocol", "TCP");
+        }
+    }
+}
+
+fn default_binding(object: &mut Value) {
+    const RBAC: &str = "rbac.authorization.k8s.io";
+    if let Some(role) = object.get_mut("roleRef").and_then(Value::as_object_mut) {
+        fill_zero(role, "apiGroup", RBAC);
+    }
+    for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
+        let named = matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group"));
+        if let Some(subject) = subject.as_object_mut().filter(|_| named) {
+            fill_zero(subject, "apiGroup", RBAC);
+        }
+    }
+}
+
+fn default_csi_driver(object: &mut Value) {
+    let Some(spec) = spec_mut(object) else { return };
+    fill(spec, "attachRequired", true);
+    for field in ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"] {
+        fill(spec, field, false);
+    }
+    fill(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
+    if is_empty(spec.get("volumeLifecycleModes")) {
+        spec.insert("volumeLifecycleModes".into(), json!(["Persistent"]));
+    }
+}
+
+fn is_empty(list: Option<&Value>) -> bool {
+    list.and_then(Value::as_array).is_none_or(Vec::is_empty)
+}
+
 pub(super) fn find(group: &str, kind: &str) -> Option<Arc<dyn Strategy>> {
     KINDS.iter().find(|(g, k, ..)| *g == group && *k == kind).map(|&(_, kind, has_generation, waits)| {
         let strategy: Arc<dyn Strategy> = Arc::new(Passive { kind, has_generation, waits });
         strategy
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+    use serde_json::{Value, json};
+
+    fn defaulted(group: &str, kind: &str, mut object: Value) -> Value {
+        find(group, kind).unwrap().default(&mut object);
+        object
+    }
+
+    #[test]
+    fn kinds_that_nothing_acts_on_get_their_defaults_all_the_same() {
+        let policy = json!({"spec": {"podSelector": {}, "egress": [{"ports": [{"port": 53}]}]}});
+        let policy = defaulted("networking.k8s.io", "NetworkPolicy", policy);
+        assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+        assert_eq!(policy["spec"]["egress"][0]["ports"][0]["protocol"], "TCP");
+        let class = defaulted("storage.k8s.io", "StorageClass", json!({"provisioner": "x"}));
+        assert_eq!(class, json!({"provisioner": "x", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"}));
+        let binding = json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "name": "s"}]});
+        let binding = defaulted("rbac.authorization.k8s.io", "RoleBinding", binding);
+        assert_eq!(binding["roleRef"]["apiGroup"], "rbac.authorization.k8s.io");
+        assert_eq!(binding["subjects"][0]["apiGroup"], "rbac.authorization.k8s.io");
+        assert_eq!(binding["subjects"][1].get("apiGroup"), None);
+    }
+
+    #[test]
+    fn an_autoscaler_aims_at_the_cpu_unless_told_otherwise() {
+        let scaler = json!({"apiVersion": "autoscaling/v2", "spec": {"maxReplicas": 3}});
+        let spec = defaulted("autoscaling", "HorizontalPodAutoscaler", scaler)["spec"].clone();
+        assert_eq!(spec["minReplicas"], 1);
+        assert_eq!(spec["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+        let old = json!({"apiVersion": "autoscaling/v1", "spec": {"maxReplicas": 3}});
+        assert_eq!(defaulted("autoscaling", "HorizontalPodAutoscaler", old)["spec"].get("metrics"), None);
+    }
+
+    #[test]
+    fn updates_of_what_drivers_own_must_name_the_version_they_change() {
+        for kind in ["CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment"] {
+            assert!(!find("storage.k8s.io", kind).unwrap().unconditional_update(), "{kind}");
+        }
+        assert!(find("storage.k8s.io", "StorageClass").unwrap().unconditional_update());
+    }
 }

@@ -78,8 +78,21 @@ pub fn render<'a>(
     include: IncludeObject,
 ) -> Value {
     let rows: Vec<Value> = objects.into_iter().map(|o| row(resource, o, context, include)).collect();
-    let mut table =
-        json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": definitions(resource)});
+    table(definitions(resource), rows, list_meta)
+}
+
+/// One `autoscaling/v1 Scale` as a table, which no resource is: whatever has replicas shows itself as one.
+#[must_use]
+pub fn render_scale(scale: &Value, list_meta: Value, context: &Context, include: IncludeObject) -> Value {
+    let columns = workloads::scale();
+    let mut row = json!({"cells": (columns.cells)(scale, context)});
+    include_object(&mut row, scale, include);
+    table(columns.columns.iter().map(definition).collect(), vec![row], list_meta)
+}
+
+fn table(definitions: Vec<Value>, rows: Vec<Value>, list_meta: Value) -> Value {
+    let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1"});
+    table["columnDefinitions"] = Value::Array(definitions);
     table["metadata"] = list_meta;
     table["rows"] = Value::Array(rows);
     table
@@ -102,6 +115,17 @@ fn definition(column: &Column) -> Value {
 #[must_use]
 pub fn row(resource: &Resource, object: &Value, context: &Context, include: IncludeObject) -> Value {
     let mut row = json!({"cells": (resource.columns.cells)(object, context)});
+    include_object(&mut row, object, include);
+    if resource.group.is_empty()
+        && resource.kind == "Pod"
+        && let Some(condition) = pods::row_condition(object)
+    {
+        row["conditions"] = json!([condition]);
+    }
+    row
+}
+
+fn include_object(row: &mut Value, object: &Value, include: IncludeObject) {
     match include {
         IncludeObject::None => {}
         IncludeObject::Metadata => {
@@ -112,13 +136,6 @@ pub fn row(resource: &Resource, object: &Value, context: &Context, include: Incl
         }
         IncludeObject::Object => row["object"] = object.clone(),
     }
-    if resource.group.is_empty()
-        && resource.kind == "Pod"
-        && let Some(condition) = pods::row_condition(object)
-    {
-        row["conditions"] = json!([condition]);
-    }
-    row
 }
 
 /// The columns of a built-in kind; the generic name and creation time for kinds without their own.

@@ -85,6 +85,17 @@ const REVISIONS: &[Definition] = &[
 
 const TEMPLATE: &str = "/spec/template/spec/containers";
 
+/// The columns of `autoscaling/v1 Scale`.
+pub(super) fn scale() -> Columns {
+    const DESIRED: &str = "Number of desired instances of the scaled object.";
+    const AVAILABLE: &str = "Number of observed instances of the scaled object.";
+    let definitions = [NAME, ("Desired", "integer", 0, DESIRED), ("Available", "integer", 0, AVAILABLE), AGE];
+    columns(&definitions, |scale, context| {
+        let (desired, available) = (int(scale, "/spec/replicas"), int(scale, "/status/replicas"));
+        vec![meta::name(scale).into(), desired.into(), available.into(), age(scale, context)]
+    })
+}
+
 pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
     Some(match (group, kind) {
         ("apps", "Deployment") => columns(DEPLOYMENTS, deployment),

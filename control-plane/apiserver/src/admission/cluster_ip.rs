@@ -28,11 +28,10 @@ pub(super) struct Taken {
     next: u32,
 }
 
-/// Reservations of one write. Dropped before [`Assignment::committing`], they are given back.
+/// Reservations of one write. Dropped without [`Assignment::keep`], they are given back.
 #[must_use]
 pub(crate) struct Assignment {
     owner: Arc<ServiceAddresses>,
-    stage: Stage,
     ips: Vec<Ipv4Addr>,
     ports: Vec<u16>,
     /// What the write gives up: free once it is committed.
@@ -40,25 +39,7 @@ pub(crate) struct Assignment {
     old_ports: Vec<u16>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Reserved,
-    /// The commit is under way: if its request is dropped now, nobody knows whether it happened, and what it
-    /// reserved stays taken until the next start.
-    Committing,
-}
-
 impl Assignment {
-    /// The commit begins.
-    pub(crate) fn committing(&mut self) {
-        self.stage = Stage::Committing;
-    }
-
-    /// The commit did not happen.
-    pub(crate) fn failed(&mut self) {
-        self.stage = Stage::Reserved;
-    }
-
     /// The write is committed.
     pub(crate) fn keep(mut self) {
         self.ips.clear();
@@ -70,7 +51,7 @@ impl Assignment {
 
 impl Drop for Assignment {
     fn drop(&mut self) {
-        if self.stage == Stage::Reserved && !(self.ips.is_empty() && self.ports.is_empty()) {
+        if !(self.ips.is_empty() && self.ports.is_empty()) {
             self.owner.free(&self.ips, &self.ports);
         }
     }
@@ -108,14 +89,8 @@ impl ServiceAddresses {
         }
         let had: Vec<Ipv4Addr> = old.map(cluster_ips).unwrap_or_default();
         let had_ports: Vec<u16> = old.map(node_ports::of).unwrap_or_default();
-        let mut assignment = Assignment {
-            owner: Arc::clone(self),
-            stage: Stage::Reserved,
-            ips: vec![],
-            ports: vec![],
-            old_ips: vec![],
-            old_ports: vec![],
-        };
+        let mut assignment =
+            Assignment { owner: Arc::clone(self), ips: vec![], ports: vec![], old_ips: vec![], old_ports: vec![] };
         let mut taken = self.taken.lock();
         let outcome = self
             .assign_ip(&mut taken, service, &had, &mut assignment)
@@ -126,6 +101,11 @@ impl ServiceAddresses {
         assignment.old_ips = had.into_iter().filter(|ip| !ips.contains(ip)).collect();
         assignment.old_ports = had_ports.into_iter().filter(|port| !ports.contains(port)).collect();
         Ok(assignment)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has(&self, ip: &str) -> bool {
+        ip.parse().is_ok_and(|ip| self.taken.lock().ips.contains(&ip))
     }
 
     /// A deleted Service gives back what it had.

@@ -10,10 +10,10 @@ pub use version::GIT_VERSION;
 
 use crate::core::Core;
 use crate::negotiate::Accept;
-use crate::registry::unknown_path;
+use crate::registry::{method_not_allowed, unknown_path};
 use crate::request::{Query, RequestInfo};
 use crate::respond;
-use api::{Reason, Status};
+use api::Status;
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
@@ -60,11 +60,4 @@ fn index(headers: &HeaderMap) -> Result<Response<Body>, Status> {
         "/version",
     ];
     Ok(respond::value(Accept::parse(headers)?, StatusCode::OK, &json!({"paths": paths})))
-}
-
-fn method_not_allowed() -> Status {
-    let mut status =
-        Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
-    status.details = Some(Box::default());
-    status
 }

@@ -7,6 +7,7 @@ use api::{Status, Verb, meta};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::Value;
+use std::sync::Arc;
 use store::Txn;
 
 /// How often another suffix is tried when a generated name is taken.
@@ -16,6 +17,9 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
     let mut object = input::object(call, body, options.field_validation).await?;
     meta::ensure_namespace(call.resource, &mut object, call.namespace())?;
+    if !matches!(meta::resource_version(&object), "" | "0") {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+    }
     let outcome = insert(call, options.common, object).await?;
     call.show(StatusCode::CREATED, &outcome)
 }
@@ -42,47 +46,55 @@ pub(super) async fn insert(call: &Call<'_>, options: Common, mut object: Value) 
         dry_run: options.is_dry_run(),
     };
     call.core.admission.mutate(&mut admission).await?;
-    let uid = uuid::Uuid::new_v4().to_string();
-    name_and_date(call, &mut object, &uid);
-    strategy.prepare_create(&mut object);
-    let mut assignment = services::assign(call, &mut object, None)?;
     let generated = given.is_empty() && object.pointer("/metadata/generateName").is_some();
-    for attempt in 1..=NAME_ATTEMPTS {
-        validate(call, &mut object, options).await?;
-        let name = meta::name(&object).to_owned();
-        let key = crate::objects::key(call.resource, call.namespace(), &name);
-        let taken = if options.is_dry_run() {
-            match call.core.store.snapshot().get(&key).cloned() {
-                None => return Ok(Outcome { body: call.encode(&object).body, revision: None }),
-                taken => taken,
-            }
-        } else {
-            let stored = call.encode(&object);
-            let body = stored.body.clone();
-            match services::commit(call, Txn::create(&key, stored), &mut assignment).await? {
-                Ok(committed) => {
-                    return Ok(Outcome { body, revision: Some(committed.revision) });
-                }
-                Err(conflict) => conflict.actual,
-            }
-        };
-        if !generated || attempt == NAME_ATTEMPTS {
-            return Err(already_exists(call, &name, taken.as_deref()));
+    // What is derived from the name, such as a Job's labels, must be derived anew from each that is tried.
+    for _ in 1..if generated { NAME_ATTEMPTS } else { 1 } {
+        if let Ok(outcome) = attempt(call, options, object.clone()).await? {
+            return Ok(outcome);
         }
-        if let Some(metadata) = meta::metadata_mut(&mut object) {
-            metadata.remove("name");
-        }
-        name_and_date(call, &mut object, &uid);
     }
-    Err(Status::internal("no free name was found"))
+    let last = attempt(call, options, object).await?;
+    last.map_err(|taken| already_exists(call, &taken.name, taken.by.as_deref()))
 }
 
-/// The server's part of the metadata; at a retry, a new name.
-fn name_and_date(call: &Call<'_>, object: &mut Value, uid: &str) {
+/// The name of an object is another's already.
+struct Taken {
+    name: String,
+    by: Option<Arc<store::Entry>>,
+}
+
+/// Everything from the name on, once.
+async fn attempt(call: &Call<'_>, options: Common, mut object: Value) -> Result<Result<Outcome, Taken>, Status> {
+    let strategy = &call.resource.strategy;
+    name_and_date(call, &mut object);
+    strategy.prepare_create(&mut object);
+    let assignment = services::assign(call, &mut object, None)?;
+    validate(call, &mut object, options).await?;
+    let name = meta::name(&object).to_owned();
+    let key = crate::objects::key(call.resource, call.namespace(), &name);
+    let stored = call.encode(&object);
+    let mut outcome = Outcome { body: stored.body.clone(), revision: None };
+    if options.is_dry_run() {
+        if let Some(taken) = call.core.store.snapshot().get(&key) {
+            return Ok(Err(Taken { name, by: Some(Arc::clone(taken)) }));
+        }
+    } else {
+        match services::commit(call, Txn::create(&key, stored), assignment, None).await? {
+            Ok(committed) => outcome.revision = Some(committed.revision),
+            Err(conflict) => return Ok(Err(Taken { name, by: conflict.actual })),
+        }
+    }
+    call.add_warnings(strategy.warnings(&object));
+    Ok(Ok(outcome))
+}
+
+/// The server's part of the metadata.
+fn name_and_date(call: &Call<'_>, object: &mut Value) {
+    let uid = uuid::Uuid::new_v4().to_string();
     let creation = meta::Creation {
-        uid,
+        uid: &uid,
         now: call.core.now(),
-        random: rand::random(),
+        random: call.core.random(),
         has_generation: call.resource.strategy.has_generation(),
     };
     meta::default_create(object, &creation);
@@ -109,9 +121,7 @@ async fn validate(call: &Call<'_>, object: &mut Value, options: Common) -> Resul
         snapshot: &snapshot,
         dry_run: options.is_dry_run(),
     };
-    call.core.admission.validate(&mut admission).await?;
-    call.add_warnings(strategy.warnings(object));
-    Ok(())
+    call.core.admission.validate(&mut admission).await
 }
 
 fn already_exists(call: &Call<'_>, name: &str, existing: Option<&store::Entry>) -> Status {

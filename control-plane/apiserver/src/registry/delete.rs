@@ -142,10 +142,10 @@ async fn attempt(
     if dry_run {
         return Ok(Some(Deleted::Gone { outcome: unchanged(entry.value.body.clone()), uid }));
     }
-    let committed = call.core.commit(Txn::remove(key, entry.mod_revision)).await?;
-    Ok(committed.ok().map(|c| {
-        services::release(call, &old);
-        Deleted::Gone { outcome: Outcome { body: entry.value.body.clone(), revision: Some(c.revision) }, uid }
+    let committed = services::commit(call, Txn::remove(key, entry.mod_revision), None, Some(&old)).await?;
+    Ok(committed.ok().map(|c| Deleted::Gone {
+        outcome: Outcome { body: entry.value.body.clone(), revision: Some(c.revision) },
+        uid,
     }))
 }
 

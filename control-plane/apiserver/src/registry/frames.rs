@@ -123,7 +123,7 @@ impl Encoder {
     }
 
     pub(super) fn bookmark(&mut self, revision: Revision, frame: Frame) -> Bytes {
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if frame == Frame::InitialEventsEnd {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

@@ -102,7 +102,7 @@ fn container<'p>(call: &Call<'_>, pod: &'p Value) -> Result<&'p str, Status> {
 async fn kubelet_error(call: &Call<'_>, pod: &Value, container: &str, response: Response<Body>) -> Status {
     let code = response.status();
     let text = body::read(&HeaderMap::new(), response.into_body(), ERROR_BYTES).await.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let text = message(String::from_utf8_lossy(&text).trim());
     if !text.is_empty() {
         return match code {
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Status::bad_request(text),
@@ -118,9 +118,27 @@ async fn kubelet_error(call: &Call<'_>, pod: &Value, container: &str, response: 
     }
 }
 
+/// A kubelet says why as plain text or as a Status.
+fn message(text: &str) -> String {
+    let status = serde_json::from_str::<Value>(text).ok().filter(|value| value["kind"] == "Status");
+    status.as_ref().and_then(|status| status["message"].as_str()).unwrap_or(text).to_owned()
+}
+
 fn waiting_reason<'p>(pod: &'p Value, container: &str) -> Option<&'p str> {
     let statuses = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
     let all = statuses.iter().filter_map(|list| pod.get("status")?.get(*list)?.as_array()).flatten();
     let status = all.into_iter().find(|status| status["name"] == container)?;
     status.pointer("/state/waiting/reason").and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::message;
+
+    #[test]
+    fn kubelets_may_answer_with_text_or_with_a_status() {
+        assert_eq!(message("container is waiting"), "container is waiting");
+        assert_eq!(message(r#"{"kind":"Status","message":"no such log","code":400}"#), "no such log");
+        assert_eq!(message(r#"{"a":1}"#), r#"{"a":1}"#);
+    }
 }

@@ -3,6 +3,7 @@
 
 mod apply;
 mod binding;
+mod components;
 mod create;
 mod delete;
 mod eviction;
@@ -13,6 +14,7 @@ mod list;
 mod log;
 mod namespace;
 mod patch;
+mod reviews;
 mod scale;
 mod selection;
 mod services;
@@ -67,7 +69,7 @@ pub(crate) async fn serve(
 ) -> Result<Response<Body>, Status> {
     let catalog = core.catalog();
     let resource = catalog.kinds.find(request.group, request.version, request.plural).ok_or_else(unknown_path)?;
-    let verb = request.verb.ok_or_else(|| method_not_allowed(request, &resource))?;
+    let verb = request.verb.ok_or_else(method_not_allowed)?;
     if resource.scope == Scope::Cluster && !request.namespace.is_empty() && request.plural != "namespaces" {
         return Err(unknown_path());
     }
@@ -77,6 +79,7 @@ pub(crate) async fn serve(
         *include = include_object(&query)?;
     }
     let call = Call { core, request, headers, query, resource: &resource, user, accept, warnings: Mutex::default() };
+    call.add_warnings(resource.deprecation().map(String::from));
     let mut response = if request.subresource.is_empty() {
         main(&call, verb, body).await?
     } else {
@@ -87,13 +90,14 @@ pub(crate) async fn serve(
 }
 
 async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>, Status> {
-    let not_allowed = || method_not_allowed(call.request, call.resource);
     if !call.resource.supports(verb) {
-        return Err(not_allowed());
+        return Err(method_not_allowed());
     }
     if !call.resource.stored() {
         return match call.resource.kind.as_ref() {
             "Binding" => binding::create(call, body).await,
+            "ComponentStatus" => components::read(call, verb),
+            _ if reviews::concerns(call.resource) => reviews::create(call, body).await,
             other => Err(Status::not_implemented(format_args!("{} of {other}", verb.as_str()))),
         };
     }
@@ -101,9 +105,9 @@ async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>,
     match verb {
         Verb::List => list::list(call),
         Verb::Watch => watch::watch(call),
-        _ if single => Err(not_allowed()),
-        Verb::Create if !call.request.name.is_empty() => Err(not_allowed()),
-        Verb::Update | Verb::Patch if call.request.name.is_empty() => Err(not_allowed()),
+        _ if single => Err(method_not_allowed()),
+        Verb::Create if !call.request.name.is_empty() => Err(method_not_allowed()),
+        Verb::Update | Verb::Patch if call.request.name.is_empty() => Err(method_not_allowed()),
         Verb::Get => get::get(call),
         Verb::Create => create::create(call, body).await,
         Verb::Update => update::put(call, update::Part::Main, body).await,
@@ -117,7 +121,7 @@ async fn subresource(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response
     let (resource, name) = (call.resource, call.request.subresource);
     let row = resource.subresource(name).ok_or_else(unknown_path)?;
     if !row.verbs.contains(&verb) {
-        return Err(method_not_allowed(call.request, resource));
+        return Err(method_not_allowed());
     }
     match (name, verb) {
         ("status", Verb::Get) => get::get(call),
@@ -222,15 +226,12 @@ pub(crate) fn unknown_path() -> Status {
     status
 }
 
-fn method_not_allowed(request: &ResourceRequest<'_>, resource: &Resource) -> Status {
-    let action = request.verb.map_or("this method", Verb::as_str);
-    let kind = if resource.group.is_empty() {
-        resource.plural.to_string()
-    } else {
-        format!("{}.{}", resource.plural, resource.group)
-    };
-    Status::new(Reason::MethodNotAllowed, format!("{action} is not supported on resources of kind {kind:?}"))
-        .with_subject(&resource.group, &resource.plural, "")
+/// What methods get that a known resource does not have, as in Kubernetes.
+pub(crate) fn method_not_allowed() -> Status {
+    let mut status =
+        Status::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource");
+    status.details = Some(Box::default());
+    status
 }
 
 /// `{"kind":"Status",…,"status":"Success"}`.

@@ -89,7 +89,7 @@ impl Patch {
         };
         let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
         let (document, duplicates) = body::decode(negotiate::Format::Json, &bytes)
-            .map_err(|error| Status::bad_request(format!("error decoding patch: {}", error.message)))?;
+            .map_err(|error| Status::bad_request(format!("error decoding patch: {}", decoding(&error.message))))?;
         Ok(Self { dialect, document, duplicates })
     }
 
@@ -113,4 +113,9 @@ impl Patch {
             Dialect::Merge | Dialect::Strategic => patch::merge(old, &self.document),
         }
     }
+}
+
+/// The decoder words its errors for objects; a patch has neither version nor kind.
+fn decoding(message: &str) -> &str {
+    message.strip_prefix("couldn't get version/kind; json parse error: ").unwrap_or(message)
 }

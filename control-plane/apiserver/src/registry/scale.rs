@@ -3,13 +3,14 @@
 use super::patch::Patch;
 use super::update::{Part, modify};
 use super::{Call, Outcome, input};
+use crate::negotiate::Shape;
 use crate::objects;
 use crate::request::WriteOptions;
 use crate::respond;
 use api::field::{Error as FieldError, Path};
 use api::kinds::{ScalePaths, Subresource};
 use api::selector::Labels;
-use api::{Status, Verb, meta};
+use api::{Status, Verb, meta, table};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -80,7 +81,13 @@ fn replicas(call: &Call<'_>, scale: &Value) -> Result<i64, Status> {
 
 fn show(call: &Call<'_>, paths: &ScalePaths, outcome: &Outcome) -> Result<Response<Body>, Status> {
     let object = objects::parse(call.resource, &outcome.body, outcome.revision)?;
-    Ok(respond::value(call.accept, StatusCode::OK, &view(&object, paths)))
+    let scale = view(&object, paths);
+    let Shape::Table(include) = call.accept.shape else {
+        return Ok(respond::value(call.accept, StatusCode::OK, &scale));
+    };
+    let list = json!({"resourceVersion": meta::resource_version(&scale)});
+    let context = table::Context::at(call.core.now());
+    Ok(respond::value(call.accept, StatusCode::OK, &table::render_scale(&scale, list, &context, include)))
 }
 
 /// The object as a `Scale`.

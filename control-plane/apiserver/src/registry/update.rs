@@ -60,7 +60,7 @@ pub(super) async fn modify(
         let mut new = produce(&old)?;
         check_version(call, &new, &old)?;
         admit(call, &mut new, &old, &snapshot, options).await?;
-        let mut assignment = prepare(call, part, &mut new, &old)?;
+        let assignment = prepare(call, part, &mut new, &old)?;
         validate(call, part, &new, &old)?;
         let stored = call.encode(&new);
         let removed = should_be_removed(call, &new, &old);
@@ -73,10 +73,7 @@ pub(super) async fn modify(
         let body = stored.body.clone();
         let txn =
             if removed { Txn::remove(&key, entry.mod_revision) } else { Txn::update(&key, entry.mod_revision, stored) };
-        if let Ok(committed) = services::commit(call, txn, &mut assignment).await? {
-            if removed {
-                services::release(call, &old);
-            }
+        if let Ok(committed) = services::commit(call, txn, assignment, removed.then_some(&old)).await? {
             return Ok(Outcome { body, revision: Some(committed.revision) });
         }
     }

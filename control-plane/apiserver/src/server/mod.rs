@@ -4,6 +4,7 @@ mod stall;
 mod tls;
 
 use crate::authn::certificate_user;
+use crate::body::Courteous;
 use crate::core::Core;
 use crate::handler::{Caller, handle};
 use crate::pki::{Pki, PkiError};
@@ -124,7 +125,9 @@ impl Connection {
         let core = self.core;
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (core, caller) = (Arc::clone(&core), Caller::Network(user.clone()));
-            async move { Ok::<_, Infallible>(handle(&core, caller, request.map(Body::new)).await) }
+            async move {
+                Ok::<_, Infallible>(handle(&core, caller, request.map(|body| Body::new(Courteous::new(body)))).await)
+            }
         });
         let builder = builder();
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).into_owned();

@@ -19,7 +19,6 @@ async fn what_the_server_decides_cannot_be_chosen() {
     let cluster = Cluster::new().await;
     let mut object = pod("p");
     object["metadata"]["uid"] = "mine".into();
-    object["metadata"]["resourceVersion"] = "77".into();
     object["metadata"]["deletionTimestamp"] = "2020-01-01T00:00:00Z".into();
     object["status"] = json!({"phase": "Running"});
     let made = cluster.post(PODS, object).await;
@@ -145,4 +144,43 @@ async fn an_object_that_is_being_deleted_keeps_its_name() {
     cluster.ok("DELETE", &format!("{CONFIG_MAPS}/held"), Value::Null).await;
     let status = cluster.fails("POST", CONFIG_MAPS, config_map("held")).await;
     assert_eq!(status["message"], r#"object is being deleted: configmaps "held" already exists"#);
+}
+
+#[tokio::test]
+async fn an_object_that_was_read_cannot_be_created_again() {
+    let cluster = Cluster::new().await;
+    let mut object = config_map("a");
+    object["metadata"]["resourceVersion"] = "5".into();
+    let status = cluster.fails("POST", CONFIG_MAPS, object.clone()).await;
+    assert_eq!(status["message"], "resourceVersion should not be set on objects to be created");
+    object["metadata"]["resourceVersion"] = "0".into();
+    cluster.post(CONFIG_MAPS, object).await;
+}
+
+#[tokio::test]
+async fn a_job_that_tries_another_name_is_labelled_with_the_name_it_gets() {
+    // The second Job draws the first one's name, then another.
+    let draws = std::sync::Mutex::new(VecDeque::from([1_u64, 1, 2]));
+    let cluster =
+        Cluster::with(|config| config.random = Arc::new(move || draws.lock().unwrap().pop_front().unwrap())).await;
+    let pods = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]});
+    let job = json!({"metadata": {"generateName": "j-"}, "spec": {"template": {"spec": pods}}});
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let made = cluster.post("/apis/batch/v1/namespaces/default/jobs", job.clone()).await;
+        let name = made["metadata"]["name"].as_str().unwrap().to_owned();
+        assert_eq!(made["spec"]["template"]["metadata"]["labels"]["job-name"], *name);
+        let selected = &made["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"];
+        assert_eq!(*selected, made["metadata"]["uid"]);
+        names.push(name);
+    }
+    assert_ne!(names[0], names[1]);
+}
+
+#[tokio::test]
+async fn the_last_clash_of_generated_names_is_told() {
+    let cluster = Cluster::with(|config| config.random = Arc::new(|| 7)).await;
+    let object = json!({"metadata": {"generateName": "g-"}});
+    cluster.post(CONFIG_MAPS, object.clone()).await;
+    assert_eq!(cluster.fails("POST", CONFIG_MAPS, object).await["reason"], "AlreadyExists");
 }

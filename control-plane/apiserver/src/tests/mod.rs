@@ -6,6 +6,7 @@ mod list;
 mod nodes;
 mod patch;
 mod protocol;
+mod reviews;
 mod server;
 mod services;
 mod subresources;

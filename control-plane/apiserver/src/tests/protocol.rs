@@ -159,3 +159,31 @@ async fn a_panic_is_a_500_for_its_own_request_only() {
     cluster.get(CONFIG_MAPS).await;
     insta::assert_json_snapshot!("forbidden", cluster.fails("GET", &format!("{PODS}/p/log"), Value::Null).await);
 }
+
+#[tokio::test]
+async fn deprecated_kinds_warn_and_component_statuses_are_none() {
+    let cluster = Cluster::new().await;
+    let answer = cluster.send("GET", "/api/v1/componentstatuses", &[], Body::empty()).await;
+    assert_eq!(answer.json()["items"], json!([]));
+    assert_eq!(answer.headers["warning"], "299 - \"v1 ComponentStatus is deprecated in v1.19+\"");
+    assert_eq!(cluster.fails("GET", "/api/v1/componentstatuses/etcd-0", Value::Null).await["code"], 404);
+    let answer = cluster.send("GET", "/api/v1/endpoints", &[], Body::empty()).await;
+    let text = answer.headers["warning"].to_str().unwrap();
+    assert!(text.contains("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"), "{text}");
+}
+
+#[tokio::test]
+async fn a_patch_that_cannot_be_read_is_not_called_an_object() {
+    let cluster = Cluster::new().await;
+    cluster.post(CONFIG_MAPS, config_map("a")).await;
+    let headers = [("content-type", "application/merge-patch+json")];
+    let answer = cluster.send("PATCH", &format!("{CONFIG_MAPS}/a"), &headers, "{\"data\":").await;
+    assert_eq!(answer.json()["message"], "error decoding patch: unexpected end of JSON input");
+}
+
+#[tokio::test]
+async fn impersonation_is_refused_and_not_ignored() {
+    let cluster = Cluster::new().await;
+    let answer = cluster.send("GET", PODS, &[("impersonate-user", "bob")], Body::empty()).await;
+    assert_eq!(answer.json()["message"], "impersonation is not implemented in this version of skiff");
+}

@@ -80,3 +80,41 @@ async fn a_cluster_begins_with_its_namespaces_and_its_own_service() {
     crate::bootstrap::run(&cluster.core).await.unwrap();
     assert_eq!(cluster.core.store.revision(), 1, "nothing is missing at a second start");
 }
+
+#[tokio::test]
+async fn a_create_that_is_given_up_leaves_books_and_store_in_agreement() {
+    let cluster = Cluster::new().await;
+    let mut wanted = service("a");
+    wanted["spec"]["clusterIP"] = "127.96.0.60".into();
+    let mut watch =
+        cluster.watch(&format!("{SERVICES}?watch=1&resourceVersion=1&fieldSelector=metadata.name%3Da")).await;
+    {
+        let create = cluster.post(SERVICES, wanted.clone());
+        futures::pin_mut!(create);
+        assert!(futures::poll!(create).is_pending(), "the commit is under way");
+    }
+    assert_eq!(watch.short().await, ("ADDED".into(), "a".into()));
+    cluster.ok("DELETE", &format!("{SERVICES}/a"), Value::Null).await;
+    cluster.post(SERVICES, wanted).await;
+}
+
+#[tokio::test]
+async fn a_delete_that_is_given_up_gives_the_address_back() {
+    let cluster = Cluster::new().await;
+    let mut wanted = service("a");
+    wanted["spec"]["clusterIP"] = "127.96.0.61".into();
+    cluster.post(SERVICES, wanted.clone()).await;
+    let mut watch = cluster.watch(&format!("{SERVICES}?watch=1&fieldSelector=metadata.name%3Da")).await;
+    assert_eq!(watch.short().await, ("ADDED".into(), "a".into()));
+    {
+        let path = format!("{SERVICES}/a");
+        let delete = cluster.ok("DELETE", &path, Value::Null);
+        futures::pin_mut!(delete);
+        assert!(futures::poll!(delete).is_pending(), "the commit is under way");
+    }
+    assert_eq!(watch.short().await, ("DELETED".into(), "a".into()));
+    while cluster.core.services.has("127.96.0.61") {
+        tokio::task::yield_now().await;
+    }
+    cluster.post(SERVICES, wanted).await;
+}

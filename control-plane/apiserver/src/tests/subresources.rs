@@ -88,3 +88,18 @@ async fn what_is_absent_says_so() {
     assert_eq!(cluster.fails("GET", &format!("{PODS}/p/nonsense"), Value::Null).await["code"], 404);
     assert_eq!(cluster.fails("POST", &format!("{PODS}/p/status"), Value::Null).await["code"], 405);
 }
+
+#[tokio::test]
+async fn a_scale_prints_as_kubectl_knows_it() {
+    let cluster = Cluster::new().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let spec = json!({"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    cluster.post(path, json!({"metadata": {"name": "d"}, "spec": spec})).await;
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = cluster.send("GET", &format!("{path}/d/scale"), &accept, Body::empty()).await.json();
+    assert_eq!(table["kind"], "Table");
+    assert_eq!(table["columnDefinitions"][1]["name"], "Desired");
+    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("d"), json!(3), json!(0)]);
+    assert_eq!(table["rows"][0]["object"]["metadata"]["name"], "d");
+}

@@ -1,0 +1,71 @@
+use super::*;
+
+const ACCESS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+#[tokio::test]
+async fn users_learn_who_they_are() {
+    let cluster = Cluster::new().await;
+    let review = cluster.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await;
+    assert_eq!(review["kind"], "SelfSubjectReview");
+    assert_eq!(review["status"]["userInfo"]["username"], "system:admin");
+    assert!(review["status"]["userInfo"]["groups"].as_array().unwrap().contains(&"system:masters".into()));
+    assert_eq!(
+        cluster.fails("GET", "/apis/authentication.k8s.io/v1/selfsubjectreviews", Value::Null).await["code"],
+        405
+    );
+}
+
+#[tokio::test]
+async fn users_learn_what_they_may_do() {
+    let cluster = Cluster::new().await;
+    let ask = json!({"spec": {"resourceAttributes": {"verb": "create", "resource": "pods", "namespace": "default"}}});
+    assert_eq!(cluster.post(ACCESS, ask).await["status"], json!({"allowed": true}));
+    let ask = json!({"spec": {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}});
+    assert_eq!(cluster.post(ACCESS, ask).await["status"]["allowed"], true);
+    let status = cluster.fails("POST", ACCESS, json!({"spec": {}})).await;
+    assert_eq!(status["details"]["causes"][0]["field"], "spec.resourceAttributes");
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let rules = cluster.post(path, json!({"spec": {"namespace": "default"}})).await;
+    assert_eq!(rules["status"]["resourceRules"][0]["verbs"], json!(["*"]));
+    assert_eq!(cluster.fails("POST", path, json!({"spec": {}})).await["message"], "no namespace on request");
+}
+
+/// Lets only `reader` read.
+struct ReadersOnly;
+
+impl crate::Authorizer for ReadersOnly {
+    fn authorize(&self, user: &User, request: &crate::RequestInfo<'_>) -> crate::Decision {
+        let reads = request.resource.as_ref().is_none_or(|r| r.verb == Some(api::Verb::Get));
+        let allowed = user.is_in("system:masters") || (user.name == "reader" && reads);
+        if allowed { crate::Decision::Allow } else { crate::Decision::Deny("only readers".into()) }
+    }
+}
+
+#[tokio::test]
+async fn reviews_about_others_ask_the_authorizer() {
+    let cluster = Cluster::with(|config| config.authorizer = Arc::new(ReadersOnly)).await;
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let ask = |user: &str, verb: &str| json!({"spec": {"user": user, "resourceAttributes": {"verb": verb, "resource": "pods"}}});
+    assert_eq!(cluster.post(path, ask("reader", "get")).await["status"]["allowed"], true);
+    assert_eq!(
+        cluster.post(path, ask("reader", "delete")).await["status"],
+        json!({"allowed": false, "reason": "only readers"})
+    );
+    assert_eq!(cluster.fails("POST", path, ask("", "get")).await["details"]["causes"][0]["field"], "spec.user");
+    let local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
+    assert_eq!(cluster.fails("POST", local, ask("reader", "get")).await["code"], 400);
+    let rules = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    assert_eq!(cluster.post(rules, json!({"spec": {"namespace": "x"}})).await["status"]["incomplete"], true);
+}
+
+#[tokio::test]
+async fn tokens_are_reviewed() {
+    let tokens = || crate::StaticTokens::new([("s3cret".to_string(), User::authenticated("bob", ["dev"]))]);
+    let cluster = Cluster::with(|config| config.tokens = tokens()).await;
+    let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let review = cluster.post(path, json!({"spec": {"token": "s3cret"}})).await;
+    assert_eq!(review["status"]["authenticated"], true);
+    assert_eq!(review["status"]["user"]["username"], "bob");
+    let review = cluster.post(path, json!({"spec": {"token": "wrong"}})).await;
+    assert_eq!(review["status"].get("authenticated"), None);
+}
