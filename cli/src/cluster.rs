@@ -5,7 +5,7 @@ mod stop;
 use crate::args::Serving;
 use crate::ranges::Range;
 use crate::{examples, kubeconfig, node, paths};
-use agent::images::{self, ImageStore};
+use agent::images::{self, FileImages, ImageStore};
 use agent::network::{self, Claim, Network};
 use agent::runtime::{self, Runtime};
 use agent::{Agent, ServiceSync};
@@ -131,7 +131,7 @@ impl Cluster {
         pods: (Range, u8),
         services: Range,
     ) -> Result<()> {
-        let images = open_images(dir)?;
+        let images = open_images(dir, FileImages::Allow)?;
         examples::import(&images)?;
         let runtime = open_runtime(dir, args.ephemeral)?;
         let network = network(pods.0, services)?;
@@ -148,7 +148,7 @@ impl Cluster {
                 dir.join("nodes").join(&name),
                 Arc::clone(&runtime),
                 Arc::clone(&network),
-                images.clone().into(),
+                images.clone(),
             );
             config.services = Some(Arc::clone(&sync));
             config.pod_cidr = Some(pods.0.part(pods.1, index).to_string().parse().context("a node's address range")?);
@@ -223,9 +223,9 @@ async fn start_server(args: &Serving, dir: &Path, store: &Store, ranges: &Ranges
 }
 
 /// The image store of a data directory.
-pub fn open_images(dir: &Path) -> Result<ImageStore> {
+pub fn open_images(dir: &Path, files: FileImages) -> Result<ImageStore> {
     let mut config = images::Config::new(dir.join("images"));
-    config.file_images = images::FileImages::Allow;
+    config.file_images = files;
     ImageStore::open(config).context("cannot open the image store")
 }
 

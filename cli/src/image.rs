@@ -3,13 +3,14 @@
 use crate::args::{self, ImageCommand};
 use crate::ui::Ui;
 use crate::{cluster, paths};
+use agent::images::FileImages;
 use anyhow::{Context as _, Result};
 
 /// Imports, lists or removes.
 pub fn command(args: &args::Image) -> Result<()> {
     let ui = Ui::detect(false);
     let dir = paths::data_dir(&args.data)?;
-    let store = cluster::open_images(&dir)?;
+    let store = cluster::open_images(&dir, FileImages::Allow)?;
     match &args.command {
         ImageCommand::Import { file, name } => {
             let image =

@@ -1,10 +1,10 @@
 //! `skiff node`: an agent that joins a cluster; and waiting for nodes.
 
-use crate::cluster::{network, open_runtime};
+use crate::cluster::{network, open_images, open_runtime};
 use crate::ranges::Range;
 use crate::ui::Ui;
-use crate::{args, paths, up};
-use agent::images::{self, ImageStore};
+use crate::{args, examples, paths, up};
+use agent::images::FileImages;
 use agent::{Agent, ServeMode, ServiceSync};
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -67,13 +67,13 @@ async fn connect(args: &args::Node) -> Result<Client> {
 }
 
 fn agent(args: &args::Node, name: &str, client: &Client, token: &CancellationToken) -> Result<Agent> {
-    let dir = paths::data_dir(&args.data)?.join("nodes").join(name);
+    let data = paths::data_dir(&args.data)?;
+    let dir = data.join("nodes").join(name);
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let mut store = images::Config::new(dir.join("images"));
-    if args.allow_file_images {
-        store.file_images = images::FileImages::Allow;
-    }
-    let images = ImageStore::open(store).context("cannot open the image store")?;
+    // Where `skiff image` looks, too.
+    let files = if args.allow_file_images { FileImages::Allow } else { FileImages::Deny };
+    let images = open_images(&data, files)?;
+    examples::import(&images)?;
     let pods = Range::parse("--cluster-cidr", &args.cluster_cidr)?;
     let services = Range::parse("--service-cluster-ip-range", &args.service_cluster_ip_range)?;
     let network = network(pods, services)?;
@@ -81,7 +81,7 @@ fn agent(args: &args::Node, name: &str, client: &Client, token: &CancellationTok
     let (services_sync, cancelled) = (Arc::clone(&sync), token.clone());
     tokio::spawn(async move { services_sync.run(cancelled).await });
     let runtime = open_runtime(&dir, false)?;
-    let mut config = agent::Config::new(name, client.clone(), dir, runtime, network, images.into());
+    let mut config = agent::Config::new(name, client.clone(), dir, runtime, network, images);
     config.services = Some(sync);
     config.serve_mode = ServeMode::Tunnel;
     config.capacity.pods = args.max_pods;
