@@ -21,12 +21,13 @@ fn build() -> PathBuf {
     // target/<profile>/deps/all-<hash>
     let profile = test.parent().and_then(Path::parent).expect("tests run from target/<profile>/deps");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", "cli", "--bin", "skiff"]).current_dir(root());
+    // With the tests, so that dependencies have the features they have in `cargo test --workspace` and are not built again.
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--tests"]).current_dir(root());
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
     let status = cargo.status().expect("cargo runs");
-    assert!(status.success(), "cargo build -p cli failed: {status}");
+    assert!(status.success(), "cargo build failed: {status}");
     profile.join("skiff")
 }
 
