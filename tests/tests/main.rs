@@ -1,6 +1,7 @@
 //! Every test that drives the real binary, and the rules about the code base itself.
 
 mod api;
+mod comeback;
 mod containers;
 mod deployments;
 mod faults;
@@ -11,6 +12,7 @@ mod kubectl;
 mod lifecycle;
 mod logs;
 mod many;
+mod multi;
 mod objects;
 mod pods;
 mod rules;

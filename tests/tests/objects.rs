@@ -96,3 +96,39 @@ async fn a_namespace_empties_itself_and_says_what_holds_it() {
     })
     .await;
 }
+
+/// How one takes a pod out of service to look at it: change its label, and another takes its place.
+#[tokio::test]
+async fn a_replica_set_releases_and_adopts_by_label() {
+    let cluster = Cluster::up().await;
+    let rest = Rest::of(&cluster).await;
+    let mut orphan = rest::pod("orphan", "skiff.dev/examples/hello-http:v1", json!({}), json!({"restartPolicy": "Always"}));
+    orphan["metadata"]["labels"] = json!({"app": "set"});
+    rest.create(orphan.clone()).await;
+    let set = rest
+        .create(json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "set"}, "spec": {
+            "replicas": 2, "selector": {"matchLabels": {"app": "set"}},
+            "template": {"metadata": {"labels": {"app": "set"}}, "spec": orphan["spec"]}}}))
+        .await;
+    let owner = |pod: &Value| pod["metadata"]["ownerReferences"][0]["uid"].clone();
+    let uid = set["metadata"]["uid"].clone();
+    rest.until("pods/orphan", "adopted", |pod| (owner(pod) == uid).then_some(())).await;
+    rest.until("replicasets/set", "two ready", |s| (s["status"]["readyReplicas"] == 2).then_some(())).await;
+    assert_eq!(rest.items("pods").await.len(), 2);
+
+    rest.patch("pods/orphan", json!({"metadata": {"labels": {"app": "debug"}}})).await;
+    rest.until("pods/orphan", "released", |pod| owner(pod).is_null().then_some(())).await;
+    rest.until("pods", "another takes its place", |list| {
+        let pods = list["items"].as_array()?;
+        let mine = pods.iter().filter(|p| owner(p) == uid && rest::has_condition(p, "Ready", "True")).count();
+        (pods.len() == 3 && mine == 2).then_some(())
+    })
+    .await;
+    // Scaling down deletes; deleting the set with orphans keeps.
+    rest.patch("replicasets/set/scale", json!({"spec": {"replicas": 1}})).await;
+    rest.until("pods?labelSelector=app=set", "one is left", |l| (l["items"].as_array()?.len() == 1).then_some(())).await;
+    rest.delete("replicasets/set", json!({"propagationPolicy": "Orphan"})).await;
+    rest.gone("replicasets/set").await;
+    let left = rest.items("pods?labelSelector=app=set").await;
+    assert!(left.len() == 1 && owner(&left[0]).is_null() && left[0]["metadata"]["deletionTimestamp"].is_null(), "{left:?}");
+}

@@ -151,3 +151,39 @@ async fn a_crash_costs_one_request() {
     assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
     assert!(rest::has_condition(&pod, "Ready", "True"), "{pod}");
 }
+
+#[tokio::test]
+async fn services_without_selector_or_address_are_as_their_owner_says() {
+    let cluster = Cluster::up().await;
+    let rest = Rest::of(&cluster).await;
+    // Two ports, by name and by number, on another port than the container's.
+    rest.create(rest::pod("web", HTTP, http(), json!({}))).await;
+    let ip = rest.ready("web").await["status"]["podIP"].as_str().unwrap().to_owned();
+    let ports = json!([{"name": "a", "port": 81, "targetPort": "http"}, {"name": "b", "port": 82, "targetPort": 8080}]);
+    let two = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "two"},
+        "spec": {"selector": {"app": "web"}, "ports": ports}});
+    let two = rest.create(two).await["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    // No selector: the owner of the EndpointSlice says where to.
+    let manual = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "manual"},
+        "spec": {"ports": [{"name": "web", "port": 80}]}});
+    let manual = rest.create(manual).await["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    rest.create(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "manual-1", "labels": {"kubernetes.io/service-name": "manual"}},
+        "endpoints": [{"addresses": [ip], "conditions": {"ready": true}}], "ports": [{"name": "web", "port": 8080}]}))
+        .await;
+    for address in [format!("{two}:81"), format!("{two}:82"), format!("{manual}:80")] {
+        eventually(&format!("{address} answers"), LIMIT, || async { who_answers(&address, 1).await }).await;
+    }
+    // Headless: no address, but endpoints.
+    let headless = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "headless"},
+        "spec": {"clusterIP": "None", "selector": {"app": "web"}, "ports": [{"port": 8080}]}});
+    assert_eq!(rest.create(headless).await["spec"]["clusterIP"], "None");
+    assert_eq!(endpoints(&rest, "headless", 1).await, [ip]);
+    // An address is given out once, and comes back.
+    let again = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "again"},
+        "spec": {"clusterIP": two, "ports": [{"port": 80}]}});
+    let refused = rest.try_create(&again).await.expect_err("taken").to_string();
+    assert!(refused.contains("provided IP is already allocated"), "{refused}");
+    rest.delete("services/two", json!(null)).await;
+    rest.create(again).await;
+}
