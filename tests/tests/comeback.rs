@@ -99,4 +99,13 @@ async fn nodes_of_their_own_carry_pods_and_bring_them_back() {
     answers(&format!("{service}:80")).await;
     rest.delete("pods/web", json!(null)).await;
     rest.gone("pods/web").await;
+
+    // `skiff image import` fills the store of the node whose data directory it is given.
+    let module = tests::binary::wat(server.scratch(), "hello");
+    let mut import = Command::new(skiff());
+    import.args(["image", "import"]).arg(module).arg("me/hello:v1").arg("--data-dir");
+    assert!(import.arg(server.scratch().join("two")).stdout(Stdio::null()).status().await.unwrap().success());
+    let spec = json!({"nodeName": "two"});
+    rest.create(rest::pod("imported", "me/hello:v1", json!({"imagePullPolicy": "Never"}), spec)).await;
+    rest.phase("imported", "Succeeded").await;
 }

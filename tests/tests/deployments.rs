@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tests::Cluster;
 use tests::rest::{self, Rest};
+use tests::{Cluster, eventually, web};
 
 const HTTP: &str = "skiff.dev/examples/hello-http:v1";
 
@@ -103,6 +103,40 @@ async fn a_rolling_update_never_goes_below_what_is_promised() {
     assert!(most <= 6, "{most} pods at one time");
     assert_eq!(rest::condition(&done, "Progressing").unwrap()["reason"], "NewReplicaSetAvailable", "{done}");
     assert!(rest::has_condition(&done, "Available", "True"), "{done}");
+}
+
+/// With a readiness probe and no pod unavailable, nobody who asks the Service notices a rollout.
+#[tokio::test]
+async fn a_rollout_loses_no_request() {
+    let cluster = Cluster::up().await;
+    let rest = Rest::of(&cluster).await;
+    let mut object = deployment("web", 3);
+    object["spec"]["strategy"]["rollingUpdate"] = json!({"maxUnavailable": 0, "maxSurge": 2});
+    rest.create(object).await;
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
+    let address = format!("{}:80", rest.create(service).await["spec"]["clusterIP"].as_str().unwrap());
+    rolled_out(&rest, "web", 3).await;
+    eventually("the Service answers", rest::LIMIT, || async {
+        web::get(&address, "/").await.map_err(|e| format!("{e:#}"))
+    })
+    .await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let asking = tokio::spawn(async move {
+        let mut answers = 0_u32;
+        while stopped.try_recv().is_err() {
+            let (status, body) = web::get(&address, "/").await.unwrap_or_else(|e| panic!("after {answers}: {e:#}"));
+            assert_eq!(status, 200, "after {answers}: {body}");
+            answers += 1;
+        }
+        answers
+    });
+    for version_name in ["two", "three"] {
+        rest.patch("deployments/web", version(version_name)).await;
+        rolled_out(&rest, "web", 3).await;
+    }
+    stop.send(()).unwrap();
+    assert!(asking.await.unwrap() > 5);
 }
 
 #[tokio::test]

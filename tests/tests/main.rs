@@ -16,6 +16,7 @@ mod multi;
 mod objects;
 mod pods;
 mod rules;
+mod run;
 mod scheduling;
 mod services;
 mod up;

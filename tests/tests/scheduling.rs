@@ -63,9 +63,11 @@ async fn selectors_taints_and_tolerations_are_respected() {
     assert!(message.starts_with("0/2 nodes are available: "), "{message}");
     assert!(message.contains("1 node(s) didn't match Pod's node affinity/selector"), "{message}");
     assert!(message.contains("1 node(s) had untolerated taint"), "{message}");
-    let pod = rest.get("pods/refused").await;
-    assert_eq!(pod["status"]["phase"], "Pending");
-    assert_eq!(rest::condition(&pod, "PodScheduled").unwrap()["reason"], "Unschedulable");
+    rest.until("pods/refused", "is said to be unschedulable", |pod| {
+        assert_eq!(pod["status"]["phase"], "Pending");
+        (rest::condition(pod, "PodScheduled")?["reason"] == "Unschedulable").then_some(())
+    })
+    .await;
     // The pod that was there stays: NoSchedule is not NoExecute.
     assert!(rest::has_condition(&rest.get("pods/picky").await, "Ready", "True"));
 
