@@ -126,3 +126,36 @@ fn yaml_to_json(bytes: &[u8]) -> Result<Vec<u8>, Status> {
         .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
     serde_json::to_vec(&value).map_err(Status::internal)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body that yields what is sent to it.
+    fn endless() -> (tokio::sync::mpsc::Sender<Bytes>, Courteous) {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let stream = futures::stream::unfold(receiver, async |mut receiver| {
+            let bytes = receiver.recv().await?;
+            Some((Ok::<_, std::convert::Infallible>(bytes), receiver))
+        });
+        (sender, Courteous::new(Body::from_stream(stream)))
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_is_read_to_its_end() {
+        let (sender, body) = endless();
+        drop(body);
+        for _ in 0..100 {
+            sender.send(Bytes::from_static(b"more")).await.expect("somebody still reads");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever_for_the_end_of_a_body() {
+        let (sender, body) = endless();
+        let started = tokio::time::Instant::now();
+        drop(body);
+        sender.closed().await;
+        assert_eq!(started.elapsed().as_secs(), DRAIN.as_secs());
+    }
+}

@@ -82,8 +82,9 @@ async fn answer(
         None if authn::is_public(info.path) => Arc::default(),
         None => return Err(authn::unauthorized()),
     };
-    if parts.headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
-        // Ignored, it would give the request more rights than its sender meant it to have.
+    // Ignored, it would give the request more rights than its sender meant it to have. Discovery is the same for all,
+    // and clients show none of its errors.
+    if info.resource.is_some() && parts.headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
         return Err(Status::not_implemented("impersonation"));
     }
     if !authn::is_public(info.path)

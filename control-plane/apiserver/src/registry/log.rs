@@ -5,6 +5,7 @@ use crate::body;
 use crate::nodes::LinkError;
 use crate::objects;
 use crate::respond;
+use api::field::{Error as FieldError, Path};
 use api::{Reason, Status, meta};
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -21,9 +22,7 @@ pub(super) async fn log(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let entry = snapshot.get(&call.key()).ok_or_else(|| call.not_found())?;
     let pod = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
     let container = container(call, &pod)?;
-    for name in ["tailLines", "limitBytes", "sinceSeconds"] {
-        call.query.integer(name)?;
-    }
+    check_options(call)?;
     let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
     if node.is_empty() {
         // Not scheduled: there is no log yet, which is no error.
@@ -38,6 +37,25 @@ pub(super) async fn log(call: &Call<'_>) -> Result<Response<Body>, Status> {
         return Ok(respond::plain(StatusCode::OK, "text/plain", response.into_body()));
     }
     Err(kubelet_error(call, &pod, container, response).await)
+}
+
+/// `ValidatePodLogOptions`.
+fn check_options(call: &Call<'_>) -> Result<(), Status> {
+    let mut errors = Vec::new();
+    for (name, least, why) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        if let Some(value) = call.query.integer(name)?.filter(|value| *value < least) {
+            errors.push(FieldError::invalid(&Path::new(name), value, why));
+        }
+    }
+    if call.query.text("sinceSeconds").is_some() && call.query.text("sinceTime").is_some() {
+        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::forbidden(&Path::new(""), why));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("", "PodLogOptions", call.name(), &errors)) }
 }
 
 fn unreachable(call: &Call<'_>, node: &str, error: &LinkError) -> Status {

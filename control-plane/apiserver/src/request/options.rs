@@ -247,7 +247,7 @@ impl ListOptions {
         let labels = query.text("labelSelector").map_or_else(|| Ok(Labels::everything()), Labels::parse)?;
         let fields = query.text("fieldSelector").map_or_else(|| Ok(Fields::everything()), Fields::parse)?;
         if !fields.is_everything() {
-            check_fields(resource, &fields)?;
+            fields.check(resource.strategy.field_names())?;
         }
         let limit = query.integer("limit")?.unwrap_or(0);
         let timeout = query.integer("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
@@ -277,15 +277,6 @@ impl ListOptions {
             send_initial_events,
         })
     }
-}
-
-fn check_fields(resource: &Resource, fields: &Fields) -> Result<(), Status> {
-    let mut known = vec!["metadata.name"];
-    if resource.namespaced() {
-        known.push("metadata.namespace");
-    }
-    known.extend(resource.strategy.field_names());
-    fields.check(&known)
 }
 
 fn watch_errors(matching: Option<&str>, continued: bool, initial: Option<bool>) -> Vec<FieldError> {

@@ -161,3 +161,16 @@ async fn tables_and_metadata_are_negotiated() {
     let yaml: Value = serde_saphyr::from_slice(&yaml.bytes).unwrap();
     assert_eq!(names(&yaml).len(), 2);
 }
+
+#[tokio::test]
+async fn fields_that_a_kind_does_not_select_by_are_refused_in_its_words() {
+    let cluster = Cluster::new().await;
+    let refused = async |path: &str| {
+        cluster.fails("GET", &format!("{path}?fieldSelector=foo%3Dbar"), Value::Null).await["message"].clone()
+    };
+    assert_eq!(refused(PODS).await, "field label not supported: foo");
+    let only = r#""foo" is not a known field selector: only "metadata.name", "metadata.namespace""#;
+    assert_eq!(refused(CONFIG_MAPS).await, only);
+    assert_eq!(refused("/apis/storage.k8s.io/v1/storageclasses").await, only);
+    cluster.get("/api/v1/nodes?fieldSelector=metadata.namespace%3D").await;
+}

@@ -63,3 +63,20 @@ async fn an_unscheduled_pod_has_an_empty_log() {
     let answer = cluster.send("GET", &format!("{PODS}/p/log"), &[], "").await;
     assert_eq!((answer.code, answer.bytes), (StatusCode::OK, Bytes::new()));
 }
+
+#[tokio::test]
+async fn log_options_that_make_no_sense_are_invalid() {
+    let cluster = Cluster::new().await;
+    cluster.post(PODS, pod("p")).await;
+    let refused = async |query: &str| {
+        let status = cluster.fails("GET", &format!("{PODS}/p/log?{query}"), Value::Null).await;
+        assert_eq!(status["details"]["kind"], "PodLogOptions");
+        status["details"]["causes"][0]["message"].clone()
+    };
+    assert_eq!(refused("tailLines=-1").await, "Invalid value: -1: must be greater than or equal to 0");
+    assert_eq!(refused("limitBytes=0").await, "Invalid value: 0: must be greater than 0");
+    assert_eq!(
+        refused("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z").await,
+        "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+    );
+}
