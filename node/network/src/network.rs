@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -69,6 +69,8 @@ pub struct Network {
     pools: Mutex<Pools>,
     control: Mutex<Control>,
     table: ArcSwap<Table>,
+    /// Counts the tables.
+    changes: watch::Sender<u64>,
     shared: Shared,
     _shutdown: DropGuard,
 }
@@ -99,6 +101,7 @@ impl Network {
             pools: Mutex::default(),
             control: Mutex::default(),
             table: ArcSwap::default(),
+            changes: watch::Sender::new(0),
             shared,
             _shutdown: shutdown.drop_guard(),
         })
@@ -199,6 +202,7 @@ impl Network {
             self.align_proxies(control, key, &table);
         }
         self.table.store(Arc::new(table));
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// One proxy for each port of the Service's address: new ones started, changed ones told, others dropped.
@@ -236,6 +240,15 @@ impl Network {
     /// Whether an address is a Service's, or reserved for one.
     pub(crate) fn is_service(&self, address: Ipv4Addr) -> bool {
         self.config.service_cidr.contains(address) || self.table.load().by_address(address).is_some()
+    }
+
+    /// Waits until no Service of this process sends clients to `address`.
+    pub(crate) async fn unsought(&self, address: Ipv4Addr) {
+        let mut changes = self.changes.subscribe();
+        while self.table.load().is_sought(address) {
+            // The sender is in `self`: it can't be gone.
+            let _ = changes.changed().await;
+        }
     }
 
     pub(crate) fn give_back(&self, node: &str, address: Ipv4Addr, now: Instant) {

@@ -67,6 +67,17 @@ impl PodNet {
         &self.key
     }
 
+    /// Whether a Service sends clients here because this pod is ready.
+    #[must_use]
+    pub fn is_sought(&self) -> bool {
+        self.lease.network.table().is_sought(self.ip())
+    }
+
+    /// Waits until no Service does. Connections may be under way still.
+    pub async fn unsought(&self) {
+        self.lease.network.unsought(self.ip()).await;
+    }
+
     /// Listens on the pod's address; port 0 picks a free one.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ use crate::service::{Affinity, EndpointSlice, EndpointState, Service, ServiceAdd
 pub(crate) struct Table {
     by_key: imbl::HashMap<ServiceKey, Arc<Route>>,
     by_address: imbl::HashMap<Ipv4Addr, Arc<Route>>,
+    /// How many Services send to an address because it is ready.
+    sought: imbl::HashMap<Ipv4Addr, u32>,
 }
 
 /// A Service and its usable endpoints.
@@ -26,6 +28,16 @@ pub(crate) struct Route {
     pub(crate) ports: Vec<RoutePort>,
     /// Usable endpoints, in address order, with their `hostname`.
     pub(crate) hosts: Vec<(Ipv4Addr, Option<String>)>,
+    /// Whether those are ready, or only the draining ones that are left.
+    pub(crate) state: EndpointState,
+}
+
+impl Route {
+    /// Addresses that clients are sent to as a matter of course, each once.
+    fn sought(&self) -> BTreeSet<Ipv4Addr> {
+        let ready = self.hosts.iter().filter(|_| self.state == EndpointState::Ready);
+        ready.map(|(address, _)| *address).collect()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -83,8 +95,24 @@ impl Table {
         self.by_address.get(&address)
     }
 
+    /// Whether any Service sends clients to `address`. Not so where they come only because nobody else is left.
+    pub(crate) fn is_sought(&self, address: Ipv4Addr) -> bool {
+        self.sought.contains_key(&address)
+    }
+
     /// Puts a Service's new route in the place of its old one; `None` takes it out.
     pub(crate) fn replace(&mut self, key: &ServiceKey, route: Option<Arc<Route>>) {
+        let before = self.by_key.get(key).map(|old| old.sought()).unwrap_or_default();
+        let after = route.as_ref().map(|new| new.sought()).unwrap_or_default();
+        for address in after.difference(&before) {
+            *self.sought.entry(*address).or_insert(0) += 1;
+        }
+        for address in before.difference(&after) {
+            match self.sought.get(address) {
+                Some(count) if *count > 1 => self.sought.insert(*address, count - 1),
+                _ => self.sought.remove(address),
+            };
+        }
         let old = match &route {
             Some(route) => self.by_key.insert(key.clone(), Arc::clone(route)),
             None => self.by_key.remove(key),
@@ -192,6 +220,7 @@ impl Master {
             address: service.address.clone(),
             ports: ports.collect(),
             hosts: hosts.into_iter().collect(),
+            state: wanted,
         }))
     }
 }

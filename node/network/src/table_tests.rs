@@ -129,3 +129,30 @@ fn round_robin_is_even_and_affinity_is_stable() {
     }
     assert!((5..=60).contains(&moved), "{moved}");
 }
+
+#[test]
+fn an_address_is_sought_while_any_service_sends_there_by_choice() {
+    let mut master = Master::default();
+    let mut table = Table::default();
+    let other = ServiceKey::new("default", "other");
+    let one: Ipv4Addr = [127, 64, 0, 1].into();
+    let mut tell = |master: &Master, key: &ServiceKey| {
+        table.replace(key, master.route(key, |_| true));
+        table.is_sought(one)
+    };
+    master.set_service(service(&[("http", 80), ("admin", 81)]));
+    master.set_slice(slice("a", &[("http", 8080), ("admin", 81)], &[(1, Ready), (2, Ready)]));
+    assert!(tell(&master, &key()));
+    master.set_service(Service { key: other.clone(), ..service(&[("http", 80)]) });
+    master.set_slice(EndpointSlice { service: other.clone(), ..slice("b", &[("http", 8080)], &[(1, Ready)]) });
+    assert!(tell(&master, &other));
+    master.set_slice(slice("a", &[("http", 8080)], &[(1, Draining), (2, Ready)]));
+    assert!(tell(&master, &key()), "the other still does");
+    // Nobody else is left there: clients still come, but only for want of a better place.
+    master.set_slice(EndpointSlice { service: other.clone(), ..slice("b", &[("http", 8080)], &[(1, Draining)]) });
+    assert!(!tell(&master, &other));
+    master.set_slice(slice("a", &[("http", 8080)], &[(1, Ready)]));
+    assert!(tell(&master, &key()));
+    master.remove_service(&key());
+    assert!(!tell(&master, &key()));
+}

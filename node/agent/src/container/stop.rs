@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use api::k8s_openapi::api::core::v1::{Container, PodSpec};
-use runtime::Exit;
+use runtime::{Exit, ModuleKind};
 use tokio::time::Instant;
 
 use super::hooks;
@@ -14,6 +14,10 @@ use crate::pod::record::Instance;
 
 /// What a container gets at least after its preStop hook, as in the kubelet.
 const MINIMUM: Duration = Duration::from_secs(2);
+/// How long a deleted pod goes on serving while Services still send clients to it, at most.
+const DRAIN: Duration = Duration::from_secs(2);
+/// After no Service does: connections that were under way arrive, and their requests.
+const LINGER: Duration = Duration::from_millis(100);
 /// Kubernetes' default.
 const DEFAULT_GRACE: i64 = 30;
 
@@ -41,6 +45,9 @@ pub async fn stop(
                 }
             }
         }
+        if running.module.kind() == ModuleKind::HttpComponent {
+            let _ = tokio::time::timeout_at(end.min(Instant::now() + DRAIN), drain(pod)).await;
+        }
         let end = if hooks::pre_stop(spec).is_some() { end.max(Instant::now() + MINIMUM) } else { end };
         let grace = end.saturating_duration_since(Instant::now());
         if !grace.is_zero() && running.module.hears_stop() {
@@ -56,6 +63,17 @@ pub async fn stop(
     }
     instance.kill();
     instance.wait().await
+}
+
+/// Waits until clients of Services have been told to go elsewhere; an HTTP component that closed before would lose
+/// their requests. Where no Service leads to the pod this takes no time.
+async fn drain(pod: &PodContext) {
+    let deleted = pod.object().metadata.deletion_timestamp.is_some();
+    let net = pod.net.lock().clone();
+    if let Some(net) = net.filter(|net| deleted && net.is_sought()) {
+        net.unsought().await;
+        tokio::time::sleep(LINGER).await;
+    }
 }
 
 /// The grace period for a container that failed a probe.
