@@ -65,7 +65,9 @@ pub fn phase(spec: &PodSpec, record: &PodRecord) -> Phase {
     if !record.initialized || waiting > 0 {
         return Phase::Pending;
     }
-    if running > 0 || policy == RestartPolicy::Always {
+    // Terminal phases are for pods of which nothing runs any more: sidecars end after the app containers.
+    let sidecars = record.containers.iter().any(|c| c.role == Role::Sidecar && matches!(c.state, State::Running { .. }));
+    if running > 0 || sidecars || policy == RestartPolicy::Always {
         return Phase::Running;
     }
     if stopped == succeeded {

@@ -147,6 +147,23 @@ fn what_others_do_to_the_readiness_is_noticed() {
 }
 
 #[test]
+fn a_pod_is_not_over_while_a_sidecar_runs() {
+    let mut pod = pod("Never", &["side"], &["a"]);
+    let inits = pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap();
+    inits[0].restart_policy = Some("Always".into());
+    for code in [0, 1] {
+        let mut record = record(&pod);
+        record.initialized = true;
+        record.containers[0].state = State::Running { started_at: now() };
+        record.containers[1].terminate(end(code));
+        assert_eq!(phase(pod.spec.as_ref().unwrap(), &record), Phase::Running);
+        record.containers[0].terminate(end(0));
+        let over = if code == 0 { Phase::Succeeded } else { Phase::Failed };
+        assert_eq!(phase(pod.spec.as_ref().unwrap(), &record), over);
+    }
+}
+
+#[test]
 fn a_finished_pod_reports_completion() {
     let pod = pod("Never", &[], &["a"]);
     let mut record = record(&pod);
