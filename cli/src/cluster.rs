@@ -88,7 +88,7 @@ impl Cluster {
         let count = if let Nodes::Local(count) = nodes { count } else { 0 };
         let node_prefix = ranges.pods.node_prefix(count.max(1))?;
         if count > 0 {
-            cluster.start_nodes(args, &dir, count, (ranges.pods, node_prefix), ranges.services)?;
+            cluster.start_nodes(&dir, count, (ranges.pods, node_prefix), ranges.services)?;
         }
         cluster.start_control_loops(ranges.pods, node_prefix);
         Ok(cluster)
@@ -123,17 +123,10 @@ impl Cluster {
         self.spawn("controllers", controllers::run(config, self.token.clone()));
     }
 
-    fn start_nodes(
-        &mut self,
-        args: &Serving,
-        dir: &Path,
-        count: u16,
-        pods: (Range, u8),
-        services: Range,
-    ) -> Result<()> {
+    fn start_nodes(&mut self, dir: &Path, count: u16, pods: (Range, u8), services: Range) -> Result<()> {
         let images = open_images(dir, FileImages::Allow)?;
         examples::import(&images)?;
-        let runtime = open_runtime(dir, args.ephemeral)?;
+        let runtime = open_runtime(dir)?;
         let network = network(pods.0, services)?;
         let sync = ServiceSync::new(component(&self.server, "kube-proxy"), Arc::clone(&network));
         let (services_sync, token) = (Arc::clone(&sync), self.token.clone());
@@ -229,10 +222,10 @@ pub fn open_images(dir: &Path, files: FileImages) -> Result<ImageStore> {
     ImageStore::open(config).context("cannot open the image store")
 }
 
-/// The Wasm runtime, with its compiled modules in the data directory, or in the user's cache when nothing is kept.
-pub fn open_runtime(dir: &Path, ephemeral: bool) -> Result<Arc<Runtime>> {
-    let users = if ephemeral { paths::cache_dir() } else { None };
-    let cache = users.unwrap_or_else(|| dir.join("cache"));
+/// The Wasm runtime, with its compiled modules in the user's cache: they depend on nothing but the module and this
+/// binary, so every cluster of this user shares them. Without a home folder they are kept in `dir`.
+pub fn open_runtime(dir: &Path) -> Result<Arc<Runtime>> {
+    let cache = paths::cache_dir().unwrap_or_else(|| dir.join("cache"));
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let config = runtime::Config::new(cache, runtime::CompilerCommand::subcommand(program));
     Runtime::new(config).context("cannot start the Wasm runtime")

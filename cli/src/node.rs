@@ -80,7 +80,7 @@ fn agent(args: &args::Node, name: &str, client: &Client, token: &CancellationTok
     let sync = ServiceSync::new(client.clone(), Arc::clone(&network));
     let (services_sync, cancelled) = (Arc::clone(&sync), token.clone());
     tokio::spawn(async move { services_sync.run(cancelled).await });
-    let runtime = open_runtime(&dir, false)?;
+    let runtime = open_runtime(&dir)?;
     let mut config = agent::Config::new(name, client.clone(), dir, runtime, network, images);
     config.services = Some(sync);
     config.serve_mode = ServeMode::Tunnel;

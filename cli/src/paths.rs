@@ -17,8 +17,7 @@ pub fn data_dir(data: &Data) -> Result<PathBuf> {
     Ok(dirs.data_dir().to_path_buf())
 }
 
-/// Where compiled modules go when a cluster keeps nothing else: they depend only on the module and on
-/// this binary, and compiling is what makes a first start slow.
+/// Where compiled modules are kept: `$XDG_CACHE_HOME/skiff` or `~/.cache/skiff`. `None` for a user without a home.
 pub fn cache_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("dev", "", "skiff").map(|dirs| dirs.cache_dir().to_path_buf())
 }

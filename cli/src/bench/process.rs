@@ -27,8 +27,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the cluster; returns at once.
-    pub fn start(ephemeral: bool) -> Result<Self> {
+    /// Starts the cluster, with its compiled modules in `cache`; returns at once.
+    pub fn start(ephemeral: bool, cache: &Path) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new(std::env::current_exe()?);
@@ -39,6 +39,7 @@ impl Process {
             .arg("--data-dir")
             .arg(dir.path().join("data"))
             .args(["--cluster-cidr=127.112.0.0/13", "--service-cluster-ip-range=127.120.0.0/16"])
+            .env("XDG_CACHE_HOME", cache)
             .stdin(Stdio::null())
             .kill_on_drop(true);
         if ephemeral {

@@ -10,6 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Client;
 use kube::api::{Api, ListParams};
 use scheduler::api::k8s_openapi::api::core::v1::Node;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The times of one start, from exec.
@@ -25,11 +26,13 @@ pub async fn command(args: &BenchStartup) -> Result<()> {
     let ui = Ui::detect(false);
     ui.line(format!("{} cold starts, store {}", args.starts, if args.ephemeral { "in memory" } else { "on disk" }));
     // The first start fills the cache of compiled modules.
-    let first = start(args.ephemeral).await?;
+    let cache = tempfile::tempdir()?;
+    let cache = cache.path();
+    let first = start(args.ephemeral, cache).await?;
     ui.line(format!("  very first start (compiles)  first pod Running {:.1} ms", first.pod.as_secs_f64() * 1e3));
     let mut starts = Vec::new();
     for _ in 0..args.starts {
-        starts.push(start(args.ephemeral).await?);
+        starts.push(start(args.ephemeral, cache).await?);
     }
     let row = |name: &str, pick: fn(&Start) -> Duration| {
         ui.line(format!("  {name:<28} {}", Times::new(starts.iter().map(pick).collect()).summary()));
@@ -38,11 +41,11 @@ pub async fn command(args: &BenchStartup) -> Result<()> {
     row("exec → node Ready", |s| s.node);
     row("exec → first pod Running", |s| s.pod);
     row("exec → first HTTP answer", |s| s.answer);
-    running(args, &ui).await
+    running(args, &ui, cache).await
 }
 
-async fn start(ephemeral: bool) -> Result<Start> {
-    let process = Process::start(ephemeral)?;
+async fn start(ephemeral: bool, cache: &Path) -> Result<Start> {
+    let process = Process::start(ephemeral, cache)?;
     let ready = process.ready().await?;
     let client = process.client().await?;
     let watcher = Watcher::start(client.clone()).await?;
@@ -74,8 +77,8 @@ async fn node_ready(client: Client) -> Result<()> {
     .await
 }
 
-async fn running(args: &BenchStartup, ui: &Ui) -> Result<()> {
-    let process = Process::start(args.ephemeral)?;
+async fn running(args: &BenchStartup, ui: &Ui, cache: &Path) -> Result<()> {
+    let process = Process::start(args.ephemeral, cache)?;
     process.ready().await?;
     let client = process.client().await?;
     node_ready(client.clone()).await?;
