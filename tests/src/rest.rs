@@ -108,7 +108,8 @@ impl Rest {
 
     /// Waits until the pod is Ready.
     pub async fn ready(&self, name: &str) -> Value {
-        self.until(&format!("pods/{name}"), "Ready", |pod| has_condition(pod, "Ready", "True").then(|| pod.clone())).await
+        self.until(&format!("pods/{name}"), "Ready", |pod| has_condition(pod, "Ready", "True").then(|| pod.clone()))
+            .await
     }
 
     /// Waits until the pod's phase is `phase`.

@@ -14,7 +14,8 @@ const REPORT: &str = "skiff.dev/examples/cli-report:v1";
 async fn a_job_finishes_although_everything_died_in_between() {
     let mut cluster = Cluster::durable().await;
     let rest = Rest::of(&cluster).await;
-    let container = json!({"name": "main", "image": REPORT, "imagePullPolicy": "IfNotPresent", "args": ["--sleep", "300"]});
+    let container =
+        json!({"name": "main", "image": REPORT, "imagePullPolicy": "IfNotPresent", "args": ["--sleep", "300"]});
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "long"}, "spec": {
         "completions": 6, "parallelism": 2,
         "template": {"spec": {"restartPolicy": "OnFailure", "containers": [container]}}}});
@@ -23,7 +24,8 @@ async fn a_job_finishes_although_everything_died_in_between() {
     cluster.kill().await;
     cluster.restart().await.unwrap();
     let rest = Rest::of(&cluster).await;
-    let done = rest.until("jobs/long", "Complete", |job| rest::has_condition(job, "Complete", "True").then(|| job.clone()));
+    let done =
+        rest.until("jobs/long", "Complete", |job| rest::has_condition(job, "Complete", "True").then(|| job.clone()));
     assert_eq!(done.await["status"]["succeeded"], 6);
 }
 

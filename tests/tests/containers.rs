@@ -133,9 +133,7 @@ async fn a_changed_config_map_reaches_the_mount() {
 async fn init_containers_run_one_after_the_other() {
     let cluster = Cluster::up().await;
     let rest = Rest::of(&cluster).await;
-    let init = |name: &str, exit: &str| {
-        json!({"name": name, "image": REPORT, "imagePullPolicy": "Never", "args": ["--sleep", "20", "--exit", exit]})
-    };
+    let init = |name: &str, exit: &str| json!({"name": name, "image": REPORT, "imagePullPolicy": "Never", "args": ["--sleep", "20", "--exit", exit]});
     let spec = json!({"initContainers": [init("one", "0"), init("two", "0")]});
     rest.create(rest::pod("steps", REPORT, json!({}), spec)).await;
     let pod = rest.phase("steps", "Succeeded").await;
@@ -180,6 +178,8 @@ async fn restart_policies_decide_what_follows_an_exit() {
         let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
         (waiting["reason"] == "CrashLoopBackOff").then(|| waiting["message"].clone())
     });
-    assert!(waiting.await.as_str().unwrap().starts_with("back-off 10s restarting failed container=main pod=bad_default("));
+    assert!(
+        waiting.await.as_str().unwrap().starts_with("back-off 10s restarting failed container=main pod=bad_default(")
+    );
     assert_eq!(rest.get("pods/bad").await["status"]["phase"], "Running");
 }

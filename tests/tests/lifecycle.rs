@@ -18,7 +18,8 @@ fn http(probes: Value) -> Value {
 async fn probes_restart_hold_back_and_let_through() {
     let cluster = Cluster::up().await;
     let rest = Rest::of(&cluster).await;
-    let get = |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 1, "failureThreshold": 1});
+    let get =
+        |path: &str| json!({"httpGet": {"path": path, "port": "http"}, "periodSeconds": 1, "failureThreshold": 1});
     let tcp = |port: u16| json!({"tcpSocket": {"port": port}, "periodSeconds": 1, "failureThreshold": 1});
     let always = || json!({"restartPolicy": "Always"});
     let pods = [
@@ -44,10 +45,16 @@ async fn probes_restart_hold_back_and_let_through() {
 
     let well = rest.ready("well").await;
     let status = &well["status"]["containerStatuses"][0];
-    assert_eq!((&status["started"], &status["ready"], &status["restartCount"]), (&json!(true), &json!(true), &json!(0)));
+    assert_eq!(
+        (&status["started"], &status["ready"], &status["restartCount"]),
+        (&json!(true), &json!(true), &json!(0))
+    );
     assert!(rest.event("shy", "Unhealthy").await.starts_with("Readiness probe failed: HTTP probe failed"));
     let refused = rest.event("deaf", "Unhealthy").await;
-    assert!(refused.starts_with("Readiness probe failed: dial tcp ") && refused.contains("connection refused"), "{refused}");
+    assert!(
+        refused.starts_with("Readiness probe failed: dial tcp ") && refused.contains("connection refused"),
+        "{refused}"
+    );
     for name in ["shy", "deaf"] {
         let pod = rest.phase(name, "Running").await;
         assert!(rest::has_condition(&pod, "Ready", "False"), "{pod}");
@@ -92,7 +99,9 @@ async fn a_pod_that_listens_says_goodbye() {
 async fn the_grace_period_ends_who_does_not_listen() {
     let cluster = Cluster::up().await;
     let rest = Rest::of(&cluster).await;
-    for (name, guest, grace) in [("stubborn", "ignores-shutdown", 2), ("forced", "ignores-shutdown", 600), ("deaf", "sleeper", 600)] {
+    for (name, guest, grace) in
+        [("stubborn", "ignores-shutdown", 2), ("forced", "ignores-shutdown", 600), ("deaf", "sleeper", 600)]
+    {
         let image = format!("file://{}", binary::wat(cluster.scratch(), guest).display());
         rest.create(rest::pod(name, &image, json!({}), json!({"terminationGracePeriodSeconds": grace}))).await;
         rest.ready(name).await;

@@ -53,5 +53,8 @@ async fn the_run_before_is_kept() {
     let restarted = |pod: &Value| (pod["status"]["containerStatuses"][0]["restartCount"].as_i64()? >= 1).then_some(());
     rest.until("pods/again", "restarted", restarted).await;
     let previous = rest.text("pods/again/log?previous=true").await.unwrap();
-    assert!(previous.starts_with("cli-report: 2 argument(s)") && previous.contains("cli-report: /none: "), "{previous}");
+    assert!(
+        previous.starts_with("cli-report: 2 argument(s)") && previous.contains("cli-report: /none: "),
+        "{previous}"
+    );
 }

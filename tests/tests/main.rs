@@ -1,5 +1,7 @@
 //! Every test that drives the real binary, and the rules about the code base itself.
 
+#![allow(clippy::unwrap_used, reason = "in a test, helpers included, whatever is not as expected ends it")]
+
 mod api;
 mod comeback;
 mod containers;

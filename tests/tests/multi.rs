@@ -19,9 +19,7 @@ fn container(name: &str, image: &str, more: Value) -> Value {
 async fn containers_share_an_address_and_end_each_for_itself() {
     let cluster = Cluster::up().await;
     let rest = Rest::of(&cluster).await;
-    let port = |port: u16, name: &str| {
-        json!({"ports": [{"containerPort": port}], "env": [{"name": "GREETING", "value": name}]})
-    };
+    let port = |port: u16, name: &str| json!({"ports": [{"containerPort": port}], "env": [{"name": "GREETING", "value": name}]});
     let spec = json!({"containers": [
         container("one", HTTP, port(8001, "One")), container("two", HTTP, port(8002, "Two")), container("job", REPORT, json!({})),
     ]});
@@ -40,7 +38,10 @@ async fn containers_share_an_address_and_end_each_for_itself() {
     }
     assert!(rest.text("pods/three/log?container=one").await.unwrap().contains("GET /hi"));
     let error = rest.text("pods/three/log").await.expect_err("which one?").to_string();
-    assert!(error.contains("a container name must be specified for pod three, choose one of: [one two job]"), "{error}");
+    assert!(
+        error.contains("a container name must be specified for pod three, choose one of: [one two job]"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -75,13 +76,17 @@ async fn what_is_missing_is_named_and_waited_for() {
     rest.create(rest::pod("optional", REPORT, json!({"volumeMounts": mount["volumeMounts"]}), optional)).await;
 
     let message = rest.event("mount", "FailedMount").await;
-    assert!(message.contains("MountVolume.SetUp failed for volume \"v\"") && message.contains("secret \"late\" not found"), "{message}");
-    rest.until("pods/mount", "waits", |pod| (waiting(pod, "ContainerCreating")? == "").then_some(())).await;
+    assert!(
+        message.contains("MountVolume.SetUp failed for volume \"v\"") && message.contains("secret \"late\" not found"),
+        "{message}"
+    );
+    rest.until("pods/mount", "waits", |pod| waiting(pod, "ContainerCreating")?.is_empty().then_some(())).await;
     let config = |pod: &Value| waiting(pod, "CreateContainerConfigError").map(str::to_owned);
     assert_eq!(rest.until("pods/key", "says what it lacks", config).await, "secret \"late\" not found");
     rest.phase("optional", "Succeeded").await;
 
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late"}, "stringData": {"other": "1"}});
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late"}, "stringData": {"other": "1"}});
     rest.create(secret).await;
     rest.until("pods/key", "says what it still lacks", |pod| {
         (config(pod)? == "couldn't find key key in Secret default/late").then_some(())
@@ -91,8 +96,10 @@ async fn what_is_missing_is_named_and_waited_for() {
     rest.phase("key", "Succeeded").await;
     assert!(rest.log("key").await.contains("env A=open"));
     // Its mount came with the first version of the Secret, or with the second: it may have looked too early.
-    rest.until("pods/mount", "has run", |pod| pod["status"]["containerStatuses"][0]["state"]["terminated"].is_object().then_some(()))
-        .await;
+    rest.until("pods/mount", "has run", |pod| {
+        pod["status"]["containerStatuses"][0]["state"]["terminated"].is_object().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -102,7 +109,8 @@ async fn pods_that_never_started_go_at_once() {
     let spec = || json!({"terminationGracePeriodSeconds": 600, "restartPolicy": "Always"});
     rest.create(rest::pod("pulls", "127.0.0.1:1/no/such:v1", json!({}), spec())).await;
     rest.create(rest::pod("crashes", REPORT, json!({"args": ["--exit", "1"]}), spec())).await;
-    let volume = json!({"volumes": [{"name": "v", "configMap": {"name": "none"}}], "terminationGracePeriodSeconds": 600});
+    let volume =
+        json!({"volumes": [{"name": "v", "configMap": {"name": "none"}}], "terminationGracePeriodSeconds": 600});
     rest.create(rest::pod("mounts", REPORT, json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]}), volume)).await;
     rest.create(rest::pod("unplaced", REPORT, json!({}), json!({"nodeSelector": {"no": "node"}}))).await;
     let reason = |reason: &'static str| move |pod: &Value| waiting(pod, reason).map(|_| ());
@@ -129,7 +137,8 @@ async fn another_image_restarts_only_its_container() {
         "containers": [container("a", &sleeper, json!({})), container("b", &sleeper, json!({}))]});
     rest.create(rest::pod("swap", HTTP, json!({}), spec)).await;
     rest.ready("swap").await;
-    let images = json!({"spec": {"containers": [container("a", HTTP, json!({})), container("b", &sleeper, json!({}))]}});
+    let images =
+        json!({"spec": {"containers": [container("a", HTTP, json!({})), container("b", &sleeper, json!({}))]}});
     let mut pod = rest.get("pods/swap").await;
     pod["spec"]["containers"][0]["image"] = images["spec"]["containers"][0]["image"].clone();
     rest.patch("pods/swap", json!({"spec": {"containers": pod["spec"]["containers"]}})).await;

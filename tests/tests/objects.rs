@@ -50,10 +50,16 @@ async fn owners_go_before_after_or_without_what_they_own() {
     // Orphaned: the child stays and forgets.
     rest.gone("configmaps/keep-owner").await;
     let child = rest.get("configmaps/keep-child").await;
-    assert!(child["metadata"]["ownerReferences"].is_null() && child["metadata"]["deletionTimestamp"].is_null(), "{child}");
+    assert!(
+        child["metadata"]["ownerReferences"].is_null() && child["metadata"]["deletionTimestamp"].is_null(),
+        "{child}"
+    );
     // An owner that never was takes its child along.
-    rest.create(map("lost", Some(&json!({"metadata": {"name": "never", "uid": "0b0b0b0b-0000-4000-8000-000000000000"}}))))
-        .await;
+    rest.create(map(
+        "lost",
+        Some(&json!({"metadata": {"name": "never", "uid": "0b0b0b0b-0000-4000-8000-000000000000"}})),
+    ))
+    .await;
     rest.gone("configmaps/lost").await;
 }
 
@@ -102,7 +108,8 @@ async fn a_namespace_empties_itself_and_says_what_holds_it() {
 async fn a_replica_set_releases_and_adopts_by_label() {
     let cluster = Cluster::up().await;
     let rest = Rest::of(&cluster).await;
-    let mut orphan = rest::pod("orphan", "skiff.dev/examples/hello-http:v1", json!({}), json!({"restartPolicy": "Always"}));
+    let mut orphan =
+        rest::pod("orphan", "skiff.dev/examples/hello-http:v1", json!({}), json!({"restartPolicy": "Always"}));
     orphan["metadata"]["labels"] = json!({"app": "set"});
     rest.create(orphan.clone()).await;
     let set = rest
@@ -126,9 +133,13 @@ async fn a_replica_set_releases_and_adopts_by_label() {
     .await;
     // Scaling down deletes; deleting the set with orphans keeps.
     rest.patch("replicasets/set/scale", json!({"spec": {"replicas": 1}})).await;
-    rest.until("pods?labelSelector=app=set", "one is left", |l| (l["items"].as_array()?.len() == 1).then_some(())).await;
+    rest.until("pods?labelSelector=app=set", "one is left", |l| (l["items"].as_array()?.len() == 1).then_some(()))
+        .await;
     rest.delete("replicasets/set", json!({"propagationPolicy": "Orphan"})).await;
     rest.gone("replicasets/set").await;
     let left = rest.items("pods?labelSelector=app=set").await;
-    assert!(left.len() == 1 && owner(&left[0]).is_null() && left[0]["metadata"]["deletionTimestamp"].is_null(), "{left:?}");
+    assert!(
+        left.len() == 1 && owner(&left[0]).is_null() && left[0]["metadata"]["deletionTimestamp"].is_null(),
+        "{left:?}"
+    );
 }

@@ -41,7 +41,10 @@ async fn pods_spread_over_the_least_loaded_nodes() {
     for node in rest.items("nodes").await {
         let range = node["spec"]["podCIDR"].as_str().unwrap();
         let prefix = range.rsplit_once('.').unwrap().0.to_owned();
-        for pod in rest.items(&format!("pods?fieldSelector=spec.nodeName={}", node["metadata"]["name"].as_str().unwrap())).await {
+        for pod in rest
+            .items(&format!("pods?fieldSelector=spec.nodeName={}", node["metadata"]["name"].as_str().unwrap()))
+            .await
+        {
             assert!(pod["status"]["podIP"].as_str().unwrap().starts_with(&prefix), "{range}: {pod}");
         }
     }

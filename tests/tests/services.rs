@@ -12,7 +12,7 @@ fn http() -> Value {
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]})
 }
 
-fn service(name: &str, selector: Value) -> Value {
+fn service(name: &str, selector: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"selector": selector, "ports": [{"name": "web", "port": 80, "targetPort": "http"}]}})
 }
@@ -52,7 +52,7 @@ async fn address_of(rest: &Rest, service: &str) -> String {
 async fn a_service_balances_over_its_pods_and_follows_them() {
     let cluster = Cluster::up().await;
     let rest = Rest::of(&cluster).await;
-    rest.create(service("web", json!({"tier": "web"}))).await;
+    rest.create(service("web", &json!({"tier": "web"}))).await;
     for name in ["a", "b", "c"] {
         let mut pod = rest::pod(name, HTTP, http(), json!({}));
         pod["metadata"]["labels"]["tier"] = json!("web");
@@ -104,7 +104,7 @@ async fn a_service_balances_over_its_pods_and_follows_them() {
 async fn traffic_waits_for_readiness() {
     let cluster = Cluster::up().await;
     let rest = Rest::of(&cluster).await;
-    rest.create(service("gate", json!({"app": "gated"}))).await;
+    rest.create(service("gate", &json!({"app": "gated"}))).await;
     let spec = json!({"readinessGates": [{"conditionType": "example.com/open"}]});
     rest.create(rest::pod("gated", HTTP, http(), spec)).await;
     let pod = rest

@@ -66,7 +66,8 @@ pub fn phase(spec: &PodSpec, record: &PodRecord) -> Phase {
         return Phase::Pending;
     }
     // Terminal phases are for pods of which nothing runs any more: sidecars end after the app containers.
-    let sidecars = record.containers.iter().any(|c| c.role == Role::Sidecar && matches!(c.state, State::Running { .. }));
+    let sidecars =
+        record.containers.iter().any(|c| c.role == Role::Sidecar && matches!(c.state, State::Running { .. }));
     if running > 0 || sidecars || policy == RestartPolicy::Always {
         return Phase::Running;
     }
