@@ -17,7 +17,7 @@ pub struct User {
 }
 
 impl User {
-    /// A user that has proved to be `name`, in `groups` and [`AUTHENTICATED`].
+    /// A user that has proved to be `name`, in `groups` and `system:authenticated`.
     #[must_use]
     pub fn authenticated<G: Into<String>>(name: impl Into<String>, groups: impl IntoIterator<Item = G>) -> Self {
         let mut groups: Vec<String> = groups.into_iter().map(Into::into).collect();
