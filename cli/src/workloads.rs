@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams, LogParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt as _};
 use scheduler::api::k8s_openapi::api::apps::v1::Deployment;
 use scheduler::api::k8s_openapi::api::batch::v1::Job;
-use scheduler::api::k8s_openapi::api::core::v1::{Pod, Service};
+use scheduler::api::k8s_openapi::api::core::v1::{Pod, PodStatus, Service};
 use std::fmt::Debug;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -160,13 +160,24 @@ fn pod_progress(pod: &Pod) -> Progress {
     let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
     match phase.as_str() {
         "Succeeded" => Progress::Done("Succeeded".into()),
-        "Failed" => Progress::Failed(status.message.or(status.reason).unwrap_or_else(|| "Failed".into())),
+        "Failed" => {
+            let why = status.message.clone().or(status.reason.clone()).or_else(|| ended_badly(&status));
+            Progress::Failed(why.unwrap_or_else(|| "Failed".into()))
+        }
         _ if ready => Progress::Done("Ready".into()),
         _ => Progress::Working(waiting_reason(&status).unwrap_or(phase)),
     }
 }
 
-fn waiting_reason(status: &scheduler::api::k8s_openapi::api::core::v1::PodStatus) -> Option<String> {
+/// The reason and exit code of the first container that failed.
+fn ended_badly(status: &PodStatus) -> Option<String> {
+    let containers = status.container_statuses.iter().flatten();
+    let mut ends = containers.filter_map(|c| c.state.as_ref()?.terminated.as_ref());
+    let end = ends.find(|end| end.exit_code != 0)?;
+    Some(format!("{}, exit code {}", end.reason.as_deref().unwrap_or("Error"), end.exit_code))
+}
+
+fn waiting_reason(status: &PodStatus) -> Option<String> {
     let container = status.container_statuses.iter().flatten().next()?;
     container.state.as_ref()?.waiting.as_ref()?.reason.clone()
 }
