@@ -4,15 +4,16 @@ use clap::{Args, Parser, Subcommand};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Kubernetes for WebAssembly: one binary with the API server, scheduler, controllers and a node agent
-/// whose container runtime is wasmtime. kubectl, helm and every Kubernetes client work against it.
+/// Kubernetes for WebAssembly: API server, scheduler, controllers and a node agent in one binary, with
+/// wasmtime in the place of containers. kubectl and other Kubernetes clients work against it as they are.
+/// To begin: `skiff up`.
 #[derive(Debug, Parser)]
 #[command(name = "skiff", version = crate::version::LONG, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// What to log to stderr: error, warn, info, debug, or a filter such as `info,agent=debug`.
+    /// What to log to stderr: off, error, warn, info, debug, trace, or a filter such as `info,agent=debug`
     #[arg(long, global = true, env = "SKIFF_LOG", default_value = "error,kube_client=off", value_name = "FILTER")]
     pub log: String,
 }
@@ -23,11 +24,11 @@ pub enum Command {
     Up(Box<Up>),
     /// Start the control plane only: API server, scheduler, controllers
     Server(Box<Server>),
-    /// Start a node agent and join it to a cluster
+    /// Start a node and join it to a cluster that runs already
     Node(Node),
     /// Run one Wasm module as a pod: stream its log, exit with its exit code, remove it
     Run(Run),
-    /// Bring Wasm modules into a node's image store without a registry
+    /// Bring Wasm modules into a data directory's image store, without a registry
     Image(Image),
     /// Print a cluster's kubeconfig, or merge it into yours
     Kubeconfig(Kubeconfig),
@@ -46,7 +47,7 @@ pub enum Command {
 /// Where a cluster keeps what it must not forget.
 #[derive(Clone, Debug, Args)]
 pub struct Data {
-    /// Directory for the store, certificates, images and pod logs
+    /// Directory for all that is kept: objects, certificates, images, pod logs, kubeconfig
     /// [default: the user's data folder, such as ~/.local/share/skiff]
     #[arg(long, value_name = "DIR", env = "SKIFF_DATA_DIR", global = true)]
     pub data_dir: Option<PathBuf>,
@@ -58,7 +59,7 @@ pub struct Serving {
     #[command(flatten)]
     pub data: Data,
 
-    /// Keep everything in memory: nothing is left behind
+    /// Forget everything at the end: objects stay in memory, files in a temporary folder
     #[arg(long)]
     pub ephemeral: bool,
 
@@ -70,11 +71,11 @@ pub struct Serving {
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub bind_address: IpAddr,
 
-    /// Further names or addresses for the server's certificate
+    /// Further name or address for the server's certificate; may be given several times
     #[arg(long, value_name = "NAME")]
     pub tls_san: Vec<String>,
 
-    /// Addresses of Services. Within 127.0.0.0/8 this machine's processes reach them as they are
+    /// Addresses of Services. Any process of this machine reaches those within 127.0.0.0/8
     #[arg(long, default_value = "127.96.0.0/12", value_name = "CIDR")]
     pub service_cluster_ip_range: String,
 
@@ -82,7 +83,7 @@ pub struct Serving {
     #[arg(long, default_value = "127.64.0.0/12", value_name = "CIDR")]
     pub cluster_cidr: String,
 
-    /// Where to write the kubeconfig [default: kubeconfig in the data directory]
+    /// Where to write the administrator's kubeconfig [default: `kubeconfig` in the data directory]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
@@ -100,7 +101,8 @@ pub struct Up {
     #[command(flatten)]
     pub serving: Serving,
 
-    /// Manifests to apply once the cluster is ready (YAML or JSON file, a folder of them, or - for stdin)
+    /// Manifests to apply once the cluster is ready: a YAML or JSON file, a folder of them, or - for stdin;
+    /// may be given several times
     #[arg(long = "filename", short = 'f', value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
@@ -108,7 +110,7 @@ pub struct Up {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub nodes: u16,
 
-    /// Leave as soon as the manifests' workloads are ready (0) or have failed (1)
+    /// Stop as soon as the manifests' workloads are ready (exit code 0) or have failed (1)
     #[arg(long)]
     pub exit: bool,
 
@@ -132,23 +134,23 @@ pub struct Node {
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: PathBuf,
 
-    /// Name of this node [default: the host name]
+    /// Name of the node [default: this machine's name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
 
-    /// The cluster's addresses of pods, as the server was given them
+    /// The cluster's addresses of pods: what its server was started with
     #[arg(long, default_value = "127.64.0.0/12", value_name = "CIDR")]
     pub cluster_cidr: String,
 
-    /// The cluster's addresses of Services, as the server was given them
+    /// The cluster's addresses of Services: what its server was started with
     #[arg(long, default_value = "127.96.0.0/12", value_name = "CIDR")]
     pub service_cluster_ip_range: String,
 
-    /// Labels for the node, key=value
+    /// Label for the node; may be given several times
     #[arg(long = "node-label", value_name = "KEY=VALUE")]
     pub labels: Vec<String>,
 
-    /// Most pods to run at once
+    /// How many pods the node takes at once, at most
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     pub max_pods: u32,
 
@@ -163,7 +165,8 @@ pub struct Node {
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The module or component: a .wasm file, or the name of an image
+    /// The module or component: a .wasm file on the node's machine (`skiff up` allows this, `skiff node` with
+    /// --allow-file-images), or the name of an image
     #[arg(value_name = "MODULE.wasm")]
     pub module: String,
 
@@ -179,7 +182,7 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Environment for the program, KEY=VALUE
+    /// Environment variable for the program; may be given several times
     #[arg(long, short, value_name = "KEY=VALUE")]
     pub env: Vec<String>,
 
@@ -187,18 +190,19 @@ pub struct Run {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
+    /// Namespace of the pod
     #[arg(long, short, default_value = "default", value_name = "NAMESPACE")]
     pub namespace: String,
 
-    /// Most memory the program may use, such as 64Mi
+    /// Most memory the program may use, such as 64Mi; beyond, it ends OOMKilled
     #[arg(long, value_name = "QUANTITY")]
     pub memory: Option<String>,
 
-    /// Most processor time per second, such as 500m
+    /// Most processor time, in cores, such as 500m for half of one
     #[arg(long, value_name = "QUANTITY")]
     pub cpu: Option<String>,
 
-    /// Most Wasm fuel (about one unit an instruction) for the program's whole life
+    /// Most Wasm fuel, about one unit an instruction, for the program's whole life; beyond, it ends FuelExhausted
     #[arg(long, value_name = "UNITS")]
     pub fuel: Option<u64>,
 
@@ -222,7 +226,7 @@ pub enum ImageCommand {
     Import {
         /// The module or component
         file: PathBuf,
-        /// The name pods use in `image:`, such as example.com/team/app:v1
+        /// The name that pods use in `image:`, such as example.com/team/app:v1
         name: String,
     },
     /// List the images in the store
@@ -230,7 +234,10 @@ pub enum ImageCommand {
     List,
     /// Remove an image by name
     #[command(visible_alias = "rm")]
-    Remove { name: String },
+    Remove {
+        /// The image, as `skiff image list` shows it
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -251,25 +258,25 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// exec → ready, node Ready, first pod Running, first HTTP answer; idle cost; pod start times
+    /// From exec to ready, to the first pod Running and to the first HTTP answer; idle cost; pod start times
     Startup(BenchStartup),
 }
 
 #[derive(Debug, Args)]
 pub struct BenchStartup {
     /// How many cold starts to measure
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_name = "N")]
     pub starts: u32,
 
     /// How many pods to start, at concurrency 1 and again at 16
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_name = "N")]
     pub pods: u32,
 
-    /// Seconds to watch the idle cluster
-    #[arg(long, default_value_t = 10)]
+    /// How long to watch the idle cluster
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub idle_seconds: u64,
 
-    /// Keep the store on disk (as `skiff up` does) or in memory
+    /// Keep the store in memory instead of on disk
     #[arg(long)]
     pub ephemeral: bool,
 }
