@@ -6,6 +6,7 @@ mod strategic;
 #[cfg(test)]
 mod tests;
 
+use crate::decode::MAX_DEPTH;
 use crate::schema::Schema;
 use crate::status::{Reason, Status};
 use json_patch::PatchOperation;
@@ -47,10 +48,35 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
                 return Err(rejected(&format!("the copy operations exceed {MAX_COPIED_BYTES} bytes")));
             }
         }
+        if depth_after(&operation, &result) > MAX_DEPTH {
+            return Err(rejected(&format!("operation {index} nests deeper than {MAX_DEPTH} levels")));
+        }
         json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation))
             .map_err(|e| rejected(&format!("operation {index} failed at path '{}': {}", e.path, e.kind)))?;
     }
     Ok(result)
+}
+
+/// How deep the document is where `operation` has put something. Operations could otherwise build, level upon level, what
+/// no decoder reads and what overflows the stack of code that walks it.
+fn depth_after(operation: &PatchOperation, document: &Value) -> usize {
+    let (path, value) = match operation {
+        PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+        PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+        PatchOperation::Copy(copy) => (&copy.path, copy.from.resolve(document).ok()),
+        PatchOperation::Move(moved) => (&moved.path, moved.from.resolve(document).ok()),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return 0,
+    };
+    path.count() + value.map_or(0, depth)
+}
+
+/// How many arrays and objects lie within each other.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// RFC 7386 (`application/merge-patch+json`).

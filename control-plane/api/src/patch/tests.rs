@@ -205,6 +205,20 @@ fn any_pod() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn no_json_patch_nests_without_end() {
+    let nested = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    let add = |at: usize, levels: usize| json!({"op": "add", "path": "/a".repeat(at), "value": nested(levels)});
+    assert!(json_patch(&nested(100), &json!([add(100, 26)])).is_ok());
+    let error = json_patch(&nested(100), &json!([add(100, 27)])).unwrap_err();
+    assert_eq!(error.code, 422);
+    let document = json!({"from": nested(80), "to": nested(80)});
+    for op in ["copy", "move"] {
+        let operation = json!({"op": op, "from": "/from", "path": format!("/to{}", "/a".repeat(80))});
+        assert!(json_patch(&document, &json!([operation])).is_err(), "{op}");
+    }
+}
+
 proptest! {
     #[test]
     fn an_empty_patch_changes_nothing(document in any_pod()) {
