@@ -141,6 +141,16 @@ mod tests {
         (sender, Courteous::new(Body::from_stream(stream)))
     }
 
+    #[test]
+    fn deep_yaml_is_refused() {
+        for depth in [200, 100_000] {
+            let deep = "[".repeat(depth) + &"]".repeat(depth);
+            assert_eq!(decode(Format::Yaml, deep.as_bytes()).unwrap_err().code, 400);
+            let blocks = "- ".repeat(depth);
+            assert_eq!(decode(Format::Yaml, blocks.as_bytes()).unwrap_err().code, 400);
+        }
+    }
+
     #[tokio::test]
     async fn what_nobody_wants_is_read_to_its_end() {
         let (sender, body) = endless();

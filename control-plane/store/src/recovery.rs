@@ -1,7 +1,6 @@
 //! Whether the file may be written, and when to try again after it failed.
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::disk::Disk;
@@ -61,7 +60,7 @@ impl Health {
                 self.failures += 1;
                 let pause = FIRST_PAUSE * 2u32.saturating_pow(self.failures.min(10));
                 broken.retry_at = Instant::now() + pause.min(LONGEST_PAUSE);
-                broken.cause = CommitError::Io(Arc::new(error));
+                broken.cause = CommitError::from_io(error);
                 Err(broken.cause.clone())
             }
         }

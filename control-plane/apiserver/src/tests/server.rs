@@ -126,5 +126,5 @@ async fn shutdown_ends_open_watches() {
     let response = sender.send_request(request).await.unwrap();
     let reading = tokio::spawn(response.into_body().collect());
     server.shutdown().await;
-    tokio::time::timeout(Duration::from_secs(5), reading).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), reading).await.unwrap().unwrap().unwrap();
 }

@@ -97,9 +97,9 @@ impl StorageBackend for ShakyDisk {
     }
 }
 
-/// Write until it works, for at most ten seconds.
+/// Write until it works, for at most a minute.
 async fn write_again(store: &Store, key: &str) -> u64 {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match store.commit(Txn::new().put(key, value("again"))).await {
             Ok(done) => return done.revision,
