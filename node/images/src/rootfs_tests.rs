@@ -1,3 +1,5 @@
+//! Layers unpacked, and what they must not reach.
+
 use super::*;
 use tar::{Builder, Header};
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! The store: names, shared modules, damage, dead processes.
+
 use super::*;
 use tempfile::TempDir;
 

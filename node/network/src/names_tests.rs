@@ -1,3 +1,5 @@
+//! Names, looked up from a pod.
+
 use super::*;
 use crate::service::{
     Affinity, Endpoint, EndpointPort, EndpointSlice, EndpointState, Service, ServiceKey, ServicePort,

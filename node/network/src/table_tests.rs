@@ -1,3 +1,5 @@
+//! The routing table, without sockets.
+
 use super::*;
 use crate::service::{Endpoint, EndpointPort, ServicePort};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The table of kinds: how rows are found, and how a row more is added.
+
 use super::{Columns, Kinds, LazySchema, Resource, Scope, Text, Verb, version_priority};
 use crate::strategy::Plain;
 use std::sync::Arc;

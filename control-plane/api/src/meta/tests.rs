@@ -1,3 +1,5 @@
+//! Metadata filled, kept and judged as Kubernetes does.
+
 use super::*;
 use crate::kinds::Kinds;
 use crate::strategies::for_kind;

@@ -1,3 +1,5 @@
+//! OpenAPI documents as kubectl reads them.
+
 use super::{v2_document, v2_hash, v2_protobuf, v3_document, v3_hash, v3_index};
 use crate::field::Path;
 use crate::kinds::{Columns, Kinds, LazySchema, Resource, Scope, Verb};

@@ -1,3 +1,5 @@
+//! The three patch formats.
+
 use super::{MAX_JSON_PATCH_OPERATIONS, json as json_patch, merge, strategic};
 use crate::kinds::Kinds;
 use crate::schema::Schema;

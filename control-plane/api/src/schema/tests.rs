@@ -1,3 +1,5 @@
+//! Schemas: types, unknown fields, pruning, canonical forms, and what a CRD's may be.
+
 use super::{Merge, Schema, Shape, apply_defaults, check, prune, unknown_fields};
 use crate::field::Path;
 use crate::kinds::Kinds;

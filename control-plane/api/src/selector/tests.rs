@@ -1,3 +1,5 @@
+//! Selectors: what matches, and what is refused with which words.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! The strategies of kinds other than Pod.
+
 use super::for_kind;
 use crate::meta;
 use serde_json::{Value, json};

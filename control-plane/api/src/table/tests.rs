@@ -1,3 +1,5 @@
+//! Tables as kubectl prints them.
+
 use super::*;
 use crate::kinds::Kinds;
 use serde_json::json;

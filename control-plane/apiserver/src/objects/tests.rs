@@ -1,3 +1,5 @@
+//! Keys, stored bodies and their way to the wire.
+
 use super::*;
 use api::Kinds;
 use bytes::BytesMut;

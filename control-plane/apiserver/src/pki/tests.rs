@@ -1,3 +1,5 @@
+//! Certificates: made once, renewed where they must be, never overwritten when broken.
+
 use super::*;
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -1,3 +1,5 @@
+//! Methods and paths, read as Kubernetes reads them.
+
 use super::*;
 
 fn parse(method: &Method, uri: &str) -> String {

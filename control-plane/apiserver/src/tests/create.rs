@@ -1,3 +1,5 @@
+//! Creating objects.
+
 use super::*;
 
 #[tokio::test]

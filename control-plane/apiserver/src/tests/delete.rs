@@ -1,3 +1,5 @@
+//! Deleting objects, one or many, and what holds them.
+
 use super::*;
 
 const A: &str = "/api/v1/namespaces/default/configmaps/a";

@@ -1,3 +1,5 @@
+//! Lists: revisions, pages, selectors, tables.
+
 use super::*;
 
 fn names(list: &Value) -> Vec<String> {

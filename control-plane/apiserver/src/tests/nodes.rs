@@ -1,3 +1,5 @@
+//! Logs, which come from nodes.
+
 use super::*;
 use axum::extract::Path;
 use axum::routing::get;

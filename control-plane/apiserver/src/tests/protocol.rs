@@ -1,3 +1,5 @@
+//! What holds for every request: who may ask, paths, media types, sizes, limits.
+
 use super::*;
 use crate::handler::{Caller, handle};
 

@@ -1,3 +1,5 @@
+//! Reviews of access and identity.
+
 use super::*;
 
 const ACCESS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";

@@ -1,3 +1,5 @@
+//! Services' addresses, and what a cluster begins with.
+
 use super::*;
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";

@@ -1,3 +1,5 @@
+//! Subresources: scale, binding, eviction.
+
 use super::*;
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";

@@ -1,3 +1,5 @@
+//! Replacing objects.
+
 use super::*;
 
 const A: &str = "/api/v1/namespaces/default/configmaps/a";

@@ -1,3 +1,5 @@
+//! Watches.
+
 use super::*;
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,5 @@
+//! Services and pods in, slices and legacy Endpoints out.
+
 use super::plan::{self, Family};
 use super::slices::{Write, spread};
 use super::{legacy, slices};

@@ -1,3 +1,5 @@
+//! Who goes when an owner goes, and who stays.
+
 use crate::testing::{Cluster, Fake};
 use serde_json::{Value, json};
 

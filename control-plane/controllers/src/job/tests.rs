@@ -1,3 +1,5 @@
+//! Jobs: pods created, counted, failed, and the end.
+
 use super::account::FINALIZER;
 use super::plan::{Plan, condition, plan, settled};
 use super::template::INDEX;

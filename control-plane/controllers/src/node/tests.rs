@@ -1,3 +1,5 @@
+//! Nodes: ranges, taints, silence, death and return.
+
 use super::eviction;
 use super::ipam::Pool;
 use super::lifecycle::silenced;

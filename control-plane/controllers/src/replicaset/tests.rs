@@ -1,3 +1,5 @@
+//! ReplicaSets: which pods go first, what is counted, who is adopted.
+
 use super::plan::{Status, desired_status, replicas_to_move};
 use super::rank::victims;
 use crate::k8s::api::core::v1::{Pod, PodTemplateSpec};

@@ -1,3 +1,5 @@
+//! A container's environment, put together.
+
 use super::*;
 use api::k8s_openapi::api::core::v1::Pod;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Logs written and read back: pieces, rotation, following, limits.
+
 use super::*;
 use crate::clock::Clock;
 use runtime::{Output, Stream};

@@ -1,3 +1,5 @@
+//! Pods: defaults, rules, and what an update may change.
+
 use super::*;
 use serde_json::json;
 

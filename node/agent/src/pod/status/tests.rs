@@ -1,3 +1,5 @@
+//! Records in, the kubelet's statuses out.
+
 use super::*;
 use serde_json::json;
 
