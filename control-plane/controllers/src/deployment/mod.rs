@@ -224,7 +224,7 @@ impl Controller {
             return Err(Error::Collision(format!("ReplicaSet {name} was not seen yet")));
         }
         let mut status = deployment.status.clone().unwrap_or_default();
-        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
+        status.collision_count = Some(status.collision_count.unwrap_or(0).wrapping_add(1));
         let version = deployment.metadata.resource_version.as_deref();
         self.write_status(key, deployment, version, status).await?;
         Err(Error::Collision(format!("ReplicaSet {name} is another's: taking the next hash")))

@@ -118,7 +118,7 @@ impl Planner<'_> {
     }
 
     fn next_revision(&self) -> i64 {
-        self.sets.old.iter().map(Set::revision).max().unwrap_or(0) + 1
+        self.sets.old.iter().map(Set::revision).max().unwrap_or(0).saturating_add(1)
     }
 
     /// Brings the new set, if there is one, up to date with the Deployment.

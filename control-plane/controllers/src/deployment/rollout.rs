@@ -1,6 +1,6 @@
 //! One step of a rollout: how large each ReplicaSet should be now. Pure; sizes are changed on copies.
 
-use super::sets::{self, Set, max_surge, max_unavailable, replicas};
+use super::sets::{self, Set, max_unavailable, replicas};
 use crate::k8s::api::apps::v1::Deployment;
 
 /// The new ReplicaSet and the old ones, oldest first.
@@ -20,21 +20,26 @@ impl Sets {
     }
 
     fn total(&self) -> i32 {
-        self.all().map(Set::replicas).sum()
+        sum(self.all().map(Set::replicas))
     }
 
     /// Pods that there are or are to be: those that a set has been told to delete count until it has.
     fn present(&self) -> i32 {
-        self.all().map(|set| set.replicas().max(set.actual())).sum()
+        sum(self.all().map(|set| set.replicas().max(set.actual())))
     }
 
     fn old_total(&self) -> i32 {
-        self.old.iter().map(Set::replicas).sum()
+        sum(self.old.iter().map(Set::replicas))
     }
 
     fn new_size(&self) -> i32 {
         self.new.as_ref().map_or(0, Set::replicas)
     }
+}
+
+/// Sizes come from users: a sum beyond what an i32 holds is as good as the largest.
+fn sum(sizes: impl Iterator<Item = i32>) -> i32 {
+    sizes.fold(0, i32::saturating_add)
 }
 
 /// How large the new ReplicaSet may be now.
@@ -43,7 +48,7 @@ pub fn new_set_size(deployment: &Deployment, sets: &Sets) -> i32 {
     if sets::is_recreate(deployment) {
         return wanted;
     }
-    let room = wanted + max_surge(deployment) - sets.present();
+    let room = sets::most(deployment).saturating_sub(sets.present());
     let now = sets.new_size();
     if room <= 0 { now } else { now + room.min(wanted - now) }
 }
@@ -69,7 +74,7 @@ fn shrink_old(deployment: &Deployment, sets: &mut Sets) -> bool {
     }
     let min_available = replicas(deployment) - max_unavailable(deployment);
     let new_unavailable = sets.new.as_ref().map_or(0, |set| set.replicas() - set.lasting());
-    let removable = sets.total() - min_available - new_unavailable;
+    let removable = sets.total().saturating_sub(min_available).saturating_sub(new_unavailable);
     if removable <= 0 {
         return false;
     }
@@ -83,8 +88,7 @@ fn shrink_old(deployment: &Deployment, sets: &mut Sets) -> bool {
             changed |= set.scale(deployment, set.replicas() - broken);
         }
     }
-    let available: i32 = sets.all().map(Set::lasting).sum();
-    let mut left = available - min_available;
+    let mut left = sum(sets.all().map(Set::lasting)).saturating_sub(min_available);
     for set in &mut sets.old {
         let spared = set.replicas().min(left);
         if spared > 0 {
@@ -143,9 +147,9 @@ fn active_or_latest(sets: &mut Sets) -> Option<&mut Set> {
 
 fn proportional(deployment: &Deployment, sets: &mut Sets) {
     let wanted = replicas(deployment);
-    let allowed = if wanted > 0 { wanted + max_surge(deployment) } else { 0 };
+    let allowed = if wanted > 0 { sets::most(deployment) } else { 0 };
     let mut active: Vec<&mut Set> = sets.all_mut().filter(|set| set.replicas() > 0).collect();
-    let total: i32 = active.iter().map(|set| set.replicas()).sum();
+    let total = sum(active.iter().map(|set| set.replicas()));
     let to_add = allowed - total;
     // The largest first; among equals, the newer when growing and the older when shrinking.
     active.reverse();
@@ -157,11 +161,11 @@ fn proportional(deployment: &Deployment, sets: &mut Sets) {
     let mut sizes = Vec::with_capacity(active.len());
     for set in &active {
         let share = share(deployment, set, to_add, added);
-        added += share;
-        sizes.push(set.replicas() + share);
+        added = share.saturating_add(added);
+        sizes.push(set.replicas().saturating_add(share));
     }
     if let Some(first) = sizes.first_mut() {
-        *first = (*first + to_add - added).max(0);
+        *first = first.saturating_add(to_add.saturating_sub(added)).max(0);
     }
     for (set, size) in active.into_iter().zip(sizes) {
         set.scale(deployment, size);
@@ -173,7 +177,7 @@ fn share(deployment: &Deployment, set: &Set, to_add: i32, added: i32) -> i32 {
         return 0;
     }
     let fraction = fraction(deployment, set);
-    let allowed = to_add - added;
+    let allowed = to_add.saturating_sub(added);
     if to_add > 0 { fraction.min(allowed) } else { fraction.max(allowed) }
 }
 
@@ -187,8 +191,8 @@ fn fraction(deployment: &Deployment, set: &Set) -> i32 {
         .and_then(|m| m.parse().ok())
         .filter(|m| *m > 0)
         .unwrap_or_else(|| deployment.status.as_ref().and_then(|s| s.replicas).unwrap_or(0).max(1));
-    let size = f64::from(set.replicas()) * f64::from(wanted + max_surge(deployment)) / f64::from(before);
+    let size = f64::from(set.replicas()) * f64::from(sets::most(deployment)) / f64::from(before);
     #[expect(clippy::cast_possible_truncation, reason = "a share of an i32")]
     let size = size.round() as i32;
-    size - set.replicas()
+    size.saturating_sub(set.replicas())
 }

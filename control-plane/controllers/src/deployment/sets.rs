@@ -106,7 +106,7 @@ impl Set {
     pub fn annotate_size(&mut self, deployment: &Deployment) {
         let wanted = replicas(deployment);
         self.annotate(DESIRED, wanted.to_string());
-        self.annotate(MAX, (wanted + max_surge(deployment)).to_string());
+        self.annotate(MAX, most(deployment).to_string());
     }
 
     /// Brings annotations, revision and minReadySeconds of the new set up to date.
@@ -252,8 +252,13 @@ fn fenceposts(deployment: &Deployment) -> (i32, i32) {
     if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
 }
 
-pub fn max_surge(deployment: &Deployment) -> i32 {
+fn max_surge(deployment: &Deployment) -> i32 {
     if is_recreate(deployment) { 0 } else { fenceposts(deployment).0 }
+}
+
+/// The most pods there may be during a rollout.
+pub fn most(deployment: &Deployment) -> i32 {
+    replicas(deployment).saturating_add(max_surge(deployment))
 }
 
 pub fn max_unavailable(deployment: &Deployment) -> i32 {

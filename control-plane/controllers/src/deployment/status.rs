@@ -63,9 +63,9 @@ fn some_of(count: i32) -> Option<i32> {
 
 /// Counts, Available; keeps the conditions that `status` has.
 pub fn count(deployment: &Deployment, sets: &Sets, status: &DeploymentStatus, now: Timestamp) -> DeploymentStatus {
-    let sum = |f: fn(&Set) -> i32| sets.all().map(f).sum::<i32>();
+    let sum = |f: fn(&Set) -> i32| sets.all().map(f).fold(0, i32::saturating_add);
     let available = sum(Set::available);
-    let unavailable = (sum(Set::replicas) - available).max(0);
+    let unavailable = sum(Set::replicas).saturating_sub(available).max(0);
     let mut counted = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
         replicas: some_of(sum(Set::actual)),
@@ -98,7 +98,7 @@ pub fn is_complete(deployment: &Deployment, status: &DeploymentStatus) -> bool {
 
 fn has_progressed(old: &DeploymentStatus, new: &DeploymentStatus) -> bool {
     let updated = |s: &DeploymentStatus| s.updated_replicas.unwrap_or(0);
-    let outdated = |s: &DeploymentStatus| s.replicas.unwrap_or(0) - updated(s);
+    let outdated = |s: &DeploymentStatus| s.replicas.unwrap_or(0).saturating_sub(updated(s));
     let ready = |s: &DeploymentStatus| s.ready_replicas.unwrap_or(0);
     let available = |s: &DeploymentStatus| s.available_replicas.unwrap_or(0);
     updated(new) > updated(old)

@@ -134,7 +134,10 @@ fn rounding_of_fenceposts() {
         let strategy =
             json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
         let deployment = deployment(&json!({"replicas": replicas, "strategy": strategy}), &json!({}));
-        assert_eq!((sets::max_surge(&deployment), sets::max_unavailable(&deployment)), expected);
+        assert_eq!(
+            (sets::most(&deployment) - sets::replicas(&deployment), sets::max_unavailable(&deployment)),
+            expected
+        );
     }
 }
 
@@ -188,6 +191,17 @@ fn rolling_back_takes_the_next_revision_and_history_is_limited() {
     assert_eq!(plan.revision.as_deref(), Some("4"));
     let deleted: Vec<_> = plan.delete.iter().map(|s| s.metadata.name.clone().unwrap()).collect();
     assert_eq!(deleted, ["b"]);
+}
+
+#[test]
+fn the_largest_sizes_there_are_overflow_nothing() {
+    let most = i32::MAX;
+    let large = deployment(&json!({"replicas": most}), &json!({}));
+    assert_eq!(run(&large, &[]).sets[0].replicas(), most);
+    let sets = [set("a", "v0", most, most, 1, (most, most)), set("b", "v1", most, most, 2, (most, most))];
+    let plan = run(&large, &sets);
+    assert_eq!(plan.status.replicas, Some(most));
+    run(&deployment(&json!({"replicas": 1, "paused": true}), &json!({})), &sets);
 }
 
 #[test]

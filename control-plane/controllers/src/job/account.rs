@@ -36,12 +36,12 @@ pub fn listed(status: &JobStatus) -> usize {
 
 /// Pods that succeeded: counted and listed.
 pub fn succeeded(status: &JobStatus) -> i32 {
-    status.succeeded.unwrap_or(0) + i32::try_from(lists(status).0.len()).unwrap_or(i32::MAX)
+    status.succeeded.unwrap_or(0).saturating_add(i32::try_from(lists(status).0.len()).unwrap_or(i32::MAX))
 }
 
 /// Pods that failed: counted and listed.
 pub fn failed(status: &JobStatus) -> i32 {
-    status.failed.unwrap_or(0) + i32::try_from(lists(status).1.len()).unwrap_or(i32::MAX)
+    status.failed.unwrap_or(0).saturating_add(i32::try_from(lists(status).1.len()).unwrap_or(i32::MAX))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub fn settle(status: &mut JobStatus, still_tracked: &HashSet<&str>) {
     let keep = |list: Option<Vec<String>>, count: &mut Option<i32>| {
         let (kept, counted): (Vec<_>, Vec<_>) =
             list.unwrap_or_default().into_iter().partition(|uid| still_tracked.contains(uid.as_str()));
-        let sum = count.unwrap_or(0) + i32::try_from(counted.len()).unwrap_or(i32::MAX);
+        let sum = count.unwrap_or(0).saturating_add(i32::try_from(counted.len()).unwrap_or(i32::MAX));
         *count = (sum != 0).then_some(sum);
         (!kept.is_empty()).then_some(kept)
     };

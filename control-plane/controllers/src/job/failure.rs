@@ -64,7 +64,7 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 /// Restarts of all containers of pods that have not ended.
 pub fn restarts(pods: &[Arc<Pod>]) -> i32 {
     let live = pods.iter().filter(|pod| !pods::is_terminal(pod));
-    live.flat_map(|pod| containers(pod)).map(|container| container.restart_count).sum()
+    live.flat_map(|pod| containers(pod)).fold(0, |sum, container| sum.saturating_add(container.restart_count))
 }
 
 fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {

@@ -315,7 +315,9 @@ impl Planner<'_> {
             // A work queue: once one has succeeded, no new ones.
             None if succeeded > 0 => active_count.min(parallelism),
             None => parallelism,
-            Some(completions) => (completions - succeeded - self.failed_indexes.len()).clamp(0, parallelism),
+            Some(completions) => {
+                completions.saturating_sub(succeeded).saturating_sub(self.failed_indexes.len()).clamp(0, parallelism)
+            }
         };
         let surplus = self.surplus(&active, wanted);
         if !surplus.is_empty() {
@@ -372,7 +374,7 @@ impl Planner<'_> {
             } else if self.outcome(pod) == Some(Outcome::Failed) {
                 let counts = failure::judge(self.spec.pod_failure_policy.as_ref(), pod) != Verdict::Ignore;
                 let (most, pods) = failures.entry(index).or_default();
-                *most = (*most).max(template::index_failures(pod) + i32::from(counts));
+                *most = (*most).max(template::index_failures(pod).saturating_add(counts.into()));
                 pods.push(pod);
             }
         }

@@ -52,11 +52,14 @@ pub(crate) fn start(config: &Config, context: &Context, tasks: &mut JoinSet<()>)
     let (nodes, leases, pods) = (informers.nodes.wanted(), informers.leases.wanted(), informers.pods.wanted());
     let queue = Arc::new(Queue::default());
     let heartbeats = Arc::new(Mutex::new(Heartbeats::default()));
-    let (signal, hearts) = (Arc::clone(&queue), Arc::clone(&heartbeats));
+    let (signal, hearts, known) = (Arc::clone(&queue), Arc::clone(&heartbeats), nodes.clone());
     leases.on_change(move |change| {
         let key = Key::of(change.object().as_ref());
-        if key.namespace() == LEASES && !matches!(change, Change::Deleted(_)) && hear(&hearts, key.name()) {
-            signal.add(Key::cluster(key.name()));
+        let node = Key::cluster(key.name());
+        // A Lease may outlive its node, and anybody may make one: only nodes are remembered.
+        let beats = key.namespace() == LEASES && !matches!(change, Change::Deleted(_)) && known.get(&node).is_some();
+        if beats && hear(&hearts, key.name()) {
+            signal.add(node);
         }
     });
     let (signal, hearts) = (Arc::clone(&queue), Arc::clone(&heartbeats));
