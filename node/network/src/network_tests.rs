@@ -74,7 +74,7 @@ fn slice(port: u16, addresses: &[Ipv4Addr]) -> EndpointSlice {
 
 /// Waits until the Service's one port is in this state.
 async fn until(network: &Network, wanted: impl Fn(&ListenState) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !matches!(network.listen_states(&key()).as_slice(), [(_, state)] if wanted(state)) {
         assert!(Instant::now() < deadline, "{:?}", network.listen_states(&key()));
         tokio::task::yield_now().await;

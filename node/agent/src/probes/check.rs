@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn judges_by_status_code() {
         let ip = IpAddr::from([127, 0, 0, 1]);
-        let limit = Duration::from_secs(5);
+        let limit = Duration::from_secs(60);
         let check = async |port| {
             let get = Action::Http { address: Address::Pod, port, path: "/".into(), headers: vec![] };
             get.run(ip, limit).await

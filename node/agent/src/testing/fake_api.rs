@@ -92,6 +92,14 @@ impl FakeApi {
         self.state.lock().objects.get(&key).cloned()
     }
 
+    /// The first version of an object that `check` accepts, of all that there were.
+    pub fn ever(&self, collection: &str, namespace: &str, name: &str, check: impl Fn(&Value) -> bool) -> Option<Value> {
+        let key = Key { collection: collection.into(), namespace: namespace.into(), name: name.into() };
+        let state = self.state.lock();
+        let versions = state.history.iter().filter(|(_, k, _, _)| *k == key);
+        versions.map(|(_, _, _, object)| object).find(|object| check(object)).cloned()
+    }
+
     pub fn list(&self, collection: &str) -> Vec<Value> {
         let state = self.state.lock();
         state.objects.iter().filter(|(k, _)| k.collection == collection).map(|(_, v)| v.clone()).collect()
@@ -110,7 +118,7 @@ impl FakeApi {
     /// Waits until `check` gives something, looking again after each change.
     pub async fn wait<T>(&self, what: &str, mut check: impl FnMut(&Self) -> Option<T>) -> T {
         let mut revision = self.revision.subscribe();
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
         loop {
             if let Some(found) = check(self) {
                 return found;

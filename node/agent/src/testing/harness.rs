@@ -94,7 +94,9 @@ impl Harness {
     }
 
     pub async fn until_waiting(&self, name: &str, reason: &str) -> Value {
-        self.until(name, reason, |pod| container(pod)["state"]["waiting"]["reason"] == reason).await
+        // It may have passed by the time this looks.
+        let waits = |pod: &Value| container(pod)["state"]["waiting"]["reason"] == reason;
+        self.api.wait(&format!("{name} {reason}"), |api| api.ever(PODS, "default", name, waits)).await
     }
 
     pub async fn until_event(&self, reason: &str) -> Value {

@@ -40,7 +40,10 @@ async fn a_pod_runs_until_it_is_deleted() {
     assert!(pod["status"]["podIP"].as_str().unwrap().starts_with("127."));
     assert_eq!(container(&pod)["ready"], true);
     assert!(container(&pod)["containerID"].as_str().unwrap().starts_with("wasmtime://"));
-    assert_eq!(h.api.requests("PATCH /api/v1/namespaces/default/pods/web/status"), 1);
+    // One where the start is quick; a machine that is busy elsewhere may show what a slow start shows: being
+    // prepared, being created.
+    let writes = h.api.requests("PATCH /api/v1/namespaces/default/pods/web/status");
+    assert!((1..=3).contains(&writes), "{writes}");
     h.until_event("Started").await;
     // A guest that can't notice the signal isn't waited for.
     let begin = std::time::Instant::now();
@@ -159,10 +162,10 @@ async fn http_components_are_served_and_probed() {
         path: "/".into(),
         headers: vec![],
     };
-    get.run(ip, std::time::Duration::from_secs(10)).await.unwrap();
+    get.run(ip, std::time::Duration::from_secs(60)).await.unwrap();
     h.api.delete("default", "web", 30);
     h.until_gone("web").await;
-    assert!(get.run(ip, std::time::Duration::from_secs(10)).await.is_err());
+    assert!(get.run(ip, std::time::Duration::from_secs(60)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

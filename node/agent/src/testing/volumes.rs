@@ -46,6 +46,8 @@ async fn a_changed_config_map_reaches_the_mount() {
     let volumes = h.dir.path().join("agent/volumes").join(uid);
     let file = volumes.join("v/key");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&volumes).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700, "what may be a Secret is this user's alone");
     h.api.patch(CONFIG_MAPS, "default", "settings", &json!({"data": {"key": "new"}}));
     until(&file, |text| text == "new").await;
     h.api.delete("default", "p", 30);
@@ -55,7 +57,7 @@ async fn a_changed_config_map_reaches_the_mount() {
 
 /// Waits for a file's content; there is no signal for it, so this looks again and again.
 async fn until(file: &Path, check: impl Fn(&str) -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     while !std::fs::read_to_string(file).is_ok_and(|text| check(&text)) {
         assert!(std::time::Instant::now() < deadline, "{} did not change", file.display());
         tokio::task::yield_now().await;
@@ -94,7 +96,7 @@ async fn orphaned_directories_go_at_start() {
         std::fs::create_dir_all(dir).unwrap();
     }
     h.restart().await;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     while orphans.iter().any(|dir| dir.exists()) {
         assert!(std::time::Instant::now() < deadline, "orphans stay");
         tokio::task::yield_now().await;

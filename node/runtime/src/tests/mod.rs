@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Nothing here takes long; this only keeps a bug from hanging the tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Not a test of its own: what the runtimes below start as their compiler.
 #[test]
