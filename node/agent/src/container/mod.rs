@@ -65,7 +65,7 @@ impl Blocked {
 pub async fn live(pod: Arc<PodContext>, index: usize) {
     let mut crashes = BackOff::default();
     loop {
-        let running = Box::pin(start_until_it_works(&pod, index)).await;
+        let mut running = Box::pin(start_until_it_works(&pod, index)).await;
         let exit = supervise(&pod, index, &running).await;
         let code = exit.code;
         note_end(&pod, index, &running, exit);
@@ -78,6 +78,10 @@ pub async fn live(pod: Arc<PodContext>, index: usize) {
         let delay = crashes.next(Instant::now(), First::Immediate);
         if !delay.is_zero() {
             back_off(&pod, index, &name, delay).await;
+        }
+        if let Some(serving) = running.serving.take() {
+            // The next run listens on the same port.
+            let _ = serving.await;
         }
         pod.change(|r| r.containers[index].restart_count += 1);
     }

@@ -2,15 +2,19 @@
 //! each request handed to the container. Bounded in connections, header sizes and idle time.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::k8s_openapi::api::core::v1::Container;
+use hyper::header::{HOST, HeaderValue};
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use network::Listener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::events::EventType;
@@ -43,8 +47,8 @@ pub fn listen(pod: &PodContext, container: &Container) -> Result<Listener, Strin
     net.listen(port).map_err(|error| format!("cannot listen on {}:{port}: {error}", net.ip()))
 }
 
-/// Serves until the container has ended.
-pub fn spawn(pod: &PodContext, listener: Listener, container: runtime::Container) {
+/// Serves until the container has ended; when the task is through, the port is free for the next run.
+pub fn spawn(pod: &PodContext, listener: Listener, container: runtime::Container) -> JoinHandle<()> {
     let span = tracing::debug_span!("serve", namespace = pod.namespace, pod = pod.name);
     let limit = Arc::new(Semaphore::new(pod.node.config.max_connections_per_pod));
     tokio::spawn(
@@ -55,7 +59,7 @@ pub fn spawn(pod: &PodContext, listener: Listener, container: runtime::Container
             }
         }
         .instrument(span),
-    );
+    )
 }
 
 async fn accept(listener: &Listener, container: &runtime::Container, limit: &Arc<Semaphore>) {
@@ -89,7 +93,9 @@ async fn accept(listener: &Listener, container: &runtime::Container, limit: &Arc
 
 async fn serve(stream: tokio::net::TcpStream, container: runtime::Container) {
     let ended = container.clone();
-    let service = service_fn(move |request| {
+    let Ok(local) = stream.local_addr() else { return };
+    let service = service_fn(move |mut request| {
+        name_host(&mut request, local);
         let container = container.clone();
         async move { Ok::<_, Infallible>(container.handle(request).await) }
     });
@@ -114,5 +120,39 @@ async fn serve(stream: tokio::net::TcpStream, container: runtime::Container) {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(HEADER_TIMEOUT, connection).await;
         }
+    }
+}
+
+/// HTTP/1.0 demands no Host: such a request is for the address that it came to. (HTTP/1.1 does demand it: without
+/// one the container answers 400.)
+fn name_host<B>(request: &mut Request<B>, local: SocketAddr) {
+    let is_named = request.headers().contains_key(HOST) || request.uri().authority().is_some();
+    if request.version() == Version::HTTP_10
+        && !is_named
+        && let Ok(host) = HeaderValue::try_from(local.to_string())
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_request_without_a_host_is_for_the_pod() {
+        let local = SocketAddr::from(([127, 64, 0, 5], 8080));
+        let host = |version, own: Option<&str>| {
+            let mut request = Request::get("/").version(version);
+            if let Some(own) = own {
+                request = request.header(HOST, own);
+            }
+            let mut request = request.body(()).unwrap();
+            name_host(&mut request, local);
+            request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned())
+        };
+        assert_eq!(host(Version::HTTP_10, None).as_deref(), Some("127.64.0.5:8080"));
+        assert_eq!(host(Version::HTTP_10, Some("web")).as_deref(), Some("web"));
+        assert_eq!(host(Version::HTTP_11, None), None);
     }
 }

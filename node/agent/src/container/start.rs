@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::k8s_openapi::api::core::v1::Container;
 use rand::Rng;
 use runtime::ModuleKind;
+use tokio::task::JoinHandle;
 
 use super::{Blocked, build, image, serve};
 use crate::events::EventType;
@@ -19,6 +20,8 @@ pub struct Running {
     pub instance: Instance,
     /// What it was started from.
     pub spec: Arc<Container>,
+    /// The task that serves an HTTP component's port; it ends with the container.
+    pub serving: Option<JoinHandle<()>>,
 }
 
 /// Starts the container at `index` once.
@@ -38,9 +41,7 @@ pub async fn start(pod: &Arc<PodContext>, index: usize) -> Result<Running, Block
     };
     let runtime = &pod.node.config.runtime;
     let running = runtime.start(Arc::clone(&module), spec).map_err(|error| failed(error.to_string()))?;
-    if let Some(listener) = listener {
-        serve::spawn(pod, listener, running.clone());
-    }
+    let serving = listener.map(|listener| serve::spawn(pod, listener, running.clone()));
     let instance = Instance { container: running, module };
     let container_id = format!("wasmtime://{}", random_hex());
     let (started, ready) = probes::at_start(container);
@@ -61,7 +62,7 @@ pub async fn start(pod: &Arc<PodContext>, index: usize) -> Result<Running, Block
     });
     pod.container_event(index, EventType::Normal, "Created", format!("Created container: {}", container.name));
     pod.container_event(index, EventType::Normal, "Started", format!("Started container {}", container.name));
-    Ok(Running { instance, spec: Arc::new(container.clone()) })
+    Ok(Running { instance, spec: Arc::new(container.clone()), serving })
 }
 
 /// The log of the run that is about to begin; the run before the last one loses its own.
