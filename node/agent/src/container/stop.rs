@@ -91,6 +91,20 @@ pub fn grace_of_pod(spec: &PodSpec) -> Duration {
     seconds(spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE))
 }
 
+/// A number of seconds from an object as a duration that can be added to any point in time: the API has no upper
+/// bound for grace periods.
 pub fn seconds(seconds: i64) -> Duration {
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    const LONGEST: u64 = 100 * 365 * 24 * 3600;
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_grace_period_can_be_added_to_a_time() {
+        assert!(Instant::now() + seconds(i64::MAX) > Instant::now() + seconds(86_400));
+        assert_eq!(seconds(-1), Duration::ZERO);
+    }
 }
