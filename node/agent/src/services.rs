@@ -99,19 +99,28 @@ impl ServiceSync {
             Some(routed) => self.network.set_service(routed),
             None => self.network.remove_service(&key),
         }
-        let mut links = self.links.write();
-        let of_namespace = links.entry(key.namespace.clone()).or_default();
         match link(&key, service) {
-            Some(link) => of_namespace.insert(key.name.clone(), link),
-            None => of_namespace.remove(&key.name),
-        };
+            Some(link) => {
+                self.links.write().entry(key.namespace.clone()).or_default().insert(key.name.clone(), link);
+            }
+            None => self.unlink(&key),
+        }
         Some(key)
     }
 
     fn remove(&self, key: &ServiceKey) {
         self.network.remove_service(key);
-        if let Some(of_namespace) = self.links.write().get_mut(&key.namespace) {
+        self.unlink(key);
+    }
+
+    /// Namespaces come and go: one without Services leaves nothing behind.
+    fn unlink(&self, key: &ServiceKey) {
+        let mut links = self.links.write();
+        if let Some(of_namespace) = links.get_mut(&key.namespace) {
             of_namespace.remove(&key.name);
+            if of_namespace.is_empty() {
+                links.remove(&key.namespace);
+            }
         }
     }
 
