@@ -11,8 +11,10 @@ mod token;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::k8s_openapi::api::core::v1::{self, Volume};
 use futures::FutureExt;
@@ -27,6 +29,9 @@ use crate::events::EventType;
 use crate::pod::{self, PodContext};
 use atomic::Files;
 use payload::PayloadError;
+
+/// After a token could not be renewed.
+const TOKEN_RETRY: Duration = Duration::from_secs(10);
 
 /// Why a volume can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +99,9 @@ impl VolumeSet {
         let dir = pod.volumes_dir();
         let mut set = Self { dir: dir.clone(), ready: BTreeMap::new(), watched: Mutex::default() };
         let mut watched = Watched::default();
+        if pod::spec(&object).volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
+            make_private(&dir)?;
+        }
         for volume in pod::spec(&object).volumes.iter().flatten() {
             let ready = set_up_one(pod, &object, volume, &dir.join(&volume.name), &mut watched)
                 .await
@@ -148,6 +156,11 @@ async fn keep_current(pod: Arc<PodContext>, dir: PathBuf, mut watched: Watched, 
         for volume in pod::spec(&object).volumes.iter().flatten().filter(|v| payload::is_payload(v)) {
             if let Err(error) = set_up_one(&pod, &object, volume, &dir.join(&volume.name), &mut watched).await {
                 // The old files stay: a guest that runs must not lose them.
+                if !payload::token_sources(volume).is_empty() {
+                    // Nothing else would bring this up again before the token is stale for good.
+                    let retry = Instant::now() + TOKEN_RETRY;
+                    watched.tokens_stale = Some(watched.tokens_stale.map_or(retry, |at| at.min(retry)));
+                }
                 let error = SetUpError { volume: volume.name.clone(), error };
                 pod.event(EventType::Warning, "FailedMount", error.to_string());
             }
@@ -227,6 +240,12 @@ fn type_name(volume: &Volume) -> String {
     let value = serde_json::to_value(volume).unwrap_or_default();
     let fields = value.as_object().into_iter().flatten();
     fields.map(|(name, _)| name).find(|name| *name != "name").cloned().unwrap_or_else(|| "(none)".into())
+}
+
+/// Makes the pod's folder, for this user alone: the files in it, Secrets among them, have the modes that guests ask for.
+fn make_private(dir: &Path) -> Result<(), SetUpError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| SetUpError { volume: String::new(), error: VolumeError::Io { path: dir.to_owned(), source } })
 }
 
 /// Removes the pod's volumes from the disk. Blocking.

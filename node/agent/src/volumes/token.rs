@@ -1,7 +1,5 @@
 //! Service account tokens for projected volumes, from the TokenRequest API.
 
-use std::time::Duration;
-
 use api::k8s_openapi::api::core::v1::{Pod, ServiceAccountTokenProjection};
 use tokio::time::Instant;
 
@@ -41,7 +39,7 @@ pub async fn request(
     match context.node.config.client.request::<serde_json::Value>(request).await {
         Ok(answer) => {
             let text = answer["status"]["token"].as_str().unwrap_or_default().to_owned();
-            let life = Duration::from_secs(u64::try_from(seconds).unwrap_or(3600));
+            let life = crate::container::stop::seconds(seconds);
             Ok(Some(Token { text, stale_at: Instant::now() + life * 4 / 5 }))
         }
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 405 | 501) => Ok(None),
