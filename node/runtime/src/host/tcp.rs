@@ -3,11 +3,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use wasmtime::component::Resource;
@@ -26,6 +29,8 @@ use crate::{BoxIo, Connection, GuestListener};
 /// Bytes that a guest may hand over at once, and how many such chunks wait for the peer.
 const CHUNK: usize = 64 << 10;
 const CHUNKS: usize = 4;
+/// How long a peer may take to read a chunk once the guest's end is gone.
+const LINGER: Duration = Duration::from_secs(30);
 /// Connections accepted before the guest asks for them.
 const BACKLOG: usize = 128;
 
@@ -130,8 +135,15 @@ async fn pump(mut chunks: mpsc::Receiver<Bytes>, mut io: WriteHalf<BoxIo>, finis
             () = finish.cancelled() => None,
         };
         let Some(chunk) = chunk else { break };
-        if io.write_all(&chunk).await.is_err() {
-            return;
+        let mut written = pin!(io.write_all(&chunk));
+        loop {
+            match timeout(LINGER, &mut written).await {
+                Ok(Ok(())) => break,
+                Ok(Err(_)) => return,
+                // Nobody is left to wait for a peer that does not read.
+                Err(_) if chunks.is_closed() => return,
+                Err(_) => {}
+            }
         }
     }
     let _ = io.shutdown().await;
@@ -181,7 +193,7 @@ async fn accept(listener: Box<dyn GuestListener>, accepted: mpsc::Sender<Connect
             Ok(connection) => room.send(connection),
             Err(error) => {
                 tracing::debug!(%error, "accept for a guest");
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
     }
@@ -462,5 +474,22 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
     fn drop(&mut self, socket: Resource<TcpSocket>) -> wasmtime::Result<()> {
         self.table.delete(Resource::<PodSocket>::new_own(socket.rep()))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_reads_does_not_keep_an_ended_guests_connection() {
+        let (queue, chunks) = mpsc::channel(1);
+        let (stuck, _peer) = tokio::io::duplex(1);
+        let pump = tokio::spawn(pump(chunks, tokio::io::split(Box::new(stuck) as BoxIo).1, CancellationToken::new()));
+        queue.send(Bytes::from_static(b"more than fits")).await.unwrap();
+        tokio::time::sleep(LINGER * 10).await;
+        assert!(!pump.is_finished(), "a guest that lives may wait as long as it likes");
+        drop(queue);
+        pump.await.unwrap();
     }
 }
