@@ -16,7 +16,9 @@ use crate::{Config, Error, Next, pods};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use kube::api::{DeleteParams, Preconditions};
+use parking_lot::Mutex;
 use serde_json::json;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -27,17 +29,21 @@ struct Controller {
     pods: Informer<Pod>,
     events: Recorder,
     clock: Clock,
+    /// By node: since when taints that do not say it are there.
+    seen: Mutex<HashMap<String, Seen>>,
 }
+
+/// Key and value of NoExecute taints, and when each was first seen.
+type Seen = HashMap<(String, Option<String>), Timestamp>;
 
 pub(crate) fn start(_: &Config, context: &Context, tasks: &mut JoinSet<()>) {
     let (nodes, pods) = (context.informers.nodes.wanted(), context.informers.pods.wanted());
     let queue = Arc::new(Queue::default());
     let signal = Arc::clone(&queue);
     nodes.on_change(move |change| {
-        if let Change::Added(node) | Change::Updated { new: node, .. } = change
-            && evicts(node)
-        {
-            signal.add(Key::of(node.as_ref()));
+        let before = matches!(change, Change::Updated { old, .. } if evicts(old));
+        if before || evicts(change.object()) {
+            signal.add(Key::of(change.object().as_ref()));
         }
     });
     let (signal, known) = (Arc::clone(&queue), nodes.clone());
@@ -58,6 +64,7 @@ pub(crate) fn start(_: &Config, context: &Context, tasks: &mut JoinSet<()>) {
         pods,
         events: context.events.named("taint-eviction-controller"),
         clock: context.clock.clone(),
+        seen: Mutex::default(),
     };
     context.spawn(tasks, Arc::new(controller), queue);
 }
@@ -65,6 +72,19 @@ pub(crate) fn start(_: &Config, context: &Context, tasks: &mut JoinSet<()>) {
 fn evicts(node: &Node) -> bool {
     let taints = node.spec.as_ref().and_then(|s| s.taints.as_ref());
     taints.into_iter().flatten().any(|taint| taint.effect == "NoExecute")
+}
+
+/// Fills in since when the taints are there that do not say it (`kubectl taint` does not): since they were first seen.
+fn date(node: &Node, seen: &mut Seen, now: Timestamp) -> Node {
+    let mut node = node.clone();
+    let taints = node.spec.iter_mut().flat_map(|spec| spec.taints.iter_mut().flatten());
+    let undated: Vec<_> = taints.filter(|t| t.effect == "NoExecute" && t.time_added.is_none()).collect();
+    seen.retain(|(key, value), _| undated.iter().any(|taint| taint.key == *key && taint.value == *value));
+    for taint in undated {
+        let first = *seen.entry((taint.key.clone(), taint.value.clone())).or_insert(now);
+        taint.time_added = Some(Time(first));
+    }
+    node
 }
 
 /// The pods that go now, and how long until the next one does.
@@ -88,9 +108,14 @@ impl Reconciler for Controller {
     const NAME: &'static str = "taint-eviction-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(node) = self.nodes.get(key) else { return Ok(Next::Signal) };
+        let Some(node) = self.nodes.get(key).filter(|node| evicts(node)) else {
+            self.seen.lock().remove(key.name());
+            return Ok(Next::Signal);
+        };
+        let now = self.clock.now();
+        let node = date(&node, self.seen.lock().entry(key.name().to_owned()).or_default(), now);
         let pods = self.pods.find(&Index::Node(key.name().to_owned()));
-        let (victims, wait) = plan(&node, &pods, self.clock.now());
+        let (victims, wait) = plan(&node, &pods, now);
         let results = slow_start(victims, |pod| self.evict(pod)).await;
         results.into_iter().collect::<Result<Vec<()>, Error>>()?;
         Ok(Next::Signal.or_after(wait))

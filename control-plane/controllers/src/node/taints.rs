@@ -89,8 +89,10 @@ pub enum Fate {
     GoesAt(Timestamp),
 }
 
-/// `first_seen` stands in for taints that do not say since when they are there.
+/// `first_seen` stands in for taints that do not say since when they are there. What a pod tolerates for a while it
+/// tolerates for so long from when it came to the node: else it would leave as soon as it has come, again and again.
 pub fn fate(node: &Node, pod: &Pod, first_seen: Timestamp) -> Fate {
+    let came = crate::pods::condition(pod, "PodScheduled").and_then(|c| c.last_transition_time.as_ref()).map(|t| t.0);
     let taints = node.spec.as_ref().and_then(|s| s.taints.as_ref()).into_iter().flatten();
     let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_ref());
     let mut goes: Option<Timestamp> = None;
@@ -100,7 +102,8 @@ pub fn fate(node: &Node, pod: &Pod, first_seen: Timestamp) -> Fate {
         for toleration in tolerations.into_iter().flatten().filter(|t| tolerates(t, taint)) {
             tolerated = true;
             if let Some(seconds) = toleration.toleration_seconds {
-                let at = since.saturating_add(SignedDuration::from_secs(seconds.max(0))).unwrap_or(since);
+                let from = came.map_or(since, |came| came.max(since));
+                let at = from.saturating_add(SignedDuration::from_secs(seconds.max(0))).unwrap_or(from);
                 goes = Some(goes.map_or(at, |g| g.min(at)));
             }
         }

@@ -95,6 +95,38 @@ fn pods_go_when_their_toleration_ends() {
 }
 
 #[test]
+fn a_pod_tolerates_from_when_it_came() {
+    let taint = json!([{"key": "k", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"}]);
+    let came = json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:09:00Z"}]);
+    let tolerations = json!([{"operator": "Exists", "tolerationSeconds": 300}]);
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"},
+        "spec": {"containers": [], "tolerations": tolerations}, "status": {"conditions": came}}))
+    .unwrap();
+    let goes = "2026-01-01T00:14:00Z".parse().unwrap();
+    assert_eq!(fate(&node("True", &taint, false), &pod, now()), Fate::GoesAt(goes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undated_taint_drives_off_what_tolerates_it_for_a_while() {
+    let cluster = Cluster::start(&["taint-eviction-controller"]);
+    let fake = &cluster.fake;
+    fake.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {}}));
+    fake.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "d"}, "spec": {
+        "containers": [], "nodeName": "n1", "tolerations": [{"operator": "Exists", "tolerationSeconds": 30}]}}));
+    let goes = |f: &Fake| f.get("pods", "d/p").is_none_or(|p| !p["metadata"]["deletionTimestamp"].is_null());
+    let taints = json!([{"key": "k", "effect": "NoExecute"}]);
+    fake.merge("nodes", "n1", &json!({"spec": {"taints": taints}}));
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    fake.merge("nodes", "n1", &json!({"spec": {"taints": null}}));
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    fake.merge("nodes", "n1", &json!({"spec": {"taints": taints}}));
+    tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+    assert!(!goes(fake), "the time counts anew");
+    fake.until(12, "the pod goes", goes).await;
+    cluster.stop().await;
+}
+
+#[test]
 fn a_silent_node_is_unknown() {
     let conditions = silenced(&node("True", &json!(null), false), now()).unwrap();
     let ready = conditions.iter().find(|c| c.type_ == "Ready").unwrap();
