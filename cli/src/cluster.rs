@@ -61,7 +61,7 @@ impl Cluster {
             Some(scratch) => scratch.path().to_path_buf(),
             None => paths::data_dir(&args.data)?,
         };
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
+        paths::create_private(&dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
         let ranges = claim_ranges(args)?;
         let store = open_store(args, &dir).await?;
         let server = start_server(args, &dir, &store, &ranges).await?;

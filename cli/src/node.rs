@@ -69,7 +69,7 @@ async fn connect(args: &args::Node) -> Result<Client> {
 fn agent(args: &args::Node, name: &str, client: &Client, token: &CancellationToken) -> Result<Agent> {
     let data = paths::data_dir(&args.data)?;
     let dir = data.join("nodes").join(name);
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    paths::create_private(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     // Where `skiff image` looks, too.
     let files = if args.allow_file_images { FileImages::Allow } else { FileImages::Deny };
     let images = open_images(&data, files)?;

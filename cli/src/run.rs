@@ -46,7 +46,11 @@ pub async fn command(args: args::Run) -> Result<ExitCode> {
     };
     if !args.keep {
         let gone = pods.delete(&name, &DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() }).await;
-        gone.with_context(|| format!("cannot remove pod {name}"))?;
+        match gone {
+            // Somebody else was faster.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            gone => drop(gone.with_context(|| format!("cannot remove pod {name}"))?),
+        }
     }
     let ended = ended?;
     if !matches!(ended.reason.as_str(), "" | "Completed" | "Error") || !ended.message.is_empty() {
