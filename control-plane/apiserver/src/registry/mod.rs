@@ -120,6 +120,10 @@ async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>,
 async fn subresource(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>, Status> {
     let (resource, name) = (call.resource, call.request.subresource);
     let row = resource.subresource(name).ok_or_else(unknown_path)?;
+    // `/api/v1/pods/default%2Fweb/log` must not reach what only `…/namespaces/default/pods/web/log` is allowed to.
+    if resource.namespaced() && call.request.namespace.is_empty() {
+        return Err(unknown_path());
+    }
     if !row.verbs.contains(&verb) {
         return Err(method_not_allowed());
     }

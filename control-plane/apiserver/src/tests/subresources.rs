@@ -12,6 +12,16 @@ fn deployment() -> Value {
 }
 
 #[tokio::test]
+async fn no_path_leads_around_the_namespace() {
+    let cluster = Cluster::new().await;
+    cluster.post(PODS, pod("p")).await;
+    for path in ["/api/v1/pods/default%2Fp/status", "/api/v1/pods/default%2Fp/log", "/api/v1/pods/p/status"] {
+        assert_eq!(cluster.fails("GET", path, Value::Null).await["code"], 404, "{path}");
+    }
+    assert_eq!(cluster.fails("GET", "/api/v1/pods/default%2Fp", Value::Null).await["code"], 405);
+}
+
+#[tokio::test]
 async fn scale_shows_and_sets_replicas() {
     let cluster = Cluster::new().await;
     cluster.post(DEPLOYMENTS, deployment()).await;
