@@ -272,7 +272,7 @@ impl Planner<'_> {
             let message = "Job has exceeded the specified maximal number of failed indexes";
             return Some(("MaxFailedIndexesExceeded", message.into()));
         }
-        let ended = self.completed.len() + self.failed_indexes.len();
+        let ended = self.completed.len().saturating_add(self.failed_indexes.len());
         if self.failed_indexes.len() > 0 && self.spec.completions.is_some_and(|completions| ended >= completions) {
             return Some(("FailedIndexes", "Job has failed indexes".into()));
         }
@@ -301,8 +301,7 @@ impl Planner<'_> {
             return rule.succeeded_count.is_some_and(|count| self.completed.len() >= count);
         };
         let wanted = Indexes::parse(wanted, completions);
-        let have = wanted.iter().filter(|index| self.completed.contains(*index)).count();
-        i32::try_from(have).unwrap_or(i32::MAX) >= rule.succeeded_count.unwrap_or(wanted.len())
+        wanted.common(&self.completed) >= rule.succeeded_count.unwrap_or(wanted.len())
     }
 
     /// Creates or deletes pods towards the wanted number.
