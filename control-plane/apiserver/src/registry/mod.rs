@@ -170,7 +170,13 @@ impl Call<'_> {
     }
 
     pub(crate) fn add_warnings(&self, warnings: impl IntoIterator<Item = String>) {
-        self.warnings.lock().extend(warnings);
+        let mut known = self.warnings.lock();
+        for warning in warnings {
+            // A write that is tried again warns once.
+            if !known.contains(&warning) {
+                known.push(warning);
+            }
+        }
     }
 
     /// `object` in its stored form, dated now.
