@@ -15,6 +15,10 @@ fn spec(object: &Value) -> &Value {
 pub(super) struct LimitRange;
 
 impl Strategy for LimitRange {
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        super::workloads::no_controller("LimitRange")
+    }
+
     fn default(&self, object: &mut Value) {
         let Some(spec) = spec_mut(object) else { return };
         for limit in each_mut(spec, "limits") {

@@ -36,6 +36,20 @@ fn wants_cluster_ip(spec: &Value) -> bool {
 pub(super) struct Service;
 
 impl Strategy for Service {
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut out = Vec::new();
+        let spec = &object["spec"];
+        if matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer")) {
+            out.push("spec.type: skiff: nothing in this version listens on node ports or balances load outside; the cluster IP works".into());
+        }
+        for (i, port) in spec["ports"].as_array().into_iter().flatten().enumerate() {
+            if matches!(port["protocol"].as_str(), Some("UDP" | "SCTP")) {
+                out.push(format!("spec.ports[{i}].protocol: skiff: only TCP is routed in this version"));
+            }
+        }
+        out
+    }
+
     fn default(&self, object: &mut Value) {
         let Some(spec) = spec_mut(object) else { return };
         fill_zero(spec, "type", "ClusterIP");

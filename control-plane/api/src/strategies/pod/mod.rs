@@ -5,6 +5,7 @@ mod defaults;
 mod resources;
 #[cfg(test)]
 mod tests;
+mod unsupported;
 mod update;
 mod validate;
 mod volumes;
@@ -182,5 +183,6 @@ pub(super) fn spec_warnings(spec: &Value, path: &str) -> Vec<String> {
             "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
         ));
     }
+    out.extend(unsupported::warnings(spec, path));
     out
 }
