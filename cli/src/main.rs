@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     if let Err(error) = log_to_stderr(&cli.log) {
         return failed(&error);
     }
+    agent::runtime::raise_file_limit();
     match dispatch(cli.command, started) {
         Ok(code) => code,
         Err(error) => failed(&error),

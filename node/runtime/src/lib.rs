@@ -101,5 +101,17 @@ impl Drop for Runtime {
     }
 }
 
+/// Lets this process have as many files open as the system allows it: every listener and connection of every pod is one,
+/// and the usual soft limit of 1,024 is for programs that still use `select(2)`. Best effort.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 #[cfg(test)]
 mod tests;
