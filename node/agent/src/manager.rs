@@ -99,19 +99,23 @@ impl Manager {
         }
     }
 
-    /// Removes directories of pods that no longer exist. Call once, after the first list.
-    pub fn remove_orphans(&self, listed: HashSet<String>) {
-        let (logs, volumes) = (self.node.logs_dir(), self.node.volumes_dir());
+    /// Removes directories of pods that no longer exist. Call once, after the first list and before any later event:
+    /// what is to go is noted now, so that the directory of a pod that comes meanwhile is not taken for an orphan.
+    pub fn remove_orphans(&self, listed: &HashSet<String>) {
+        let roots =
+            [(self.node.logs_dir(), uid_of_logs as fn(&str) -> &str), (self.node.volumes_dir(), uid_of_volumes)];
+        let mut orphans = Vec::new();
+        for (root, uid_of) in roots {
+            for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+                if entry.file_name().to_str().is_some_and(|name| !listed.contains(uid_of(name))) {
+                    orphans.push(entry.path());
+                }
+            }
+        }
         tokio::task::spawn_blocking(move || {
-            for (root, uid_of) in [(logs, uid_of_logs as fn(&str) -> &str), (volumes, uid_of_volumes)] {
-                for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
-                    let name = entry.file_name();
-                    let Some(name) = name.to_str() else { continue };
-                    if !listed.contains(uid_of(name))
-                        && let Err(error) = std::fs::remove_dir_all(entry.path())
-                    {
-                        tracing::warn!(path = %entry.path().display(), %error, "an orphaned directory stays");
-                    }
+            for path in orphans {
+                if let Err(error) = std::fs::remove_dir_all(&path) {
+                    tracing::warn!(path = %path.display(), %error, "an orphaned directory stays");
                 }
             }
         });

@@ -40,7 +40,7 @@ pub async fn run(node: Arc<NodeContext>, pods: Arc<Pods>, stop: CancellationToke
                 if let Some(listed) = listing.take() {
                     manager.retain(&listed);
                     if !std::mem::replace(&mut cleaned, true) {
-                        manager.remove_orphans(listed);
+                        manager.remove_orphans(&listed);
                     }
                 }
             }
