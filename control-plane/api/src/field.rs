@@ -182,7 +182,8 @@ fn shown(value: &Value) -> String {
 }
 
 /// Go's `%q`: differs from Rust's `{:?}` in how it writes control characters.
-fn quoted(text: &str) -> String {
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -23,6 +23,8 @@ use tracing::{Instrument, debug, warn};
 
 /// How often discovery is asked for new kinds.
 const REDISCOVER: Duration = Duration::from_secs(30);
+/// After an unknown kind asked for it: owners of unknown kinds come in bursts, and one look serves them all.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Never collected, as in Kubernetes: they expire.
 const IGNORED: [&str; 2] = ["events", "events.events.k8s.io"];
 
@@ -166,7 +168,7 @@ impl Feed {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(REDISCOVER) => {}
-                () = self.refresh.notified() => tokio::time::sleep(Duration::from_secs(1)).await,
+                () = self.refresh.notified() => tokio::time::sleep(SETTLE).await,
             }
             while watches.try_join_next().is_some() {}
             match Catalog::read(&self.access).await {

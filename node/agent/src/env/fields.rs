@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use api::field::quoted;
 use api::k8s_openapi::api::core::v1::Pod;
 
 /// What a field may refer to besides the pod object itself.
@@ -53,25 +54,6 @@ fn pairs(map: Option<&std::collections::BTreeMap<String, String>>) -> String {
         lines.push(format!("{key}={}", quoted(value)));
     }
     lines.join("\n")
-}
-
-/// Go's `%q` for the characters that matter in labels and annotations.
-fn quoted(value: &str) -> String {
-    let mut out = String::with_capacity(value.len() + 2);
-    out.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]
