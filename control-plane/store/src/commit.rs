@@ -202,10 +202,10 @@ impl Writer {
         }
         let root = std::mem::take(&mut staged.root);
         let state = Arc::new(State { revision: staged.revision, root });
-        let first = shared.history.push(staged.commits.iter().cloned(), &state);
+        let after = shared.history.push(staged.commits.iter().cloned(), &state);
         if self.disk.is_none() {
             // What the ring forgot is nowhere else.
-            staged.compacted = staged.compacted.max(first - 1);
+            staged.compacted = staged.compacted.max(after);
         }
         if staged.compacted > shared.compacted() {
             shared.compacted.store(staged.compacted, Ordering::Release);
@@ -255,7 +255,7 @@ impl Staged {
             return Ok(Committed { revision: self.revision, events });
         }
         self.revision = revision;
-        self.commits.push(Commit { revision, at_ms: self.now_ms, events: events.clone() });
+        self.commits.push(Commit { revision, at_ms: self.now_ms, author: txn.author, events: events.clone() });
         Ok(Committed { revision, events })
     }
 

@@ -76,6 +76,12 @@ pub enum CommitError {
     /// Nothing was written; the store verifies its file before it writes on.
     #[error("the store's file cannot be written")]
     Io(#[source] Arc<io::Error>),
+    /// The etcd cluster behind the store cannot be reached; nothing was written.
+    #[error("etcd is not available: {reason}")]
+    Unavailable { reason: String },
+    /// The etcd cluster did not answer in time: the transaction may have happened, or may yet.
+    #[error("etcd did not say whether the write happened: {reason}")]
+    Unknown { reason: String },
     #[error("the store is closed")]
     Closed,
 }
@@ -96,6 +102,9 @@ pub enum RevisionError {
     Future { current: Revision },
     #[error("the history on disk cannot be read")]
     Io(#[source] Arc<io::Error>),
+    /// The etcd cluster behind the store does not answer.
+    #[error("etcd is not available: {reason}")]
+    Unavailable { reason: String },
     #[error("the store is closed")]
     Closed,
 }

@@ -1,7 +1,8 @@
 //! The newest part of history, in memory: every event of the last revisions, and a root here and
 //! there so that an old revision is few steps away.
 //!
-//! Invariant: the ring is contiguous. It holds every revision from `first` to `last`, none twice.
+//! Invariant: the ring has no gaps. It holds every commit after the revision `after`, in order, none twice. Revisions
+//! themselves may skip: an etcd cluster counts other tenants' writes too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::snapshot::State;
-use crate::types::{Event, Revision};
+use crate::types::{Author, Change, Event, Revision};
 
 /// A root is kept each time this many revisions have passed.
 const ROOT_INTERVAL: u64 = 1_024;
@@ -20,12 +21,18 @@ pub(crate) struct Commit {
     pub revision: Revision,
     /// Wall time in milliseconds since 1970.
     pub at_ms: u64,
+    pub author: Author,
     pub events: Arc<[Arc<Event>]>,
 }
 
 impl Commit {
     pub fn cost(&self) -> usize {
         self.events.iter().map(|event| event.cost()).sum()
+    }
+
+    fn change(&self, prefix: &[u8]) -> Change {
+        let events = self.events.iter().filter(|event| event.key.starts_with(prefix)).cloned().collect();
+        Change { revision: self.revision, at_ms: self.at_ms, author: self.author.clone(), events }
     }
 }
 
@@ -44,10 +51,10 @@ pub(crate) struct Slice {
     pub upto: Revision,
 }
 
-/// The ring does not reach back far enough; `first` is its oldest revision.
+/// The ring does not reach back far enough: it knows what happened after `after` only.
 #[derive(Debug)]
 pub(crate) struct TooOld {
-    pub first: Revision,
+    pub after: Revision,
 }
 
 #[derive(Debug)]
@@ -58,8 +65,8 @@ pub(crate) struct History {
 #[derive(Debug)]
 struct Ring {
     commits: VecDeque<Commit>,
-    /// Revision of the front of `commits`; one past the last revision when it is empty.
-    first: Revision,
+    /// Every commit after this revision is in `commits`.
+    after: Revision,
     bytes: usize,
     limit: usize,
     roots: VecDeque<Arc<State>>,
@@ -68,56 +75,51 @@ struct Ring {
 impl History {
     /// An empty ring that continues after `last`.
     pub fn new(last: Revision, limit: usize) -> Self {
-        let ring = Ring { commits: VecDeque::new(), first: last + 1, bytes: 0, limit, roots: VecDeque::new() };
+        let ring = Ring { commits: VecDeque::new(), after: last, bytes: 0, limit, roots: VecDeque::new() };
         Self { ring: RwLock::new(ring) }
     }
 
     /// Append commits and forget the oldest ones beyond the limit. `state` is the root after the
-    /// last of them. Returns the oldest revision still held.
+    /// last of them. Returns the revision after which every commit is still held.
     pub fn push(&self, commits: impl IntoIterator<Item = Commit>, state: &Arc<State>) -> Revision {
         let mut ring = self.ring.write();
         for commit in commits {
-            assert_eq!(commit.revision, ring.next(), "history must be contiguous");
+            assert!(commit.revision > ring.last(), "history must go forward");
             ring.bytes += commit.cost();
             ring.commits.push_back(commit);
         }
-        let due = ring.roots.back().map_or(ring.first - 1, |root| root.revision) + ROOT_INTERVAL;
+        let due = ring.roots.back().map_or(ring.after, |root| root.revision) + ROOT_INTERVAL;
         if state.revision >= due {
             ring.roots.push_back(state.clone());
         }
         while ring.bytes > ring.limit && ring.commits.len() > 1 {
             ring.pop();
         }
-        ring.first
-    }
-
-    /// The revision that has to come next.
-    pub fn next(&self) -> Revision {
-        self.ring.read().next()
+        ring.after
     }
 
     /// Forget everything up to and including `revision`.
     pub fn forget(&self, revision: Revision) {
         let mut ring = self.ring.write();
-        while ring.first <= revision && !ring.commits.is_empty() {
+        while ring.commits.front().is_some_and(|commit| commit.revision <= revision) {
             ring.pop();
         }
     }
 
-    /// The oldest revision held, and how many bytes and revisions the ring has.
-    pub fn extent(&self) -> (Revision, usize, usize) {
+    /// How many bytes and revisions the ring has.
+    pub fn extent(&self) -> (usize, usize) {
         let ring = self.ring.read();
-        (ring.first, ring.bytes, ring.commits.len())
+        (ring.bytes, ring.commits.len())
     }
 
     /// The events after `after` whose keys begin with `prefix`, as many as `chunk` allows.
     pub fn read(&self, after: Revision, prefix: &[u8], chunk: Chunk) -> Result<Slice, TooOld> {
         let ring = self.ring.read();
-        if after + 1 < ring.first {
-            return Err(TooOld { first: ring.first });
+        if after < ring.after {
+            return Err(TooOld { after: ring.after });
         }
         let mut slice = Slice { events: Vec::new(), upto: after };
-        let start = usize::try_from(after + 1 - ring.first).unwrap_or(usize::MAX);
+        let start = ring.commits.partition_point(|commit| commit.revision <= after);
         let stop = usize::try_from(chunk.revisions).unwrap_or(usize::MAX);
         for commit in ring.commits.iter().skip(start).take(stop) {
             let matching = commit.events.iter().filter(|event| event.key.starts_with(prefix));
@@ -135,7 +137,7 @@ impl History {
         let ring = self.ring.read();
         let mut slice = Slice::default();
         for revision in revisions {
-            let commit = ring.at(revision).ok_or(TooOld { first: ring.first })?;
+            let commit = ring.at(revision).ok_or(TooOld { after: ring.after })?;
             let matching = commit.events.iter().filter(|event| event.key.starts_with(prefix));
             slice.events.extend(matching.cloned());
             slice.upto = revision;
@@ -149,33 +151,45 @@ impl History {
         let at = ring.roots.partition_point(|root| root.revision < revision);
         let nearest = ring.roots.get(at).filter(|root| root.revision <= current.revision);
         let mut state = State::clone(nearest.unwrap_or(current));
-        while state.revision > revision {
-            let Some(commit) = ring.at(state.revision) else { break };
+        let end = ring.commits.partition_point(|commit| commit.revision <= state.revision);
+        for commit in ring.commits.range(..end).rev().take_while(|commit| commit.revision > revision) {
             for event in commit.events.iter().rev() {
                 state.undo(event);
             }
-            state.revision -= 1;
         }
+        state.revision = state.revision.min(revision.max(ring.after));
         state
+    }
+
+    /// The commits after `after`, oldest first, at most `limit`, with their events below `prefix`; commits without any
+    /// are left out.
+    pub fn changes(&self, after: Revision, prefix: &[u8], limit: usize) -> Result<Vec<Change>, TooOld> {
+        let ring = self.ring.read();
+        if after < ring.after {
+            return Err(TooOld { after: ring.after });
+        }
+        let start = ring.commits.partition_point(|commit| commit.revision <= after);
+        let changes = ring.commits.range(start..).map(|commit| commit.change(prefix));
+        Ok(changes.filter(|change| !change.events.is_empty()).take(limit).collect())
     }
 }
 
 impl Ring {
-    fn next(&self) -> Revision {
-        self.first + self.commits.len() as u64
+    fn last(&self) -> Revision {
+        self.commits.back().map_or(self.after, |commit| commit.revision)
     }
 
     fn at(&self, revision: Revision) -> Option<&Commit> {
-        let offset = usize::try_from(revision.checked_sub(self.first)?).ok()?;
-        self.commits.get(offset)
+        let at = self.commits.binary_search_by_key(&revision, |commit| commit.revision).ok()?;
+        self.commits.get(at)
     }
 
     fn pop(&mut self) {
         if let Some(commit) = self.commits.pop_front() {
             self.bytes -= commit.cost();
-            self.first = commit.revision + 1;
+            self.after = commit.revision;
         }
-        while self.roots.front().is_some_and(|root| root.revision < self.first) {
+        while self.roots.front().is_some_and(|root| root.revision < self.after) {
             self.roots.pop_front();
         }
     }

@@ -201,11 +201,11 @@ fn each_prefix_of(topics: &Topics, key: &[u8], mut found: impl FnMut(&Arc<Topic>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Event;
+    use crate::types::{Author, Event};
 
     fn commit(revision: Revision, key: &str) -> Commit {
         let event = Event::new(key.as_bytes().into(), revision, None, None);
-        Commit { revision, at_ms: 0, events: [Arc::new(event)].into() }
+        Commit { revision, at_ms: 0, author: Author::default(), events: [Arc::new(event)].into() }
     }
 
     #[test]

@@ -26,5 +26,5 @@ pub use redb::StorageBackend;
 pub use shared::Stats;
 pub use snapshot::{Range, Snapshot};
 pub use store::Store;
-pub use types::{ClusterId, Committed, Compare, Entry, Event, Key, Op, Revision, Txn, Value};
+pub use types::{Author, Change, ClusterId, Committed, Compare, Entry, Event, Key, Op, Revision, Txn, Value};
 pub use watch::{Batch, Watch};

@@ -73,8 +73,8 @@ impl Shared {
         self.compacted.load(Ordering::Acquire)
     }
 
-    /// The state at `revision`, by going back from the nearest later one.
-    pub fn state_at(&self, revision: Revision) -> Result<Arc<State>, RevisionError> {
+    /// The state at `revision`, by going back from the nearest later one. Reads the disk on a thread of its own.
+    pub async fn state_at(&self, revision: Revision) -> Result<Arc<State>, RevisionError> {
         let current = self.current();
         if revision > current.revision {
             return Err(RevisionError::Future { current: current.revision });
@@ -86,7 +86,11 @@ impl Shared {
         let state = if near.revision == revision {
             near
         } else {
-            self.reader_for(revision)?.rewind(near, revision).map_err(|error| RevisionError::Io(Arc::new(error)))?
+            let reader = self.reader_for(revision)?;
+            tokio::task::spawn_blocking(move || reader.rewind(near, revision))
+                .await
+                .unwrap_or_else(|error| Err(io::Error::other(error)))
+                .map_err(|error| RevisionError::Io(Arc::new(error)))?
         };
         // Checked last: what was compacted meanwhile may be missing from what was read.
         let oldest = self.compacted();
@@ -127,7 +131,7 @@ impl Shared {
 
     pub fn stats(&self) -> Stats {
         let state = self.current();
-        let (_, ring_bytes, ring_revisions) = self.history.extent();
+        let (ring_bytes, ring_revisions) = self.history.extent();
         let (topics, watches) = self.hub.extent();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {

@@ -93,13 +93,23 @@ impl Store {
         Snapshot::new(self.inner.shared.current())
     }
 
-    /// Everything the store held at `revision`. Goes back from the nearest later root, through the
-    /// history on disk where memory does not reach: blocks then.
+    /// Everything the store holds, with every write in it that was acknowledged to anybody before this call: where
+    /// several processes share one store, [`Store::snapshot`] may be behind the others by as long as a watch takes.
+    ///
+    /// # Errors
+    /// [`RevisionError::Unavailable`] when the cluster behind the store does not answer.
+    #[expect(clippy::unused_async, reason = "a store that others write to as well has to ask")]
+    pub async fn latest(&self) -> Result<Snapshot, RevisionError> {
+        Ok(self.snapshot())
+    }
+
+    /// Everything the store held at `revision`. Goes back from the nearest later root, through the history on disk
+    /// where memory does not reach.
     ///
     /// # Errors
     /// [`RevisionError::Compacted`] when history no longer reaches there.
-    pub fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, RevisionError> {
-        self.inner.shared.state_at(revision).map(Snapshot::new)
+    pub async fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, RevisionError> {
+        self.inner.shared.state_at(revision).await.map(Snapshot::new)
     }
 
     /// Make `txn` happen. Completes when it is durable and visible. Dropping the future before that

@@ -131,6 +131,8 @@ impl Op {
 pub struct Txn {
     pub compare: Vec<Compare>,
     pub ops: Vec<Op>,
+    /// Who makes the change: kept with it in history, and nothing else. Empty when nobody says.
+    pub author: Author,
 }
 
 impl Txn {
@@ -150,6 +152,13 @@ impl Txn {
     #[must_use]
     pub fn delete(mut self, key: impl AsRef<[u8]>) -> Self {
         self.ops.push(Op::Delete { key: key.as_ref().into() });
+        self
+    }
+
+    /// Say who makes the change.
+    #[must_use]
+    pub fn by(mut self, author: Author) -> Self {
+        self.author = author;
         self
     }
 
@@ -194,6 +203,44 @@ impl Txn {
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
+}
+
+/// Who made a change: a user's name, as history shows it. Shared, because one author makes many changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Author(Arc<str>);
+
+impl Author {
+    /// Bytes of a name that history keeps; the rest is cut off.
+    pub const MAX_BYTES: usize = 256;
+
+    /// The author called `name`, cut to [`Author::MAX_BYTES`].
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name[..name.floor_char_boundary(Self::MAX_BYTES)].into())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Author {
+    fn default() -> Self {
+        static NOBODY: OnceLock<Author> = OnceLock::new();
+        NOBODY.get_or_init(|| Self("".into())).clone()
+    }
+}
+
+/// One revision of history: what changed, when, and by whom.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub revision: Revision,
+    /// Wall time in milliseconds since 1970, of the machine that wrote it.
+    pub at_ms: u64,
+    pub author: Author,
+    /// Every key that changed, or those that were asked for.
+    pub events: Vec<Arc<Event>>,
 }
 
 /// What a transaction did.

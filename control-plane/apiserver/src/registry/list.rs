@@ -23,13 +23,13 @@ const CHUNK: usize = 128 * 1024;
 
 /// # Errors
 /// 400 for bad options, 410 for a revision that is gone, 504 for one that is not there yet.
-pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
+pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
     if call.query.flag("watch") {
         return watch::watch(call);
     }
     let options = ListOptions::parse(&call.query, Verb::List, call.resource)?;
     let selection = Selection::new(call.resource, call.namespace(), "", &options);
-    let page = Page::take(call, &options, &selection)?;
+    let page = Page::take(call, &options, &selection).await?;
     let native = wire::is_native(call.resource);
     match call.accept.shape {
         Shape::Table(include) => {
@@ -76,10 +76,10 @@ struct Token {
 }
 
 impl Page {
-    fn take(call: &Call<'_>, options: &ListOptions, selection: &Selection) -> Result<Self, Status> {
+    async fn take(call: &Call<'_>, options: &ListOptions, selection: &Selection) -> Result<Self, Status> {
         let (snapshot, start) = match &options.continue_token {
-            Some(token) => resume(call, options, token, &selection.prefix)?,
-            None => (first_snapshot(call, options)?, None),
+            Some(token) => resume(call, options, token, &selection.prefix).await?,
+            None => (first_snapshot(call, options).await?, None),
         };
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
         let mut entries = Vec::new();
@@ -234,7 +234,7 @@ fn put_items(out: &mut BytesMut, resource: &Resource, entries: &[Arc<Entry>], at
 }
 
 /// The state that a list without a continue token shows.
-fn first_snapshot(call: &Call<'_>, options: &ListOptions) -> Result<Snapshot, Status> {
+async fn first_snapshot(call: &Call<'_>, options: &ListOptions) -> Result<Snapshot, Status> {
     let current = call.core.store.snapshot();
     let Version::At(wanted) = options.version else { return Ok(current) };
     // "resourceVersion set, match unset, limit set" means exactly that revision: the rule of old pagers.
@@ -243,14 +243,14 @@ fn first_snapshot(call: &Call<'_>, options: &ListOptions) -> Result<Snapshot, St
     if wanted > current.revision() {
         return Err(too_large_version(wanted, current.revision()));
     }
-    if exact { at(call, wanted, GONE) } else { Ok(current) }
+    if exact { at(call, wanted, GONE).await } else { Ok(current) }
 }
 
 const GONE: &str = "The resourceVersion for the provided list is too old.";
 const TOKEN_GONE: &str = "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.";
 
-fn at(call: &Call<'_>, revision: Revision, gone: &str) -> Result<Snapshot, Status> {
-    call.core.store.snapshot_at(revision).map_err(|error| match error {
+async fn at(call: &Call<'_>, revision: Revision, gone: &str) -> Result<Snapshot, Status> {
+    call.core.store.snapshot_at(revision).await.map_err(|error| match error {
         RevisionError::Compacted { .. } => Status::expired(gone),
         RevisionError::Future { current } => too_large_version(revision, current),
         other => Status::internal(other),
@@ -259,7 +259,7 @@ fn at(call: &Call<'_>, revision: Revision, gone: &str) -> Result<Snapshot, Statu
 
 type Resumed = (Snapshot, Option<Vec<u8>>);
 
-fn resume(call: &Call<'_>, options: &ListOptions, token: &str, prefix: &[u8]) -> Result<Resumed, Status> {
+async fn resume(call: &Call<'_>, options: &ListOptions, token: &str, prefix: &[u8]) -> Result<Resumed, Status> {
     if matches!(options.version, Version::At(_)) {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
@@ -274,5 +274,5 @@ fn resume(call: &Call<'_>, options: &ListOptions, token: &str, prefix: &[u8]) ->
     }
     let mut start = prefix.to_vec();
     start.extend_from_slice(token.start.as_bytes());
-    Ok((at(call, token.rv, TOKEN_GONE)?, Some(start)))
+    Ok((at(call, token.rv, TOKEN_GONE).await?, Some(start)))
 }

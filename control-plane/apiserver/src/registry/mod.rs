@@ -103,7 +103,7 @@ async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>,
     }
     let single = call.resource.namespaced() && call.request.namespace.is_empty();
     match verb {
-        Verb::List => list::list(call),
+        Verb::List => list::list(call).await,
         Verb::Watch => watch::watch(call),
         _ if single => Err(method_not_allowed()),
         Verb::Create if !call.request.name.is_empty() => Err(method_not_allowed()),

@@ -17,7 +17,7 @@ use crate::history::{Commit, History};
 use crate::options::HistoryPolicy;
 use crate::policy::Retention;
 use crate::snapshot::State;
-use crate::types::{ClusterId, Event, Revision};
+use crate::types::{Author, ClusterId, Event, Revision};
 
 /// Commits go into the history in groups of this many.
 const GROUP: usize = 1_024;
@@ -180,6 +180,8 @@ struct Replay {
     retention: Retention,
     history: History,
     commits: Vec<Commit>,
+    /// History is complete up to here.
+    reached: Revision,
     /// The revision being read.
     events: Vec<Arc<Event>>,
     at_ms: u64,
@@ -198,6 +200,7 @@ impl Replay {
             retention: Retention::new(policy),
             history: History::new(compacted, policy.memory_bytes),
             commits: Vec::new(),
+            reached: compacted,
             events: Vec::new(),
             at_ms: 0,
         };
@@ -251,13 +254,14 @@ impl Replay {
             return Ok(());
         }
         let revision = self.state.revision;
-        let expected = self.commits.last().map_or(self.history.next(), |last| last.revision + 1);
+        let expected = self.reached + 1;
         if revision != expected {
             let message = format!("revision {expected} is missing before {revision}");
             return Err(redb::Error::Corrupted(message));
         }
         let events: Arc<[_]> = self.events.drain(..).collect();
-        let commit = Commit { revision, at_ms: self.at_ms, events };
+        let commit = Commit { revision, at_ms: self.at_ms, author: Author::default(), events };
+        self.reached = revision;
         self.retention.record(revision, self.at_ms, commit.cost() as u64);
         self.commits.push(commit);
         if self.commits.len() >= GROUP {

@@ -119,7 +119,7 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!((store.cluster_id(), store.revision()), (id, 3));
     assert_eq!(store.snapshot().get(b"large").unwrap().value, large);
     assert_eq!(store.commit(Txn::create("next", value(""))).await.unwrap().revision, 4);
-    let old = store.snapshot_at(2).unwrap();
+    let old = store.snapshot_at(2).await.unwrap();
     assert_eq!(text(&old, "gone").as_deref(), Some("x"));
     store.close().await;
 }
@@ -149,7 +149,7 @@ async fn old_revisions_are_exact_whether_in_memory_or_on_disk() {
     }
     for restart in 0..2 {
         for revision in 1..=50u64 {
-            let old = store.snapshot_at(revision).unwrap();
+            let old = store.snapshot_at(revision).await.unwrap();
             assert_eq!(old.revision(), revision);
             let newest = format!("k{}", (revision - 1) % 7);
             assert_eq!(text(&old, &newest), Some((revision - 1).to_string()), "{restart}");
@@ -159,9 +159,9 @@ async fn old_revisions_are_exact_whether_in_memory_or_on_disk() {
         store = Store::open(options()).unwrap();
     }
     store.compact(20).await.unwrap();
-    assert!(matches!(store.snapshot_at(19), Err(RevisionError::Compacted { oldest: 20 })));
-    assert!(store.snapshot_at(20).is_ok());
-    assert!(matches!(store.snapshot_at(51), Err(RevisionError::Future { current: 50 })));
+    assert!(matches!(store.snapshot_at(19).await, Err(RevisionError::Compacted { oldest: 20 })));
+    assert!(store.snapshot_at(20).await.is_ok());
+    assert!(matches!(store.snapshot_at(51).await, Err(RevisionError::Future { current: 50 })));
     store.close().await;
 }
 
@@ -240,7 +240,7 @@ async fn compaction_frees_what_is_superseded_and_keeps_the_rest() {
     store.close().await;
     let store = open_in(&folder);
     assert_eq!(store.stats().oldest, 250);
-    assert_eq!(text(&store.snapshot_at(250).unwrap(), "hot").as_deref(), Some("248"));
+    assert_eq!(text(&store.snapshot_at(250).await.unwrap(), "hot").as_deref(), Some("248"));
     assert_eq!(text(&store.snapshot(), "keep").as_deref(), Some("old"));
     store.close().await;
 }

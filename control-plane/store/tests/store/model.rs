@@ -196,10 +196,10 @@ impl Run {
         }
     }
 
-    fn check(&self) {
+    async fn check(&self) {
         assert_eq!(self.store.revision(), self.model.revision());
         for revision in 0..=self.model.revision() {
-            match self.store.snapshot_at(revision) {
+            match self.store.snapshot_at(revision).await {
                 Ok(snapshot) => {
                     assert!(revision >= self.model.oldest);
                     let found: Map = snapshot
@@ -228,9 +228,9 @@ proptest! {
                 run.act(action).await;
             }
             run.drain_watches().await;
-            run.check();
+            run.check().await;
             run.act(Action::Restart).await;
-            run.check();
+            run.check().await;
             run.store.close().await;
         });
     }
