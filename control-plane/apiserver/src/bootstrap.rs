@@ -3,6 +3,7 @@
 
 use crate::core::Core;
 use crate::objects;
+use crate::user::APISERVER;
 use api::{Resource, Status, meta};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ const ATTEMPTS: usize = 5;
 pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Status> {
     for _ in 0..ATTEMPTS {
         let txn = missing(core, &core.store.snapshot());
-        if txn.is_empty() || core.commit(txn).await?.is_ok() {
+        if txn.is_empty() || core.commit(APISERVER, txn).await?.is_ok() {
             return Ok(());
         }
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use store::{CommitError, Committed, Store, Txn};
+use store::{Author, CommitError, Committed, Store, Txn};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -84,9 +84,9 @@ impl Core {
         self.catalog.load().kinds.find(group, version, plural).expect("built-in kinds are never removed")
     }
 
-    /// Commits, with conflicts left to the caller and everything else turned into a Status.
-    pub(crate) async fn commit(&self, txn: Txn) -> Result<Result<Committed, Conflict>, Status> {
-        match self.store.commit(txn).await {
+    /// Commits in the name of `author`, with conflicts left to the caller and everything else turned into a Status.
+    pub(crate) async fn commit(&self, author: &str, txn: Txn) -> Result<Result<Committed, Conflict>, Status> {
+        match self.store.commit(txn.by(Author::new(author))).await {
             Ok(committed) => Ok(Ok(committed)),
             Err(CommitError::Conflict { actual, .. }) => Ok(Err(Conflict { actual })),
             Err(error) => Err(commit_status(&error)),

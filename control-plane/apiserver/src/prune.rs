@@ -2,6 +2,7 @@
 
 use crate::core::Core;
 use crate::objects::{Index, prefix};
+use crate::user::APISERVER;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Txn;
@@ -40,7 +41,7 @@ pub(crate) async fn once(core: &Arc<Core>, ttl: Duration) -> usize {
     for batch in old.chunks(BATCH) {
         let txn = batch.iter().fold(Txn::new(), |txn, (key, revision)| txn.require(key, *revision).delete(key));
         // An event that was written just now makes its batch fail: the next pass finds the rest.
-        if let Ok(Ok(_)) = core.commit(txn).await {
+        if let Ok(Ok(_)) = core.commit(APISERVER, txn).await {
             removed += batch.len();
         }
     }

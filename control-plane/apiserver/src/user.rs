@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 /// Every user that proved who it is belongs to it.
 pub const AUTHENTICATED: &str = "system:authenticated";
+/// Who writes in the background, in nobody's name but the API server's own.
+pub(crate) const APISERVER: &str = "system:apiserver";
 /// May do everything.
 pub const MASTERS: &str = "system:masters";
 

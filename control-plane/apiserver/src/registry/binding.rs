@@ -54,7 +54,7 @@ async fn bind(call: &Call<'_>, name: &str, node: &str, binding: &Value, options:
             return Ok(());
         }
         let stored = objects::encode(&pods, &pod, now.as_second());
-        if call.core.commit(Txn::update(&key, entry.mod_revision, stored)).await?.is_ok() {
+        if call.commit(Txn::update(&key, entry.mod_revision, stored)).await?.is_ok() {
             return Ok(());
         }
     }

@@ -135,7 +135,7 @@ async fn attempt(
         if dry_run {
             return Ok(Some(Deleted::Pending(unchanged(body))));
         }
-        let committed = call.core.commit(Txn::update(key, entry.mod_revision, stored)).await?;
+        let committed = call.commit(Txn::update(key, entry.mod_revision, stored)).await?;
         return Ok(committed.ok().map(|c| Deleted::Pending(Outcome { body, revision: Some(c.revision) })));
     }
     let uid = meta::uid(&old).to_owned();

@@ -179,6 +179,11 @@ impl Call<'_> {
         }
     }
 
+    /// Commits in the name of who asks: see `Core::commit`.
+    pub(crate) async fn commit(&self, txn: store::Txn) -> Result<Result<store::Committed, crate::core::Conflict>, Status> {
+        self.core.commit(&self.user.name, txn).await
+    }
+
     /// `object` in its stored form, dated now.
     pub(crate) fn encode(&self, object: &Value) -> store::Value {
         objects::encode(self.resource, object, self.core.now().as_second())

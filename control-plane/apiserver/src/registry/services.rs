@@ -31,11 +31,11 @@ pub(super) async fn commit(
     gone: Option<&Value>,
 ) -> Result<Result<Committed, Conflict>, Status> {
     if !concerns(call.resource) {
-        return call.core.commit(txn).await;
+        return call.commit(txn).await;
     }
-    let (core, gone) = (Arc::clone(call.core), gone.cloned());
+    let (core, user, gone) = (Arc::clone(call.core), Arc::clone(call.user), gone.cloned());
     let work = async move {
-        let result = core.commit(txn).await;
+        let result = core.commit(&user.name, txn).await;
         match (&result, gone) {
             (Ok(Ok(_)), Some(gone)) => core.services.release(&gone),
             (Ok(Ok(_)), None) => assignment.into_iter().for_each(Assignment::keep),
