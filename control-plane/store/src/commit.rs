@@ -121,7 +121,7 @@ impl Writer {
     }
 
     pub fn close(&mut self) {
-        self.shared.reader.store(None);
+        self.shared.set_reader(None);
         self.shared.hub.close();
         if let Some(disk) = &mut self.disk {
             disk.close();
@@ -172,7 +172,7 @@ impl Writer {
             sweep: SWEEP_BESIDE,
         };
         if let Err(error) = disk.write(&step) {
-            self.shared.reader.store(None);
+            self.shared.set_reader(None);
             let refused = self.health.failed(error);
             // At once, so that readers of old history have it back, and room is found early.
             if self.health.recover(disk, durable).is_ok() {
@@ -218,7 +218,7 @@ impl Writer {
     }
 
     fn publish_reader(&self) {
-        self.shared.reader.store(self.disk.as_ref().and_then(Disk::reader));
+        self.shared.set_reader(self.disk.as_ref().and_then(Disk::reader));
     }
 
     fn is_sweeping(&self) -> bool {
@@ -232,7 +232,7 @@ impl Writer {
         let compacted = self.shared.compacted();
         let step = Step { commits: &[], revision, compacted, sweep: SWEEP_IDLE };
         if let Err(error) = disk.write(&step) {
-            self.shared.reader.store(None);
+            self.shared.set_reader(None);
             let error = self.health.failed(error);
             tracing::warn!(%error, "compaction");
         }

@@ -121,6 +121,19 @@ pub enum WatchError {
     Io(#[source] Arc<io::Error>),
 }
 
+impl From<RevisionError> for WatchError {
+    fn from(error: RevisionError) -> Self {
+        match error {
+            RevisionError::Compacted { oldest } => Self::Compacted { oldest },
+            RevisionError::Io(error) => Self::Io(error),
+            RevisionError::Closed => Self::Closed,
+            other @ (RevisionError::Future { .. } | RevisionError::Unavailable { .. }) => {
+                Self::Io(Arc::new(io::Error::other(other)))
+            }
+        }
+    }
+}
+
 fn is_full(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

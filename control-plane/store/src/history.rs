@@ -10,10 +10,12 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::snapshot::State;
-use crate::types::{Author, Change, Event, Revision};
+use crate::types::{Author, Change, Changes, Event, Revision};
 
 /// A root is kept each time this many revisions have passed.
 const ROOT_INTERVAL: u64 = 1_024;
+/// One look for changes passes over at most this many revisions: a writer may be waiting for it.
+const SCAN: usize = 4_096;
 
 /// One revision's events.
 #[derive(Clone, Debug)]
@@ -30,9 +32,11 @@ impl Commit {
         self.events.iter().map(|event| event.cost()).sum()
     }
 
-    fn change(&self, prefix: &[u8]) -> Change {
-        let events = self.events.iter().filter(|event| event.key.starts_with(prefix)).cloned().collect();
-        Change { revision: self.revision, at_ms: self.at_ms, author: self.author.clone(), events }
+    /// Those of its events that are below `prefix`, if any are.
+    fn change(&self, prefix: &[u8]) -> Option<Change> {
+        let events: Vec<_> = self.events.iter().filter(|event| event.key.starts_with(prefix)).cloned().collect();
+        let change = Change { revision: self.revision, at_ms: self.at_ms, author: self.author.clone(), events };
+        (!change.events.is_empty()).then_some(change)
     }
 }
 
@@ -41,6 +45,38 @@ impl Commit {
 pub(crate) struct Chunk {
     pub events: usize,
     pub revisions: u64,
+}
+
+/// How much a page of changes may still take. The first change always has room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    changes: usize,
+    bytes: usize,
+    is_first: bool,
+}
+
+impl Room {
+    /// Bytes of one page, about.
+    const BYTES: usize = 8 << 20;
+
+    /// Room for `changes`, at least one.
+    pub fn new(changes: usize) -> Self {
+        Self { changes: changes.max(1), bytes: Self::BYTES, is_first: true }
+    }
+
+    /// Whether `change` still fits; if so it has been counted.
+    pub fn takes(&mut self, change: &Change) -> bool {
+        let bytes = change.events.iter().map(|event| event.cost()).sum();
+        let fits = self.is_first || (self.changes > 0 && bytes <= self.bytes);
+        self.is_first = false;
+        self.changes = if fits { self.changes - 1 } else { 0 };
+        self.bytes = self.bytes.saturating_sub(bytes);
+        fits
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.changes == 0 || self.bytes == 0
+    }
 }
 
 /// Events after a revision, in order, in whole revisions.
@@ -161,16 +197,27 @@ impl History {
         state
     }
 
-    /// The commits after `after`, oldest first, at most `limit`, with their events below `prefix`; commits without any
-    /// are left out.
-    pub fn changes(&self, after: Revision, prefix: &[u8], limit: usize) -> Result<Vec<Change>, TooOld> {
+    /// Add to `page` what changed below `prefix` after `page.upto`, up to `upto`, as far as `room` and [`SCAN`] allow.
+    pub fn changes(&self, page: &mut Changes, upto: Revision, prefix: &[u8], room: &mut Room) -> Result<(), TooOld> {
         let ring = self.ring.read();
-        if after < ring.after {
+        if page.upto < ring.after {
             return Err(TooOld { after: ring.after });
         }
-        let start = ring.commits.partition_point(|commit| commit.revision <= after);
-        let changes = ring.commits.range(start..).map(|commit| commit.change(prefix));
-        Ok(changes.filter(|change| !change.events.is_empty()).take(limit).collect())
+        let start = ring.commits.partition_point(|commit| commit.revision <= page.upto);
+        let stop = ring.commits.partition_point(|commit| commit.revision <= upto);
+        for commit in ring.commits.range(start..stop).take(SCAN) {
+            if let Some(change) = commit.change(prefix) {
+                if !room.takes(&change) {
+                    return Ok(());
+                }
+                page.changes.push(change);
+            }
+            page.upto = commit.revision;
+        }
+        if stop.saturating_sub(start) <= SCAN {
+            page.upto = upto;
+        }
+        Ok(())
     }
 }
 

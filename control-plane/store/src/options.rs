@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use redb::StorageBackend;
+
+use crate::history_policy::HistoryPolicy;
 
 /// Where wall time comes from. It dates history; nothing else depends on it.
 pub type Clock = fn() -> SystemTime;
@@ -54,27 +56,6 @@ impl fmt::Debug for Options {
             .field("history", &self.history)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
-    }
-}
-
-/// How long history is kept. A revision stays as long as `age` or `revisions` wants it, but never
-/// beyond `bytes`.
-#[derive(Clone, Copy, Debug)]
-pub struct HistoryPolicy {
-    /// Keep what is younger than this.
-    pub age: Duration,
-    /// Keep at least this many revisions, however old.
-    pub revisions: u64,
-    /// Never keep more than this many bytes of old revisions.
-    pub bytes: u64,
-    /// Of the history on disk, keep the newest part in memory up to this many bytes. Without a
-    /// file it is all there is.
-    pub memory_bytes: usize,
-}
-
-impl Default for HistoryPolicy {
-    fn default() -> Self {
-        Self { age: Duration::from_secs(300), revisions: 10_000, bytes: 512 << 20, memory_bytes: 32 << 20 }
     }
 }
 

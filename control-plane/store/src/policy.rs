@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 
-use crate::options::HistoryPolicy;
+use crate::history_policy::HistoryPolicy;
 use crate::types::Revision;
 
 /// Marks per policy window: history goes in steps of this fraction.
 const STEPS: u64 = 64;
+/// Most marks. Beyond them every second one goes: where one window is far longer than the other, the shorter one alone
+/// would ask for a mark at each revision of the longer.
+const MARKS: usize = 1_024;
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
@@ -41,6 +44,13 @@ impl Retention {
         });
         if due {
             self.marks.push_back(mark);
+        }
+        if self.marks.len() > MARKS {
+            let mut keep = false;
+            self.marks.retain(|_| {
+                keep = !keep;
+                keep
+            });
         }
     }
 
@@ -107,6 +117,17 @@ mod tests {
     fn bytes_are_a_hard_limit() {
         let target = recorded(policy(2_000, 5_000, 1_000)).target(1_000, 1_000_000, 0);
         assert_eq!(target, Some(899));
+    }
+
+    #[test]
+    fn marks_are_bounded_and_still_near_enough() {
+        let mut retention = Retention::new(policy(100_000, 10, u64::MAX));
+        for revision in 1..=200_000 {
+            retention.record(revision, revision * 1_000, 10);
+        }
+        assert!(retention.marks.len() <= MARKS);
+        let target = retention.target(200_000, 200_000_000, 0).unwrap();
+        assert!((99_500..=100_000).contains(&target), "{target}");
     }
 
     #[test]

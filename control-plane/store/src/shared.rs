@@ -8,10 +8,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::disk::Reader;
 use crate::error::{RevisionError, WatchError};
-use crate::history::{Chunk, History, Slice};
+use crate::history::{Chunk, History, Room, Slice, TooOld};
 use crate::hub::Hub;
 use crate::snapshot::State;
-use crate::types::{ClusterId, Revision};
+use crate::types::{Changes, ClusterId, Revision};
 
 /// Invariant: `history` is ahead of or level with `state`, and `state` with `hub`; all three only
 /// hold what is durable.
@@ -23,8 +23,9 @@ pub(crate) struct Shared {
     pub hub: Hub,
     /// History before this revision is gone, or going.
     pub compacted: AtomicU64,
-    /// The history on disk; none without a file, or while the file is being recovered.
-    pub reader: ArcSwapOption<Reader>,
+    /// The history on disk, for what the ring has forgotten; empty while the file is being recovered. `None` without a
+    /// file: what the ring has forgotten is gone.
+    pub reader: Option<ArcSwapOption<Reader>>,
     pub counters: Counters,
 }
 
@@ -83,50 +84,82 @@ impl Shared {
             return Ok(current);
         }
         let near = self.history.rewind(&current, revision);
-        let state = if near.revision == revision {
-            near
-        } else {
-            let reader = self.reader_for(revision)?;
-            tokio::task::spawn_blocking(move || reader.rewind(near, revision))
-                .await
-                .unwrap_or_else(|error| Err(io::Error::other(error)))
-                .map_err(|error| RevisionError::Io(Arc::new(error)))?
-        };
-        // Checked last: what was compacted meanwhile may be missing from what was read.
-        let oldest = self.compacted();
-        if revision < oldest { Err(RevisionError::Compacted { oldest }) } else { Ok(Arc::new(state)) }
-    }
-
-    fn reader_for(&self, revision: Revision) -> Result<Arc<Reader>, RevisionError> {
-        let oldest = self.compacted();
-        if revision < oldest {
-            return Err(RevisionError::Compacted { oldest });
+        if near.revision == revision {
+            return self.unless_compacted(revision, Ok(Arc::new(near)));
         }
-        self.reader.load_full().ok_or_else(|| RevisionError::Io(Arc::new(unavailable())))
+        let read = match self.past(near.revision) {
+            Ok(reader) => on_disk(move || reader.rewind(near, revision)).await.map(Arc::new),
+            Err(error) => Err(error),
+        };
+        self.unless_compacted(revision, read)
     }
 
-    /// Events after `after` and up to `upto` from the history on disk.
+    /// Events after `after` that the ring has forgotten.
     pub async fn read_disk(
+        &self,
+        after: Revision,
+        ring: &TooOld,
+        prefix: &[u8],
+        chunk: Chunk,
+    ) -> Result<Slice, WatchError> {
+        let (prefix, upto) = (prefix.to_vec(), ring.after);
+        let read = match self.past(ring.after) {
+            Ok(reader) => on_disk(move || reader.events(after, upto, &prefix, chunk)).await,
+            Err(error) => Err(error),
+        };
+        self.unless_compacted(after, read).map_err(WatchError::from)
+    }
+
+    /// See [`crate::Store::changes`].
+    pub async fn changes(
         &self,
         after: Revision,
         upto: Revision,
         prefix: &[u8],
-        chunk: Chunk,
-    ) -> Result<Slice, WatchError> {
-        let reader = self.reader.load_full();
-        let oldest = self.compacted();
-        if after < oldest {
-            return Err(WatchError::Compacted { oldest });
+        limit: usize,
+    ) -> Result<Changes, RevisionError> {
+        let current = self.current().revision;
+        if after.max(upto) > current {
+            return Err(RevisionError::Future { current });
         }
-        let reader = reader.ok_or_else(|| WatchError::Io(Arc::new(unavailable())))?;
-        let prefix = prefix.to_vec();
-        let read = move || reader.events(after, upto, &prefix, chunk);
-        let slice = tokio::task::spawn_blocking(read)
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(|error| WatchError::Io(Arc::new(error)))?;
+        let mut page = Changes { changes: Vec::new(), upto: after };
+        let mut room = Room::new(limit);
+        while page.upto < upto && !room.is_full() {
+            if let Err(old) = self.history.changes(&mut page, upto, prefix, &mut room) {
+                let (from, prefix) = (page.upto, prefix.to_vec());
+                let read = match self.past(old.after) {
+                    Ok(reader) => {
+                        let end = upto.min(old.after);
+                        on_disk(move || reader.changes(page, end, &prefix, room)).await
+                    }
+                    Err(error) => Err(error),
+                };
+                (page, room) = self.unless_compacted(from, read)?;
+            }
+        }
+        self.unless_compacted(after, Ok(page))
+    }
+
+    /// What was read of history after `after`, whether or not that worked, unless it was compacted meanwhile: then it
+    /// may lack something, or have failed because of that.
+    fn unless_compacted<T>(&self, after: Revision, read: Result<T, RevisionError>) -> Result<T, RevisionError> {
         let oldest = self.compacted();
-        if after < oldest { Err(WatchError::Compacted { oldest }) } else { Ok(slice) }
+        if after < oldest { Err(RevisionError::Compacted { oldest }) } else { read }
+    }
+
+    /// The history that the ring, which begins after `oldest`, has forgotten. Without a file it is gone.
+    fn past(&self, oldest: Revision) -> Result<Arc<Reader>, RevisionError> {
+        let Some(reader) = &self.reader else {
+            return Err(RevisionError::Compacted { oldest });
+        };
+        let unavailable = || io::Error::other("the history on disk is not available at the moment");
+        reader.load_full().ok_or_else(|| RevisionError::Io(Arc::new(unavailable())))
+    }
+
+    pub fn set_reader(&self, reader: Option<Arc<Reader>>) {
+        if let Some(place) = &self.reader {
+            place.store(reader);
+        }
     }
 
     pub fn stats(&self) -> Stats {
@@ -152,6 +185,8 @@ impl Shared {
     }
 }
 
-fn unavailable() -> io::Error {
-    io::Error::other("the history on disk is not available at the moment")
+/// Reading the disk blocks: it happens on a thread of its own.
+async fn on_disk<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, RevisionError> {
+    let done = tokio::task::spawn_blocking(read).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| RevisionError::Io(Arc::new(error)))
 }

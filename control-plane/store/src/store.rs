@@ -11,12 +11,13 @@ use crate::commit::{Request, Writer, check_unique};
 use crate::disk::Disk;
 use crate::error::{CommitError, OpenError, RevisionError};
 use crate::history::History;
+use crate::history_policy::HistoryPolicy;
 use crate::hub::Hub;
-use crate::options::{Clock, HistoryPolicy, Limits, Options};
+use crate::options::{Clock, Limits, Options};
 use crate::policy::Retention;
 use crate::shared::{Counters, Shared, Stats};
 use crate::snapshot::{Snapshot, State};
-use crate::types::{ClusterId, Committed, Op, Revision, Txn};
+use crate::types::{Changes, ClusterId, Committed, Op, Revision, Txn};
 use crate::watch::Watch;
 
 /// Waiting transactions are counted in units of this many bytes.
@@ -59,7 +60,10 @@ impl Store {
         }
         let path = path.unwrap_or_default();
         let (disk, loaded) = Disk::open(&path, backend, history)?;
-        let shared = Arc::new(shared(loaded.cluster_id, loaded.state, loaded.history, loaded.compacted));
+        let shared = Arc::new(Shared {
+            reader: Some(ArcSwapOption::empty()),
+            ..shared(loaded.cluster_id, loaded.state, loaded.history, loaded.compacted)
+        });
         let writer = Writer::new(shared.clone(), Some(disk), loaded.retention, clock);
         let (sender, receiver) = mpsc::channel(limits.queue);
         let batch = limits.batch.max(1);
@@ -134,6 +138,23 @@ impl Store {
     /// [`RevisionError::Future`] when `after` has not happened yet.
     pub fn watch(&self, prefix: &[u8], after: Revision) -> Result<Watch, RevisionError> {
         Watch::new(self.inner.shared.clone(), prefix, after)
+    }
+
+    /// What changed below `prefix` after the revision `after`, up to `upto`: when, and by whom. Oldest first, in whole
+    /// revisions; at most `limit` of them (at least one, where there is one) and about 8 MiB, from memory or disk. One
+    /// page: go on after [`Changes::upto`]. Only what is returned is read into memory, however long history is.
+    ///
+    /// # Errors
+    /// [`RevisionError::Compacted`] when history no longer reaches back to `after`;
+    /// [`RevisionError::Future`] when `upto` has not happened yet.
+    pub async fn changes(
+        &self,
+        after: Revision,
+        upto: Revision,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Changes, RevisionError> {
+        self.inner.shared.changes(after, upto, prefix, limit).await
     }
 
     /// The newest revision.
@@ -238,7 +259,7 @@ fn shared(cluster_id: ClusterId, state: Arc<State>, history: History, compacted:
         state: ArcSwap::new(state),
         history,
         compacted: AtomicU64::new(compacted),
-        reader: ArcSwapOption::empty(),
+        reader: None,
         counters: Counters::default(),
     }
 }

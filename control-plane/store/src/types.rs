@@ -243,6 +243,16 @@ pub struct Change {
     pub events: Vec<Arc<Event>>,
 }
 
+/// One page of history.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Oldest first, each with at least one event.
+    pub changes: Vec<Change>,
+    /// Nothing that was asked for and is at or below this revision is missing from `changes`: the next page begins
+    /// after it.
+    pub upto: Revision,
+}
+
 /// What a transaction did.
 #[derive(Clone, Debug)]
 pub struct Committed {

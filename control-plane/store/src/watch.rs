@@ -125,7 +125,7 @@ impl Watch {
         let chunk = Chunk { events: BATCH, revisions: SCAN };
         match self.shared.history.read(after, self.topic.prefix(), chunk) {
             Ok(slice) => Ok(slice),
-            Err(old) => self.shared.read_disk(after, old.after, self.topic.prefix(), chunk).await,
+            Err(old) => self.shared.read_disk(after, &old, self.topic.prefix(), chunk).await,
         }
     }
 }

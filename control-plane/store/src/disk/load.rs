@@ -14,7 +14,7 @@ use super::{
 };
 use crate::error::OpenError;
 use crate::history::{Commit, History};
-use crate::options::HistoryPolicy;
+use crate::history_policy::HistoryPolicy;
 use crate::policy::Retention;
 use crate::snapshot::State;
 use crate::types::{Author, ClusterId, Event, Revision};

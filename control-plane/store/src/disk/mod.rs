@@ -20,7 +20,7 @@ pub(crate) use reader::Reader;
 
 use crate::error::OpenError;
 use crate::history::Commit;
-use crate::options::HistoryPolicy;
+use crate::history_policy::HistoryPolicy;
 use crate::types::Revision;
 use backend::Gate;
 

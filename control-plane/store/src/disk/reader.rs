@@ -6,9 +6,9 @@ use std::sync::Arc;
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use super::{LOG, corrupt, into_io, record};
-use crate::history::{Chunk, Slice};
+use crate::history::{Chunk, Room, Slice};
 use crate::snapshot::State;
-use crate::types::{Entry, Event, Revision};
+use crate::types::{Author, Change, Changes, Entry, Event, Revision};
 
 type Log = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -49,6 +49,59 @@ impl Reader {
             slice.events.push(Arc::new(Event::new(key.into(), revision, entry, prev)));
         }
         Ok(slice)
+    }
+
+    /// Add to `page` what changed below `prefix` after `page.upto`, up to `upto`, as far as `room` allows. Of what does
+    /// not match only the header is looked at.
+    pub fn changes(&self, page: Changes, upto: Revision, prefix: &[u8], room: Room) -> io::Result<(Changes, Room)> {
+        self.read_changes(page, upto, prefix, room).map_err(into_io)
+    }
+
+    fn read_changes(
+        &self,
+        mut page: Changes,
+        upto: Revision,
+        prefix: &[u8],
+        mut room: Room,
+    ) -> Result<(Changes, Room), redb::Error> {
+        let log = self.log()?;
+        let mut open: Option<Change> = None;
+        let (from, to) = bounds(page.upto, upto);
+        for row in log.range::<&[u8]>(&from[..]..&to[..])? {
+            let (row_key, row) = row?;
+            let (revision, key) = record::split_row_key(row_key.value()).map_err(corrupt)?;
+            if !key.starts_with(prefix) {
+                continue;
+            }
+            if let Some(done) = open.take_if(|change| change.revision != revision) {
+                if !room.takes(&done) {
+                    return Ok((page, room));
+                }
+                page.upto = done.revision;
+                page.changes.push(done);
+                if room.is_full() {
+                    return Ok((page, room));
+                }
+            }
+            let (header, value) = record::header(row.value()).map_err(corrupt)?;
+            let entry = record::entry(revision, &header, value).map_err(corrupt)?;
+            let prev = entry_at(&log, header.prev, key)?;
+            let change = open.get_or_insert_with(|| Change {
+                revision,
+                at_ms: header.at_ms,
+                author: Author::default(),
+                events: Vec::new(),
+            });
+            change.events.push(Arc::new(Event::new(key.into(), revision, entry, prev)));
+        }
+        if let Some(done) = open {
+            if !room.takes(&done) {
+                return Ok((page, room));
+            }
+            page.changes.push(done);
+        }
+        page.upto = upto;
+        Ok((page, room))
     }
 
     /// Go back from `state` to `revision`.
