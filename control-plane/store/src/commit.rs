@@ -88,6 +88,9 @@ impl Writer {
             }
         };
         requests.close();
+        // Whoever has a place in the queue may still put a request there: without this, nobody would ever drop it, and
+        // its writer would wait for ever.
+        while requests.blocking_recv().is_some() {}
         self.close();
         drop(self);
         if let Some(reply) = closed {

@@ -4,6 +4,7 @@
 
 mod basics;
 mod faults;
+mod linear;
 mod model;
 mod open;
 mod watches;
