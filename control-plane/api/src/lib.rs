@@ -4,6 +4,8 @@
 //! Invariant: no I/O, no clock of its own, no async. Everything here is a function of its arguments,
 //! so that the API server, the controllers and the tests can share it.
 
+pub mod apply;
+pub mod crd;
 pub mod decode;
 pub mod discovery;
 pub mod field;

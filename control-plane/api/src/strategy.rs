@@ -41,6 +41,14 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// All rules of an update: those of every object and those of the step. A kind that forgives what was wrong before
+    /// judges both together.
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<field::Error> {
+        let mut errors = self.validate(object);
+        errors.extend(self.validate_update(object, old));
+        errors
+    }
+
     /// The same for an update of `status`.
     fn validate_status_update(&self, _object: &Value, _old: &Value) -> Vec<field::Error> {
         Vec::new()
@@ -67,7 +75,7 @@ pub trait Strategy: Send + Sync {
     }
 
     /// The selectable fields of the object beside `metadata.name` and `metadata.namespace`, as (field, value).
-    fn fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+    fn fields<'s>(&'s self, _object: &Value) -> Vec<(&'s str, String)> {
         Vec::new()
     }
 

@@ -5,12 +5,13 @@ use super::{LazySchema, Resource, ScalePaths, SchemaSource, Scope, Subresource, 
 use crate::strategies;
 use Verb::{Create, Delete, DeleteCollection, Get, List, Patch, Update, Watch};
 use k8s_openapi::api::{
-    apps::v1 as apps, authentication::v1 as authentication, authorization::v1 as authorization,
+    admissionregistration::v1 as admission, apps::v1 as apps, authentication::v1 as authentication, authorization::v1 as authorization,
     autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling, batch::v1 as batch,
     certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
     events::v1 as events, networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac,
     scheduling::v1 as scheduling, storage::v1 as storage,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use schemars::JsonSchema;
 use std::borrow::Cow;
@@ -134,6 +135,11 @@ const ROWS: &[Row] = &[
     row::<storage::VolumeAttachment>().subs(&[STATUS]),
     row::<storage::VolumeAttributesClass>().short(&["vac"]),
 
+    row::<admission::MutatingWebhookConfiguration>().extends_api(),
+    row::<admission::ValidatingWebhookConfiguration>().extends_api(),
+
+    row::<apiextensions::CustomResourceDefinition>().short(&["crd", "crds"]).extends_api().subs(&[STATUS]),
+
     row::<scheduling::PriorityClass>().short(&["pc"]),
     row::<coordination::Lease>(),
     row::<node::RuntimeClass>(),
@@ -250,6 +256,12 @@ impl Row {
         self
     }
 
+    /// Shown by `kubectl get api-extensions`.
+    const fn extends_api(mut self) -> Self {
+        self.categories = &["api-extensions"];
+        self
+    }
+
     const fn subs(mut self, subs: &'static [Sub]) -> Self {
         self.subs = subs;
         self
@@ -291,6 +303,7 @@ impl Row {
             strategy: strategies::for_kind(self.group, self.kind),
             schema: LazySchema::builtin(self.schema),
             columns: strategies::columns_for(self.group, self.kind),
+            custom: None,
         }
     }
 }

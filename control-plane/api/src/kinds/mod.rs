@@ -103,6 +103,9 @@ pub struct Resource {
     /// Built on first use: most kinds are never touched in a small cluster.
     pub schema: LazySchema,
     pub columns: Columns,
+    /// Which CRD, and which of its versions, the row was made from; None for built-in kinds.
+    /// A custom row's `storage_api_version` is its own: stored bodies in other versions are converted on their way.
+    pub custom: Option<crate::crd::Custom>,
 }
 
 impl Resource {
@@ -125,7 +128,10 @@ impl Resource {
 
     /// What every request to a deprecated kind is warned with (`prerelease-lifecycle` of Kubernetes).
     #[must_use]
-    pub fn deprecation(&self) -> Option<&'static str> {
+    pub fn deprecation(&self) -> Option<&str> {
+        if let Some(custom) = &self.custom {
+            return custom.version().deprecation.as_deref();
+        }
         match (self.group.as_ref(), self.version.as_ref(), self.kind.as_ref()) {
             ("", "v1", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
             ("", "v1", "Endpoints") => {
@@ -143,6 +149,17 @@ impl Resource {
     #[must_use]
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.name == name)
+    }
+
+    /// Refuses field selectors on fields that the kind cannot be selected by.
+    ///
+    /// # Errors
+    /// 400.
+    pub fn check_selector(&self, fields: &crate::selector::Fields) -> Result<(), Status> {
+        match &self.custom {
+            Some(custom) => custom.check_selector(self.scope, fields),
+            None => fields.check(self.strategy.field_names()),
+        }
     }
 
     /// [`schema::check`] with the error worded as the API server words it for this kind.
@@ -176,8 +193,8 @@ pub struct LazySchema {
 #[derive(Clone, Debug)]
 enum Source {
     Builtin(SchemaSource),
-    /// A CRD's `openAPIV3Schema`, as its author wrote it.
-    Document(Arc<serde_json::Value>),
+    /// A CRD's `openAPIV3Schema` as its author wrote it, in JSON. Text is a fraction of what the parsed document takes.
+    Document(Arc<str>),
 }
 
 impl LazySchema {
@@ -187,29 +204,33 @@ impl LazySchema {
         Self { built: OnceLock::new(), source: Source::Builtin(source) }
     }
 
-    /// A CRD's schema and the document that it was made from, which OpenAPI shows.
+    /// A CRD's schema, as JSON text that validation has accepted.
     #[must_use]
-    pub fn custom(schema: Arc<Schema>, document: Arc<serde_json::Value>) -> Self {
-        Self { built: OnceLock::from(schema), source: Source::Document(document) }
+    pub fn custom(document: Arc<str>) -> Self {
+        Self { built: OnceLock::new(), source: Source::Document(document) }
     }
 
-    /// The schema; the first call for a built-in kind takes up to a few milliseconds.
+    /// The schema; the first call takes up to a few milliseconds.
     #[must_use]
     pub fn get(&self) -> &Arc<Schema> {
-        self.built.get_or_init(|| match self.source {
-            Source::Builtin(source) => schema::builtin(source),
-            Source::Document(_) => Arc::default(),
+        self.built.get_or_init(|| match &self.source {
+            Source::Builtin(source) => schema::builtin(*source),
+            Source::Document(text) => {
+                let document = serde_json::from_str(text).unwrap_or_default();
+                Arc::new(Schema::of_crd(&document))
+            }
         })
     }
 
     pub(crate) fn source(&self) -> Option<SchemaSource> {
-        match self.source {
-            Source::Builtin(source) => Some(source),
+        match &self.source {
+            Source::Builtin(source) => Some(*source),
             Source::Document(_) => None,
         }
     }
 
-    pub(crate) fn document(&self) -> Option<&Arc<serde_json::Value>> {
+    /// The JSON text of a CRD's schema.
+    pub(crate) fn document(&self) -> Option<&Arc<str>> {
         match &self.source {
             Source::Builtin(_) => None,
             Source::Document(document) => Some(document),
@@ -221,8 +242,10 @@ impl LazySchema {
 pub struct Columns {
     pub columns: Vec<Column>,
     /// The cells of one object, one for each column (see `table`).
-    pub cells: fn(&serde_json::Value, &crate::table::Context) -> Vec<serde_json::Value>,
+    pub cells: Cells,
 }
+
+pub type Cells = Arc<dyn Fn(&serde_json::Value, &crate::table::Context) -> Vec<serde_json::Value> + Send + Sync>;
 
 /// The table: an immutable value, cheap to clone. A change makes another table and leaves the old one to its readers.
 #[derive(Clone)]
@@ -285,6 +308,19 @@ impl Kinds {
     #[must_use]
     pub fn serves(&self, group: &str, version: &str) -> bool {
         self.iter().any(|row| row.group == group && row.version == version)
+    }
+
+    /// The table with these custom rows in place of all custom rows that it has. A custom row never hides a built-in one.
+    #[must_use]
+    pub fn with_custom(&self, custom: impl IntoIterator<Item = Arc<Resource>>) -> Self {
+        let mut rows: Vec<_> = self.iter().filter(|row| row.custom.is_none()).map(Arc::clone).collect();
+        let builtin = rows.len();
+        for row in custom {
+            if !rows[..builtin].iter().any(|known| plural_key(known) == plural_key(&row)) {
+                rows.push(row);
+            }
+        }
+        Self::from_rows(rows)
     }
 
     /// The table with `row` added, or put in place of the row of equal group, version and plural.

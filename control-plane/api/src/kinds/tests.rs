@@ -20,8 +20,9 @@ fn custom(group: &'static str, version: &'static str, plural: &'static str) -> R
         storage: format!("{group}/{plural}").into(),
         storage_api_version: format!("{group}/{version}").into(),
         strategy: Arc::new(Plain),
-        schema: LazySchema::custom(Arc::default(), Arc::default()),
-        columns: Columns { columns: Vec::new(), cells: |_, _| Vec::new() },
+        schema: LazySchema::custom(r#"{"type":"object"}"#.into()),
+        columns: Columns { columns: Vec::new(), cells: Arc::new(|_, _| Vec::new()) },
+        custom: None,
     }
 }
 

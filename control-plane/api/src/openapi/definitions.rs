@@ -1,5 +1,6 @@
 //! The schemas of a document: `k8s-openapi`'s own text, descriptions and all, in the form that Kubernetes publishes.
 
+use super::custom;
 use crate::kinds::{Kinds, Resource, SchemaSource, Subresource};
 use crate::schema::{Facts, Merge, find_facts, short_name};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ListMeta, ObjectMeta, Patch, Status};
@@ -37,6 +38,9 @@ pub(super) struct Definitions {
 
 /// `io.k8s.api.core.v1.Pod`: how the definition of a built-in kind is called.
 fn published_name(row: &Resource) -> String {
+    if row.group == crate::crd::GROUP {
+        return format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{}.{}", row.version, row.kind);
+    }
     let group = if row.group.is_empty() { "core" } else { row.group.split('.').next().unwrap_or_default() };
     format!("io.k8s.api.{group}.{}.{}", row.version, row.kind)
 }
@@ -122,11 +126,20 @@ impl Definitions {
         let name = format!("{}.{}.{}", reversed.join("."), row.version, row.kind);
         if !self.own.contains_key(&name) {
             let meta = self.builtin(|g| g.subschema_for::<ObjectMeta>());
-            let mut document = row.schema.document().map_or_else(|| json!({"type": "object"}), |d| (**d).clone());
+            let document = row.schema.document().and_then(|text| serde_json::from_str(text).ok());
             let metadata = json!({"$ref": format!("#/definitions/{meta}"), "description": METADATA});
-            document["properties"]["apiVersion"] = json!({"type": "string", "description": API_VERSION});
-            document["properties"]["kind"] = json!({"type": "string", "description": KIND});
-            document["properties"]["metadata"] = metadata;
+            let own = [
+                ("apiVersion".to_owned(), json!({"type": "string", "description": API_VERSION})),
+                ("kind".to_owned(), json!({"type": "string", "description": KIND})),
+                ("metadata".to_owned(), metadata.clone()),
+            ];
+            let document: Value = document.unwrap_or_else(|| json!({"type": "object"}));
+            let mut document = custom::definition(&document, self.dialect, &own.into_iter().collect(), &metadata);
+            let fields = row.custom.iter().flat_map(|custom| custom.selectable_fields());
+            let fields: Vec<Value> = fields.map(|field| json!({"fieldPath": field})).collect();
+            if !fields.is_empty() {
+                document["x-kubernetes-selectable-fields"] = fields.into();
+            }
             self.own.insert(name.clone(), document);
         }
         name
@@ -140,11 +153,15 @@ impl Definitions {
         }
         let dialect = self.dialect;
         let builtin = self.generator.take_definitions(false);
+        let custom: std::collections::BTreeSet<String> = self.own.keys().cloned().collect();
         let mut all: Map<String, Value> = builtin
             .into_iter()
             .chain(self.own)
             .map(|(name, body)| {
-                let definition = special(&name, &body, dialect).unwrap_or_else(|| render(&body, &name, "", dialect));
+                let mut definition = special(&name, &body, dialect).unwrap_or_else(|| render(&body, &name, "", dialect));
+                if let (true, Some(required)) = (custom.contains(&name), body.get("required")) {
+                    definition["required"] = required.clone();
+                }
                 (name, definition)
             })
             .collect();

@@ -1,6 +1,7 @@
 //! OpenAPI v2 and v3 documents, made from the table of kinds on request: what `kubectl explain`, `apply`, `diff` and
 //! client-side validation read. Nothing is kept: the API server caches answers by their hash.
 
+mod custom;
 mod definitions;
 mod gnostic;
 mod operation;
@@ -97,7 +98,7 @@ fn hash(kinds: &Kinds, group: &str, version: &str) -> String {
     sum.update(discovery::api_resources(kinds, group, version).unwrap_or_default().to_string());
     for row in kinds.iter().filter(|row| row.group == group && row.version == version) {
         if let Some(document) = row.schema.document() {
-            sum.update(document.to_string());
+            sum.update(document.as_bytes());
         }
     }
     hexadecimal(&sum.finalize())

@@ -1,9 +1,7 @@
 //! OpenAPI documents as kubectl reads them.
 
 use super::{v2_document, v2_hash, v2_protobuf, v3_document, v3_hash, v3_index};
-use crate::field::Path;
 use crate::kinds::{Columns, Kinds, LazySchema, Resource, Scope, Verb};
-use crate::schema::Schema;
 use crate::strategy::Plain;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -91,7 +89,6 @@ fn the_index_points_at_documents_with_their_hashes() {
 fn a_crd_is_documented_with_its_authors_words() {
     let document = json!({"type": "object", "description": "A tab.", "properties": {"spec": {"type": "object",
         "properties": {"cron": {"type": "string", "description": "When."}}}}});
-    let schema = Schema::from_crd(&document, &Path::new("")).unwrap();
     let row = Resource {
         group: "stable.example.com".into(),
         version: "v1".into(),
@@ -107,8 +104,9 @@ fn a_crd_is_documented_with_its_authors_words() {
         storage: "stable.example.com/crontabs".into(),
         storage_api_version: "stable.example.com/v1".into(),
         strategy: Arc::new(Plain),
-        schema: LazySchema::custom(Arc::new(schema), Arc::new(document)),
-        columns: Columns { columns: Vec::new(), cells: |_, _| Vec::new() },
+        schema: LazySchema::custom(document.to_string().into()),
+        columns: Columns { columns: Vec::new(), cells: Arc::new(|_, _| Vec::new()) },
+        custom: None,
     };
     let kinds = Kinds::builtin().with(row);
     let document = v3_document(&kinds, "stable.example.com", "v1").unwrap();

@@ -64,18 +64,19 @@ fn special(name: &str) -> Option<Shape> {
         "IntOrString" => Shape::IntOrString,
         "Time" => Shape::Text(Format::Time),
         "MicroTime" => Shape::Text(Format::MicroTime),
-        "FieldsV1"
-        | "RawExtension"
-        | "JSON"
-        | "JSONSchemaPropsOrArray"
-        | "JSONSchemaPropsOrBool"
-        | "JSONSchemaPropsOrStringArray" => Shape::Any,
+        "FieldsV1" | "RawExtension" | "JSON" | "JSONSchemaPropsOrStringArray" => Shape::Any,
         _ => return None,
     })
 }
 
+/// `JSONSchemaPropsOrArray` and `…OrBool`: what they are when they are an object.
+fn either(registry: &mut Registry, name: &str) -> Option<Shape> {
+    let object = name.strip_suffix("OrArray").or_else(|| name.strip_suffix("OrBool"))?;
+    object.ends_with(".JSONSchemaProps").then(|| Shape::Either(registry.named(object)))
+}
+
 fn definition_schema(registry: &mut Registry, name: &str, body: &Value) -> Schema {
-    let mut schema = match special(name) {
+    let mut schema = match special(name).or_else(|| either(registry, name)) {
         Some(shape) => Schema::of(shape),
         None => convert(registry, body, name, ""),
     };
@@ -90,7 +91,8 @@ fn convert(registry: &mut Registry, node: &Value, definition: &str, path: &str) 
     let shape = match node.get("$ref").and_then(Value::as_str) {
         Some(reference) => {
             let name = short_name(reference);
-            special(name).unwrap_or_else(|| Shape::Named(registry.named(name)))
+            let known = special(name).or_else(|| either(registry, name));
+            known.unwrap_or_else(|| Shape::Named(registry.named(name)))
         }
         None => shape(registry, node, definition, path),
     };

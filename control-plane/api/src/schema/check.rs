@@ -45,6 +45,8 @@ struct Frame<'a> {
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Root,
+    /// The same place, seen as another type.
+    Same,
     Field(&'a str),
     Key(&'a str),
     Index(usize),
@@ -61,7 +63,7 @@ impl<'a> Frame<'a> {
     fn strict(&self) -> String {
         let mut text = self.parent.map(Frame::strict).unwrap_or_default();
         match self.step {
-            Step::Root => {}
+            Step::Root | Step::Same => {}
             Step::Field(name) | Step::Key(name) => {
                 if !text.is_empty() {
                     text.push('.');
@@ -104,6 +106,10 @@ fn walk(schema: &Schema, value: &Value, at: &Frame<'_>, unknown: &mut Vec<String
         (Shape::IntOrString, Value::String(_)) => Ok(()),
         (Shape::IntOrString, Value::Number(number)) if fits::<i32>(number) => Ok(()),
         (Shape::Quantity, _) => check_quantity(value),
+        (Shape::Either(definition), Value::Object(_)) => {
+            walk(definition.schema(), value, &at.below(Step::Same, definition.type_name()), unknown)
+        }
+        (Shape::Either(_), _) => Ok(()),
         (Shape::List(items), Value::Array(list)) => list
             .iter()
             .enumerate()
@@ -124,6 +130,8 @@ fn walk(schema: &Schema, value: &Value, at: &Frame<'_>, unknown: &mut Vec<String
                 }
             }
         }),
+        // A CRD's rules are judged as a whole, later, with Kubernetes' other words.
+        _ if schema.rules.is_some() => Ok(()),
         _ => Err(mismatch(schema, value, at)),
     }
 }
@@ -190,7 +198,7 @@ fn mismatch(schema: &Schema, value: &Value, at: &Frame<'_>) -> Failure {
 /// The Go type as Go prints it, as near as a schema knows.
 fn go_type(schema: &Schema) -> String {
     match &schema.shape {
-        Shape::Any => "interface {}".into(),
+        Shape::Any | Shape::Either(_) => "interface {}".into(),
         Shape::Text(Format::Byte) => "[]uint8".into(),
         Shape::Text(Format::Plain) => "string".into(),
         Shape::Text(Format::Time) => "v1.Time".into(),
@@ -226,6 +234,7 @@ pub fn prune(schema: &Schema, value: &mut Value) {
         }),
         (Shape::Map(values), Value::Object(map)) => map.values_mut().for_each(|item| prune_item(values, item)),
         (Shape::List(items), Value::Array(list)) => list.iter_mut().for_each(|item| prune_item(items, item)),
+        (Shape::Either(definition), value @ Value::Object(_)) => prune(definition.schema(), value),
         (Shape::Quantity, value) => {
             if let Ok(quantity) = Quantity::from_value(value) {
                 *value = quantity.to_string().into();
@@ -256,13 +265,13 @@ fn prune_item(schema: &Schema, item: &mut Value) {
 fn keeps_null(field: &Schema) -> bool {
     match &field.rules {
         Some(rules) => rules.nullable || rules.default.is_none(),
-        None => matches!(field.shape, Shape::Any),
+        None => matches!(field.shape, Shape::Any | Shape::Either(_)),
     }
 }
 
 fn zero(schema: &Schema) -> Value {
     match &schema.resolved().shape {
-        Shape::Any => Value::Null,
+        Shape::Any | Shape::Either(_) => Value::Null,
         Shape::Text(_) => "".into(),
         Shape::Boolean => false.into(),
         Shape::Int32 | Shape::Int64 | Shape::IntOrString => 0.into(),
@@ -281,7 +290,7 @@ pub fn apply_defaults(schema: &Schema, value: &mut Value) {
             for (name, field) in object.fields() {
                 let default = field.rules.as_ref().and_then(|rules| rules.default.as_ref());
                 if let (Some(default), false) = (default, map.contains_key(name)) {
-                    map.insert(name.into(), default.clone());
+                    map.insert(name.into(), Value::clone(default));
                 }
                 if let Some(item) = map.get_mut(name) {
                     apply_defaults(field, item);

@@ -12,11 +12,12 @@ mod facts;
 mod tests;
 
 pub(crate) use builtin::{builtin, short_name};
+pub(crate) use crd::{Place, flag, node as crd_node, strings};
 pub use check::{apply_defaults, check, check_types, prune, unknown_fields};
 pub(crate) use facts::find as find_facts;
 pub use facts::{Facts, Merge};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
 /// One node of a schema.
@@ -49,6 +50,8 @@ pub enum Shape {
     List(Arc<Schema>),
     /// A built-in definition.
     Named(&'static Definition),
+    /// A built-in definition, or a value that is no object (`JSONSchemaPropsOrBool`).
+    Either(&'static Definition),
 }
 
 /// What a string holds, as far as decoding cares.
@@ -87,16 +90,19 @@ pub struct Definition {
     body: OnceLock<Schema>,
 }
 
-/// The parts of a CRD's schema beyond structure.
+/// The parts of a CRD's schema beyond structure. Kept small: there is one for every node of every CRD in use.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    pub required: Vec<String>,
-    pub default: Option<Value>,
+    pub required: Box<[Box<str>]>,
+    pub default: Option<Box<Value>>,
     pub nullable: bool,
     /// `x-kubernetes-embedded-resource`.
     pub embedded: bool,
-    /// Value validations as written: `minimum`, `pattern`, `enum`, `x-kubernetes-validations`, …
-    pub validations: Map<String, Value>,
+    /// Whether the node says a type. Those within `allOf`, `anyOf`, `oneOf` and `not` do not.
+    pub typed: bool,
+    /// Whether this node or one below it has `x-kubernetes-validations`.
+    pub has_programs: bool,
+    pub checks: Option<Box<crate::crd::checks::Checks>>,
 }
 
 impl Object {
@@ -126,25 +132,30 @@ impl Definition {
     }
 }
 
+impl Definition {
+    /// What it says; nothing until the first kind that reaches it has been asked for.
+    pub(crate) fn schema(&self) -> &Schema {
+        self.body.get_or_init(Schema::default)
+    }
+}
+
 impl Schema {
     #[must_use]
     pub fn of(shape: Shape) -> Self {
         Self { shape, facts: None, rules: None }
     }
 
-    /// A CRD's `openAPIV3Schema`.
-    ///
-    /// # Errors
-    /// What makes the schema not structural, with paths below `path`.
-    pub fn from_crd(schema: &Value, path: &crate::field::Path) -> Result<Self, Vec<crate::field::Error>> {
-        crd::convert(schema, path)
+    /// A CRD's `openAPIV3Schema`, which validation has accepted: what it would refuse is left out here.
+    #[must_use]
+    pub fn of_crd(schema: &Value) -> Self {
+        crd::convert(schema)
     }
 
     /// The node itself, or the definition that it names.
     #[must_use]
     pub fn resolved(&self) -> &Self {
         match &self.shape {
-            Shape::Named(definition) => definition.body.get_or_init(Self::default).resolved(),
+            Shape::Named(definition) => definition.schema().resolved(),
             _ => self,
         }
     }

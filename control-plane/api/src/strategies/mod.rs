@@ -8,6 +8,7 @@ mod apps;
 mod batch;
 mod cluster;
 mod config;
+mod crd;
 mod cron;
 mod discovery;
 pub mod events;
@@ -51,6 +52,7 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Strategy> {
         ("apps", "ControllerRevision") => Arc::new(apps::ControllerRevision),
         ("batch", "Job") => Arc::new(batch::Job),
         ("batch", "CronJob") => Arc::new(batch::CronJob),
+        (crate::crd::GROUP, "CustomResourceDefinition") => Arc::new(crd::CustomResourceDefinition),
         ("coordination.k8s.io", "Lease") => Arc::new(discovery::Lease),
         ("discovery.k8s.io", "EndpointSlice") => Arc::new(discovery::EndpointSlice),
         _ => passive::find(group, kind).unwrap_or_else(|| Arc::new(Plain)),

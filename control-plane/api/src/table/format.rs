@@ -7,6 +7,7 @@ use crate::quantity::Quantity;
 use crate::selector::Labels;
 use crate::time;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// (name, type, priority, description)
 pub(super) type Definition = (&'static str, &'static str, i32, &'static str);
@@ -30,7 +31,7 @@ pub(super) fn columns(definitions: &[Definition], cells: fn(&Value, &Context) ->
             priority,
         })
         .collect();
-    Columns { columns, cells }
+    Columns { columns, cells: Arc::new(cells) }
 }
 
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {

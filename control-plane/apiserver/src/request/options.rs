@@ -247,7 +247,7 @@ impl ListOptions {
         let labels = query.text("labelSelector").map_or_else(|| Ok(Labels::everything()), Labels::parse)?;
         let fields = query.text("fieldSelector").map_or_else(|| Ok(Fields::everything()), Fields::parse)?;
         if !fields.is_everything() {
-            fields.check(resource.strategy.field_names())?;
+            resource.check_selector(&fields)?;
         }
         let limit = query.integer("limit")?.unwrap_or(0);
         let timeout = query.integer("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);

@@ -1,0 +1,416 @@
+//! Values against a CRD's schema, with the words of Kubernetes' validator (`kube-openapi/pkg/validation`).
+//!
+//! An update is judged by what it changes: what was there before, wrong or not, is let be (`CRDValidationRatcheting`).
+
+use super::checks::{Bound, BoundKind, Checks};
+use crate::field::{Error, Path, Type};
+use crate::schema::{Merge, Rules, Schema, Shape};
+use serde_json::{Number, Value};
+
+/// Most errors that are told of one object.
+const MAX_ERRORS: usize = 100;
+/// What the rules of one object may cost altogether (`celconfig.RuntimeCELCostBudget`).
+const CEL_BUDGET: u64 = 10_000_000;
+
+/// Everything wrong with an object. `old`: the object that it replaces.
+#[must_use]
+pub fn validate(schema: &Schema, object: &Value, old: Option<&Value>) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let root = Path::new("");
+    node(schema, object, old, &root, &mut errors);
+    let metadata = schema.rules.as_ref().and_then(|rules| rules.checks.as_ref()?.metadata.as_ref());
+    if let (Some(metadata), Some(value)) = (metadata, object.get("metadata")) {
+        node(metadata, value, old.and_then(|old| old.get("metadata")), &root.child("metadata"), &mut errors);
+    }
+    if schema.rules.as_ref().is_some_and(|rules| rules.has_programs) {
+        if errors.iter().any(is_blocking) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            errors.push(Error { field: NOWHERE.into(), ..Error::invalid(&root, Value::Null, detail) });
+        } else {
+            let mut budget = CEL_BUDGET;
+            programs(schema, object, old, &root, &mut budget, &mut errors);
+        }
+    }
+    errors
+}
+
+/// Errors after which a rule could meet values of types that it was not made for.
+fn is_blocking(error: &Error) -> bool {
+    matches!(error.kind, Type::Required | Type::TooLong | Type::TooMany | Type::NotSupported | Type::TypeInvalid)
+}
+
+/// How Kubernetes prints the path of an error that has none.
+const NOWHERE: &str = "<nil>";
+
+fn node(schema: &Schema, value: &Value, old: Option<&Value>, at: &Path<'_>, errors: &mut Vec<Error>) {
+    let Some(rules) = schema.rules.as_deref() else { return };
+    if errors.len() >= MAX_ERRORS || old == Some(value) {
+        return;
+    }
+    if value.is_null() {
+        if !rules.nullable && let Some(wanted) = type_name(schema, rules) {
+            errors.push(wrong_type(at, wanted, "null"));
+        }
+        return;
+    }
+    if let Some(wanted) = type_name(schema, rules)
+        && !fits(schema, value)
+    {
+        errors.push(wrong_type(at, wanted, json_type(value)));
+        return;
+    }
+    structure(schema, rules, value, old, at, errors);
+    if let Some(checks) = &rules.checks {
+        scalar(checks, value, at, errors);
+        sizes(checks, value, at, errors);
+        junctors(checks, value, at, errors);
+    }
+}
+
+/// The fields, entries or items of a value.
+fn structure(
+    schema: &Schema,
+    rules: &Rules,
+    value: &Value,
+    old: Option<&Value>,
+    at: &Path<'_>,
+    errors: &mut Vec<Error>,
+) {
+    match (&schema.shape, value) {
+        (Shape::Object(object), Value::Object(map)) => {
+            required(rules, value, at, errors);
+            for (name, item) in map {
+                if let Some(field) = object.field(name) {
+                    node(field, item, old.and_then(|old| old.get(name)), &at.child(name), errors);
+                }
+            }
+        }
+        (Shape::Map(values), Value::Object(map)) => {
+            required(rules, value, at, errors);
+            for (key, item) in map {
+                node(values, item, old.and_then(|old| old.get(key)), &at.child(key), errors);
+            }
+        }
+        (_, Value::Object(_)) => required(rules, value, at, errors),
+        (Shape::List(items), Value::Array(list)) => {
+            for (index, item) in list.iter().enumerate() {
+                let before = old.and_then(|old| same_item(schema, item, old));
+                node(items, item, before, &at.index(index), errors);
+            }
+            duplicates(schema, list, at, errors);
+        }
+        _ => {}
+    }
+}
+
+fn required(rules: &Rules, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>) {
+    let embedded = if rules.embedded { &["apiVersion", "kind"][..] } else { &[] };
+    let names = rules.required.iter().map(AsRef::as_ref);
+    let implied = embedded.iter().copied().filter(|name| !rules.required.iter().any(|r| &**r == *name));
+    for name in names.chain(implied).filter(|name| value.get(name).is_none()) {
+        errors.push(Error::required(&at.child(name), ""));
+    }
+}
+
+/// The item of `old` with the keys of `item`, in a list that is a map.
+fn same_item<'o>(schema: &Schema, item: &Value, old: &'o Value) -> Option<&'o Value> {
+    let Merge::Map(keys) = schema.merge() else { return None };
+    old.as_array()?.iter().find(|other| keys.iter().all(|key| other.get(key) == item.get(key)))
+}
+
+/// Items that a set or a map has twice.
+fn duplicates(schema: &Schema, list: &[Value], at: &Path<'_>, errors: &mut Vec<Error>) {
+    let key = |item: &Value| -> Option<Value> {
+        match schema.merge() {
+            Merge::Set => Some(item.clone()),
+            Merge::Map(keys) => {
+                let pair = |key: &String| Some((key.clone(), item.get(key)?.clone()));
+                Some(Value::Object(keys.iter().filter_map(pair).collect()))
+            }
+            _ => None,
+        }
+    };
+    if list.len() < 2 || !matches!(schema.merge(), Merge::Set | Merge::Map(_)) {
+        return;
+    }
+    let mut seen = std::collections::HashSet::new();
+    for (index, item) in list.iter().enumerate() {
+        if let Some(key) = key(item)
+            && !seen.insert(key.to_string())
+            && errors.len() < MAX_ERRORS
+        {
+            errors.push(Error::duplicate(&at.index(index), key));
+        }
+    }
+}
+
+/// The type that a node asks for, as the message names it.
+fn type_name(schema: &Schema, rules: &Rules) -> Option<&'static str> {
+    match schema.shape {
+        Shape::IntOrString => Some("integer,string"),
+        _ if !rules.typed => None,
+        Shape::Text(_) => Some("string"),
+        Shape::Boolean => Some("boolean"),
+        Shape::Int32 | Shape::Int64 => Some("integer"),
+        Shape::Number => Some("number"),
+        Shape::Object(_) | Shape::Map(_) => Some("object"),
+        Shape::List(_) => Some("array"),
+        Shape::Any | Shape::Quantity | Shape::Named(_) | Shape::Either(_) => None,
+    }
+}
+
+fn fits(schema: &Schema, value: &Value) -> bool {
+    match (&schema.shape, value) {
+        (Shape::IntOrString, Value::String(_))
+        | (Shape::Text(_), Value::String(_))
+        | (Shape::Boolean, Value::Bool(_))
+        | (Shape::Number, Value::Number(_))
+        | (Shape::Object(_) | Shape::Map(_), Value::Object(_))
+        | (Shape::List(_), Value::Array(_)) => true,
+        (Shape::IntOrString | Shape::Int32 | Shape::Int64, Value::Number(number)) => is_whole(number),
+        (Shape::Any | Shape::Quantity | Shape::Named(_) | Shape::Either(_), _) => true,
+        _ => false,
+    }
+}
+
+fn is_whole(number: &Number) -> bool {
+    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|n| n.fract() == 0.0 && n.abs() < 9.0e18)
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if is_whole(number) => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn wrong_type(at: &Path<'_>, wanted: &str, found: &str) -> Error {
+    let detail = format!("{at} in body must be of type {wanted}: {found:?}");
+    Error { kind: Type::TypeInvalid, ..Error::invalid(at, found, detail) }
+}
+
+fn scalar(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>) {
+    let mut bad = |what: String| errors.push(Error::invalid(at, value.clone(), format!("{at} in body {what}")));
+    match value {
+        Value::Number(number) => {
+            if let Some(bound) = &checks.maximum
+                && exceeds(number, bound)
+            {
+                let or = if bound.kind == BoundKind::Exclusive { "" } else { " or equal to" };
+                bad(format!("should be less than{or} {}", bound.limit));
+            }
+            if let Some(bound) = &checks.minimum
+                && falls_below(number, bound)
+            {
+                let or = if bound.kind == BoundKind::Exclusive { "" } else { " or equal to" };
+                bad(format!("should be greater than{or} {}", bound.limit));
+            }
+            if let Some(factor) = &checks.multiple_of
+                && !is_multiple(number, factor)
+            {
+                bad(format!("should be a multiple of {factor}"));
+            }
+        }
+        Value::String(text) => {
+            if let Some(least) = checks.min_length
+                && characters(text, least) < least
+            {
+                bad(format!("should be at least {least} chars long"));
+            }
+            if let Some(pattern) = &checks.pattern
+                && !pattern.matches(text)
+            {
+                bad(format!("should match '{}'", pattern.text));
+            }
+            if let Some(most) = checks.max_length
+                && characters(text, most + 1) > most
+            {
+                errors.push(Error::too_long(at, usize::try_from(most).unwrap_or(usize::MAX)));
+            }
+            if let Some(format) = checks.format
+                && !format.accepts(text)
+            {
+                let detail = format!("{at} in body must be of type {}: {text:?}", format.name());
+                errors.push(Error { kind: Type::TypeInvalid, ..Error::invalid(at, text.as_str(), detail) });
+            }
+        }
+        _ => {}
+    }
+    if !checks.allowed.is_empty() && !checks.allowed.iter().any(|allowed| same(allowed, value)) {
+        let texts: Vec<String> = checks.allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        errors.push(Error::not_supported(at, value.clone(), &texts));
+    }
+}
+
+/// Characters of a text, counted up to `enough`.
+fn characters(text: &str, enough: u64) -> u64 {
+    text.chars().take(usize::try_from(enough).unwrap_or(usize::MAX)).count() as u64
+}
+
+/// Equality of values where `1` and `1.0` are the same.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => compare(a, b) == std::cmp::Ordering::Equal,
+        _ => a == b,
+    }
+}
+
+fn compare(a: &Number, b: &Number) -> std::cmp::Ordering {
+    match (a.as_i64(), b.as_i64()) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        _ => {
+            let (a, b) = (a.as_f64().unwrap_or_default(), b.as_f64().unwrap_or_default());
+            a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal)
+        }
+    }
+}
+
+fn exceeds(number: &Number, bound: &Bound) -> bool {
+    let order = compare(number, &bound.limit);
+    order.is_gt() || bound.kind == BoundKind::Exclusive && order.is_eq()
+}
+
+fn falls_below(number: &Number, bound: &Bound) -> bool {
+    let order = compare(number, &bound.limit);
+    order.is_lt() || bound.kind == BoundKind::Exclusive && order.is_eq()
+}
+
+fn is_multiple(number: &Number, factor: &Number) -> bool {
+    match (number.as_i64(), factor.as_i64()) {
+        (_, Some(0)) => true,
+        (Some(number), Some(factor)) => number % factor == 0,
+        _ => {
+            let quotient = number.as_f64().unwrap_or_default() / factor.as_f64().unwrap_or(1.0);
+            (quotient - quotient.round()).abs() < 1e-9
+        }
+    }
+}
+
+fn sizes(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>) {
+    let limit = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    let few = |least: u64, size: u64, what: &str| {
+        Error::invalid(at, size, format!("{at} in body should have at least {least} {what}"))
+    };
+    match value {
+        Value::Array(list) => {
+            let size = list.len() as u64;
+            if let Some(most) = checks.max_items.filter(|most| size > *most) {
+                errors.push(Error::too_many(at, list.len(), limit(most)));
+            }
+            if let Some(least) = checks.min_items.filter(|least| size < *least) {
+                errors.push(few(least, size, "items"));
+            }
+        }
+        Value::Object(map) => {
+            let size = map.len() as u64;
+            if let Some(most) = checks.max_properties.filter(|most| size > *most) {
+                errors.push(Error::too_many(at, map.len(), limit(most)));
+            }
+            if let Some(least) = checks.min_properties.filter(|least| size < *least) {
+                errors.push(few(least, least, "properties"));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn judged(schema: &Schema, value: &Value, at: &Path<'_>) -> Vec<Error> {
+    let mut errors = Vec::new();
+    node(schema, value, None, at, &mut errors);
+    errors
+}
+
+/// `allOf`, `anyOf`, `oneOf` and `not`. Kubernetes tells of them without a path.
+fn junctors(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>) {
+    let place = at.to_string();
+    let nowhere = |what: String| Error { field: NOWHERE.into(), ..Error::invalid(at, "", format!("{place:?} must {what}")) };
+    let alternatives = |schemas: &[Schema]| -> Vec<Vec<Error>> { schemas.iter().map(|s| judged(s, value, at)).collect() };
+    let closest = |failures: Vec<Vec<Error>>| failures.into_iter().min_by_key(Vec::len).unwrap_or_default();
+    if !checks.any_of.is_empty() {
+        let found = alternatives(&checks.any_of);
+        if found.iter().all(|failures| !failures.is_empty()) {
+            errors.push(nowhere("validate at least one schema (anyOf)".into()));
+            errors.extend(closest(found));
+        }
+    }
+    if !checks.one_of.is_empty() {
+        let found = alternatives(&checks.one_of);
+        match found.iter().filter(|failures| failures.is_empty()).count() {
+            1 => {}
+            0 => {
+                errors.push(nowhere("validate one and only one schema (oneOf). Found none valid".into()));
+                errors.extend(closest(found));
+            }
+            count => errors.push(nowhere(format!(
+                "validate one and only one schema (oneOf). Found {count} valid alternatives"
+            ))),
+        }
+    }
+    if !checks.all_of.is_empty() {
+        let found = alternatives(&checks.all_of);
+        let (valid, count) = (found.iter().filter(|failures| failures.is_empty()).count(), found.len());
+        errors.extend(found.into_iter().flatten());
+        if valid < count {
+            let none = if valid == 0 { ". None validated" } else { "" };
+            errors.push(nowhere(format!("validate all the schemas (allOf){none}")));
+        }
+    }
+    if let Some(not) = &checks.not
+        && judged(not, value, at).is_empty()
+    {
+        errors.push(nowhere("not validate the schema (not)".into()));
+    }
+    errors.truncate(MAX_ERRORS);
+}
+
+/// Walks to the nodes that have rules in CEL.
+fn programs(
+    schema: &Schema,
+    value: &Value,
+    old: Option<&Value>,
+    at: &Path<'_>,
+    budget: &mut u64,
+    errors: &mut Vec<Error>,
+) {
+    let Some(rules) = schema.rules.as_deref().filter(|rules| rules.has_programs) else { return };
+    if value.is_null() || errors.len() >= MAX_ERRORS {
+        return;
+    }
+    if let Some(programs) = rules.checks.as_ref().and_then(|checks| checks.programs.as_ref()) {
+        programs.evaluate(value, old, at, budget, errors);
+    }
+    match (&schema.shape, value) {
+        (Shape::Object(object), Value::Object(map)) => {
+            for (name, item) in map {
+                if let Some(field) = object.field(name) {
+                    programs(field, item, old.and_then(|old| old.get(name)), &at.child(name), budget, errors);
+                }
+            }
+        }
+        (Shape::Map(values), Value::Object(map)) => {
+            for (key, item) in map {
+                programs(values, item, old.and_then(|old| old.get(key)), &at.key(key), budget, errors);
+            }
+        }
+        (Shape::List(items), Value::Array(list)) => {
+            for (index, item) in list.iter().enumerate() {
+                let before = old.and_then(|old| same_item(schema, item, old));
+                programs(items, item, before, &at.index(index), budget, errors);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Everything wrong with a value that stands at `at`, rules in CEL apart: a schema's default.
+pub(super) fn validate_part(schema: &Schema, value: &Value, at: &Path<'_>) -> Vec<Error> {
+    let mut errors = Vec::new();
+    node(schema, value, None, at, &mut errors);
+    errors
+}

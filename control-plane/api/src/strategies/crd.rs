@@ -1,0 +1,48 @@
+//! CustomResourceDefinitions (`registry/customresourcedefinition/strategy.go`). Their rules are in [`crate::crd`].
+
+use crate::crd::spec;
+use crate::field::Error;
+use crate::schema::strings;
+use crate::strategy::{Strategy, keep_from_old};
+use serde_json::{Value, json};
+
+pub(super) struct CustomResourceDefinition;
+
+impl Strategy for CustomResourceDefinition {
+    fn default(&self, object: &mut Value) {
+        spec::default(object);
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        object["status"] = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": [], "storedVersions": []});
+        remember_storage(object);
+    }
+
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        keep_from_old(object, old, "status");
+        remember_storage(object);
+    }
+
+    fn validate(&self, object: &Value) -> Vec<Error> {
+        spec::validate(object, None)
+    }
+
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        spec::validate(object, Some(old))
+    }
+
+    fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
+        spec::validate_status(object)
+    }
+}
+
+/// Adds the storage version to those that objects may be stored in.
+fn remember_storage(object: &mut Value) {
+    let storage = object.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();
+    let storage = storage.filter(|v| v["storage"] == true).find_map(|v| v["name"].as_str().map(str::to_owned));
+    let mut stored = strings(object.pointer("/status/storedVersions"));
+    if let Some(storage) = storage.filter(|name| !stored.contains(name)) {
+        stored.push(storage);
+        object["status"]["storedVersions"] = json!(stored);
+    }
+}
