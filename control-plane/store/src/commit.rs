@@ -201,7 +201,7 @@ impl Writer {
         counters.transactions.fetch_add(staged.commits.len() as u64, Ordering::Relaxed);
         counters.batches.fetch_add(1, Ordering::Relaxed);
         for commit in &staged.commits {
-            self.retention.record(commit.revision, commit.at_ms, commit.cost() as u64);
+            self.retention.record(commit.revision, commit.at_ms, commit.written());
         }
         let root = std::mem::take(&mut staged.root);
         let state = Arc::new(State { revision: staged.revision, root });

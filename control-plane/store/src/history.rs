@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::snapshot::State;
-use crate::types::{Author, Change, Changes, Event, Revision};
+use crate::types::{Author, Change, Changes, Event, Key, Revision};
 
 /// A root is kept each time this many revisions have passed.
 const ROOT_INTERVAL: u64 = 1_024;
@@ -32,8 +32,20 @@ impl Commit {
         self.events.iter().map(|event| event.cost()).sum()
     }
 
+    /// Bytes that a change of a key to a value of `value_len` bytes takes in a log, about.
+    pub fn row_bytes(key: &Key, value_len: usize) -> u64 {
+        const OVERHEAD: usize = 48;
+        (OVERHEAD + key.len() + value_len) as u64
+    }
+
+    /// Bytes that it takes in a log, about.
+    pub fn written(&self) -> u64 {
+        let value_len = |event: &Event| event.entry.as_ref().map_or(0, |entry| entry.value.len());
+        self.events.iter().map(|event| Self::row_bytes(&event.key, value_len(event))).sum()
+    }
+
     /// Those of its events that are below `prefix`, if any are.
-    fn change(&self, prefix: &[u8]) -> Option<Change> {
+    pub fn change(&self, prefix: &[u8]) -> Option<Change> {
         let events: Vec<_> = self.events.iter().filter(|event| event.key.starts_with(prefix)).cloned().collect();
         let change = Change { revision: self.revision, at_ms: self.at_ms, author: self.author.clone(), events };
         (!change.events.is_empty()).then_some(change)
@@ -140,6 +152,18 @@ impl History {
         while ring.commits.front().is_some_and(|commit| commit.revision <= revision) {
             ring.pop();
         }
+    }
+
+    /// Forget everything; what comes next comes after `last`.
+    pub fn reset(&self, last: Revision) {
+        let mut ring = self.ring.write();
+        let limit = ring.limit;
+        *ring = Ring { commits: VecDeque::new(), after: last, bytes: 0, limit, roots: VecDeque::new() };
+    }
+
+    /// The revision after which every commit is held.
+    pub fn after(&self) -> Revision {
+        self.ring.read().after
     }
 
     /// How many bytes and revisions the ring has.

@@ -7,9 +7,9 @@ use crate::types::Revision;
 
 /// Marks per policy window: history goes in steps of this fraction.
 const STEPS: u64 = 64;
-/// Most marks. Beyond them every second one goes: where one window is far longer than the other, the shorter one alone
-/// would ask for a mark at each revision of the longer.
-const MARKS: usize = 1_024;
+/// Marks are no closer together than this fraction of what they span: where one window is far longer than the other,
+/// the shorter one alone would ask for a mark at each revision of the longer.
+const CLOSEST: u64 = 1_024;
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
@@ -37,20 +37,16 @@ impl Retention {
         self.written += bytes;
         let mark = Mark { revision, at_ms, written: self.written };
         let age = u64::try_from(self.policy.age.as_millis()).unwrap_or(u64::MAX);
+        let span = self.marks.front().map_or(0, |first| revision - first.revision);
         let due = self.marks.back().is_none_or(|last| {
-            revision - last.revision >= (self.policy.revisions / STEPS).clamp(1, 10_000)
-                || at_ms.saturating_sub(last.at_ms) >= (age / STEPS).max(1)
-                || self.written - last.written >= (self.policy.bytes / STEPS).max(1)
+            let passed = revision - last.revision;
+            let by_revision = passed >= (self.policy.revisions / STEPS).clamp(1, 10_000);
+            let by_age = at_ms.saturating_sub(last.at_ms) >= (age / STEPS).max(1);
+            let by_bytes = self.written - last.written >= (self.policy.bytes / STEPS).max(1);
+            ((by_revision || by_age) && passed >= span / CLOSEST) || by_bytes
         });
         if due {
             self.marks.push_back(mark);
-        }
-        if self.marks.len() > MARKS {
-            let mut keep = false;
-            self.marks.retain(|_| {
-                keep = !keep;
-                keep
-            });
         }
     }
 
@@ -125,7 +121,7 @@ mod tests {
         for revision in 1..=200_000 {
             retention.record(revision, revision * 1_000, 10);
         }
-        assert!(retention.marks.len() <= MARKS);
+        assert!(retention.marks.len() < 8_000, "{}", retention.marks.len());
         let target = retention.target(200_000, 200_000_000, 0).unwrap();
         assert!((99_500..=100_000).contains(&target), "{target}");
     }

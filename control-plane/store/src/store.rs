@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -10,9 +11,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::commit::{Request, Writer, check_unique};
 use crate::disk::Disk;
 use crate::error::{CommitError, OpenError, RevisionError};
+use crate::etcd;
 use crate::history::History;
 use crate::history_policy::HistoryPolicy;
 use crate::hub::Hub;
+use crate::ops::Backup;
 use crate::options::{Clock, Limits, Options};
 use crate::policy::Retention;
 use crate::shared::{Counters, Shared, Stats};
@@ -45,6 +48,8 @@ enum Driver {
     Thread(mpsc::Sender<Request>),
     /// Whoever commits: there is nothing to wait for. `None` once closed.
     Caller(Mutex<Option<Writer>>),
+    /// An etcd cluster.
+    Etcd(etcd::Backend),
 }
 
 impl Store {
@@ -77,6 +82,18 @@ impl Store {
         Ok(Self::assemble(shared, Driver::Thread(sender), limits, history, clock))
     }
 
+    /// Open the store that lies in an etcd cluster, made there if there is none, reading all of it into memory. Other
+    /// servers may have it open, too. Must be called in a runtime that outlives the store.
+    ///
+    /// # Errors
+    /// [`OpenError::Etcd`] when the cluster does not answer in time or refuses us; [`OpenError::Foreign`] when
+    /// something else lies below the prefix.
+    pub async fn connect(options: etcd::Options) -> Result<Self, OpenError> {
+        let (limits, history, clock) = (options.limits, options.history, options.clock);
+        let (backend, shared) = etcd::Backend::connect(options).await?;
+        Ok(Self::assemble(shared, Driver::Etcd(backend), limits, history, clock))
+    }
+
     fn in_memory(state: Arc<State>, policy: HistoryPolicy, limits: Limits, clock: Clock) -> Self {
         let revision = state.revision;
         let history = History::new(revision, policy.memory_bytes);
@@ -102,9 +119,28 @@ impl Store {
     ///
     /// # Errors
     /// [`RevisionError::Unavailable`] when the cluster behind the store does not answer.
-    #[expect(clippy::unused_async, reason = "a store that others write to as well has to ask")]
     pub async fn latest(&self) -> Result<Snapshot, RevisionError> {
+        if let Driver::Etcd(backend) = &self.inner.driver {
+            backend.barrier(None).await?;
+        }
         Ok(self.snapshot())
+    }
+
+    /// Complete when `revision` can be read and watched from: another server on the same etcd cluster may have named it
+    /// to a client before this one saw it. Ask before [`Store::watch`] or [`Store::snapshot_at`] with a revision that a
+    /// client brings. Takes no time when it has been reached, and at most `limit`.
+    ///
+    /// # Errors
+    /// [`RevisionError::Future`] when it has not happened anywhere; [`RevisionError::Unavailable`] when the cluster
+    /// behind the store does not answer in time.
+    pub async fn reached(&self, revision: Revision, limit: Duration) -> Result<(), RevisionError> {
+        if self.revision() < revision
+            && let Driver::Etcd(backend) = &self.inner.driver
+        {
+            backend.barrier(Some(limit)).await?;
+        }
+        let current = self.revision();
+        if current < revision { Err(RevisionError::Future { current }) } else { Ok(()) }
     }
 
     /// Everything the store held at `revision`. Goes back from the nearest later root, through the history on disk
@@ -187,6 +223,16 @@ impl Store {
         self.inner.shared.cluster_id
     }
 
+    /// A backup of everything the store holds now.
+    #[must_use]
+    pub fn backup(&self) -> Backup {
+        Backup::new(self.snapshot(), self.cluster_id(), self.inner.clock)
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.inner.shared.stats()
@@ -206,9 +252,10 @@ impl Store {
     /// writer then need not do.
     fn prepare(&self, mut txn: Txn) -> Result<Txn, CommitError> {
         let limits = &self.inner.limits;
-        let bytes = txn.len();
-        if bytes > limits.txn_bytes {
-            return Err(CommitError::TooLarge { bytes, limit: limits.txn_bytes });
+        // The parts' lengths are kept in 32 bits, whatever the limits say.
+        let (bytes, limit) = (txn.len(), limits.txn_bytes.min(u32::MAX as usize));
+        if bytes > limit {
+            return Err(CommitError::TooLarge { bytes, limit });
         }
         for op in &mut txn.ops {
             let bytes = op.key().len();
@@ -260,6 +307,7 @@ fn shared(cluster_id: ClusterId, state: Arc<State>, history: History, compacted:
         history,
         compacted: AtomicU64::new(compacted),
         reader: None,
+        remote: None,
         counters: Counters::default(),
     }
 }

@@ -77,6 +77,9 @@ pub struct Event {
 }
 
 impl Event {
+    /// What an event costs beside its key and values, about.
+    pub(crate) const OVERHEAD: usize = 320;
+
     pub(crate) fn new(key: Key, revision: Revision, entry: Option<Arc<Entry>>, prev: Option<Arc<Entry>>) -> Self {
         Self { key, revision, entry, prev, encoded: OnceLock::new() }
     }
@@ -89,9 +92,8 @@ impl Event {
 
     /// Bytes that keeping this event keeps alive, with room for the encoded form.
     pub(crate) fn cost(&self) -> usize {
-        const OVERHEAD: usize = 320;
         let size = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.value.len());
-        OVERHEAD + self.key.len() + size(&self.entry) + size(&self.prev)
+        Self::OVERHEAD + self.key.len() + size(&self.entry) + size(&self.prev)
     }
 }
 

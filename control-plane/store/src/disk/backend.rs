@@ -38,7 +38,18 @@ impl LockedFile {
     /// # Errors
     /// `WouldBlock` when another process holds the lock.
     pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
-        let file = options.read(true).write(true).open(path)?;
+        Self::lock(options.read(true).write(true).open(path)?)
+    }
+
+    /// Open `path` for reading only and lock it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process holds the lock.
+    pub fn open_read_only(path: &Path) -> io::Result<Self> {
+        Self::lock(File::open(path)?)
+    }
+
+    fn lock(file: File) -> io::Result<Self> {
         match file.try_lock() {
             Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

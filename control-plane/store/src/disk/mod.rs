@@ -4,10 +4,14 @@
 //! compaction deletes the rows that nothing refers to any more (a value that was overwritten, a
 //! deletion) up to the compacted revision. A write therefore costs one row at the end of one table.
 
+mod authors;
 mod backend;
+mod format;
 mod load;
+mod make;
 mod reader;
 mod record;
+mod replay;
 
 use std::io;
 use std::path::Path;
@@ -15,17 +19,20 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
-pub(crate) use load::Loaded;
+pub(crate) use make::{Draft, DraftError, Origin};
 pub(crate) use reader::Reader;
+pub(crate) use replay::Loaded;
 
 use crate::error::OpenError;
 use crate::history::Commit;
 use crate::history_policy::HistoryPolicy;
 use crate::types::Revision;
+use authors::{Added, Authors};
 use backend::Gate;
+use load::guarded;
 
 /// Rows: revision (8 bytes, big-endian) and key → [`record`].
-const LOG: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("log");
+const LOG: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("log.2");
 /// Names → little-endian integers.
 const META: TableDefinition<'_, &str, u128> = TableDefinition::new("meta");
 
@@ -38,8 +45,6 @@ const SWEPT: &str = "swept";
 /// The newest revision when `compacted` was last written.
 const REVISION: &str = "revision";
 
-/// The file format this version reads and writes.
-const FORMAT_VERSION: u64 = 1;
 /// Everything is in memory above; redb's cache serves compaction and old history only.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -51,6 +56,7 @@ pub(crate) struct Disk {
     database: Option<Arc<Database>>,
     compacted: Revision,
     swept: Revision,
+    authors: Authors,
 }
 
 /// What one durable step writes.
@@ -70,13 +76,21 @@ impl Disk {
         policy: HistoryPolicy,
     ) -> Result<(Self, Loaded), OpenError> {
         let opened = load::open(path, backend)?;
-        let loaded = load::replay(path, &opened, policy)?;
+        let read = |layout| guarded(path, || replay::replay(&opened.database, layout, opened.cluster_id, policy));
+        let mut loaded = read(opened.layout)?;
         opened.gate.release().map_err(|error| OpenError::from_io(path, error))?;
+        if opened.format < format::CURRENT {
+            // What was read is right, so the file is sound; what it refers to is of the old format.
+            tracing::info!(path = %path.display(), from = opened.format, to = format::CURRENT, "upgrading the store's file");
+            guarded(path, || format::upgrade(&opened.database, opened.format))?;
+            loaded = read(format::current())?;
+        }
         let disk = Self {
             gate: opened.gate,
             database: Some(Arc::new(opened.database)),
             compacted: loaded.compacted,
             swept: loaded.swept,
+            authors: std::mem::take(&mut loaded.authors),
         };
         Ok((disk, loaded))
     }
@@ -98,24 +112,27 @@ impl Disk {
     /// Make `step` durable, all of it or nothing. After an error nothing may be written before
     /// [`Disk::recover`] succeeded.
     pub fn write(&mut self, step: &Step<'_>) -> io::Result<()> {
-        let swept = self.write_transaction(step).map_err(into_io)?;
+        let (swept, added) = self.write_transaction(step).map_err(into_io)?;
         self.compacted = step.compacted;
         self.swept = swept;
+        self.authors.keep(added);
         Ok(())
     }
 
-    fn write_transaction(&self, step: &Step<'_>) -> Result<Revision, redb::Error> {
+    fn write_transaction(&self, step: &Step<'_>) -> Result<(Revision, Added), redb::Error> {
         let database = self.database.as_ref().ok_or(redb::Error::DatabaseClosed)?;
         let transaction = database.begin_write()?;
         let mut swept = self.swept;
+        let mut added = Added::default();
         {
             let mut log = transaction.open_table(LOG)?;
             let mut row_key = Vec::new();
             for commit in step.commits {
+                let by = self.authors.name(&commit.author, &mut added);
                 for event in commit.events.iter() {
-                    let row = record::Row::new(event, commit.at_ms);
+                    let row = record::Row::new(event, commit.at_ms, by);
                     record::row_key(commit.revision, &event.key, &mut row_key);
-                    row.write(log.insert_reserve(&*row_key, row.len())?.as_mut());
+                    row.write(&row_key, log.insert_reserve(&*row_key, row.len())?.as_mut());
                 }
             }
             if step.sweep > 0 && swept < step.compacted {
@@ -128,8 +145,9 @@ impl Disk {
                 meta.insert(SWEPT, u128::from(swept))?;
             }
         }
+        self.authors.write(&transaction, &added)?;
         transaction.commit()?;
-        Ok(swept)
+        Ok((swept, added))
     }
 
     /// After a failed write: go back to the last durable state, verify it, and be writable again.
@@ -177,7 +195,7 @@ fn sweep(log: &mut redb::Table<'_, &[u8], &[u8]>, swept: Revision, step: &Step<'
         if revision > step.compacted || (seen >= step.sweep && revision != reached) {
             break;
         }
-        let (header, _) = record::header(row.value()).map_err(corrupt)?;
+        let header = record::parse(row.value()).map_err(corrupt)?.header;
         if header.prev != 0 {
             let mut doomed_key = Vec::new();
             record::row_key(header.prev, key, &mut doomed_key);
@@ -208,7 +226,7 @@ fn last_revision(database: &Database) -> Result<Revision, redb::Error> {
 
 fn meta(table: &impl ReadableTable<&'static str, u128>, name: &str) -> Result<Option<u64>, redb::Error> {
     let Some(value) = table.get(name)? else { return Ok(None) };
-    u64::try_from(value.value()).map(Some).map_err(|_| corrupt(record::Malformed))
+    u64::try_from(value.value()).map(Some).map_err(|_| corrupt(record::Malformed::Number))
 }
 
 fn corrupt(error: record::Malformed) -> redb::Error {

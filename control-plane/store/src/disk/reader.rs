@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
+use super::authors::{self, Names};
 use super::{LOG, corrupt, into_io, record};
 use crate::history::{Chunk, Room, Slice};
 use crate::snapshot::State;
-use crate::types::{Author, Change, Changes, Entry, Event, Revision};
+use crate::types::{Change, Changes, Entry, Event, Revision};
 
 type Log = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -43,9 +44,9 @@ impl Reader {
             if !key.starts_with(prefix) {
                 continue;
             }
-            let (header, value) = record::header(row.value()).map_err(corrupt)?;
-            let entry = record::entry(revision, &header, value).map_err(corrupt)?;
-            let prev = entry_at(&log, header.prev, key)?;
+            let row = record::parse(row.value()).map_err(corrupt)?;
+            let entry = row.entry(revision, row_key.value()).map_err(corrupt)?;
+            let prev = entry_at(&log, row.header.prev, key)?;
             slice.events.push(Arc::new(Event::new(key.into(), revision, entry, prev)));
         }
         Ok(slice)
@@ -64,7 +65,9 @@ impl Reader {
         prefix: &[u8],
         mut room: Room,
     ) -> Result<(Changes, Room), redb::Error> {
-        let log = self.log()?;
+        let transaction = self.database.begin_read()?;
+        let log = transaction.open_table(LOG)?;
+        let names = Names::read(&transaction.open_table(authors::TABLE)?)?;
         let mut open: Option<Change> = None;
         let (from, to) = bounds(page.upto, upto);
         for row in log.range::<&[u8]>(&from[..]..&to[..])? {
@@ -83,15 +86,12 @@ impl Reader {
                     return Ok((page, room));
                 }
             }
-            let (header, value) = record::header(row.value()).map_err(corrupt)?;
-            let entry = record::entry(revision, &header, value).map_err(corrupt)?;
-            let prev = entry_at(&log, header.prev, key)?;
-            let change = open.get_or_insert_with(|| Change {
-                revision,
-                at_ms: header.at_ms,
-                author: Author::default(),
-                events: Vec::new(),
-            });
+            let row = record::parse(row.value()).map_err(corrupt)?;
+            let entry = row.entry(revision, row_key.value()).map_err(corrupt)?;
+            let prev = entry_at(&log, row.header.prev, key)?;
+            let author = names.author(row.by).map_err(corrupt)?;
+            let fresh = || Change { revision, at_ms: row.header.at_ms, author, events: Vec::new() };
+            let change = open.get_or_insert_with(fresh);
             change.events.push(Arc::new(Event::new(key.into(), revision, entry, prev)));
         }
         if let Some(done) = open {
@@ -115,8 +115,8 @@ impl Reader {
         for row in log.range::<&[u8]>(&from[..]..&to[..])?.rev() {
             let (row_key, row) = row?;
             let (_, key) = record::split_row_key(row_key.value()).map_err(corrupt)?;
-            let (header, _) = record::header(row.value()).map_err(corrupt)?;
-            match entry_at(&log, header.prev, key)? {
+            let row = record::parse(row.value()).map_err(corrupt)?;
+            match entry_at(&log, row.header.prev, key)? {
                 Some(prev) => state.root.insert(key.into(), prev),
                 None => state.root.remove(key),
             };
@@ -141,7 +141,6 @@ fn entry_at(log: &Log, revision: Revision, key: &[u8]) -> Result<Option<Arc<Entr
     }
     let mut row_key = Vec::new();
     record::row_key(revision, key, &mut row_key);
-    let row = log.get(&*row_key)?.ok_or_else(|| corrupt(record::Malformed))?;
-    let (header, value) = record::header(row.value()).map_err(corrupt)?;
-    record::entry(revision, &header, value).map_err(corrupt)
+    let row = log.get(&*row_key)?.ok_or_else(|| corrupt(record::Malformed::Predecessor))?;
+    record::parse(row.value()).and_then(|row| row.entry(revision, &row_key)).map_err(corrupt)
 }

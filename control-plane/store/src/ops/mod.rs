@@ -1,0 +1,12 @@
+//! What an operator does with a store: back it up, bring it back, check it, count it, shrink it.
+//!
+//! A backup and a restore work on keys and values through [`crate::Store`], whatever is behind it; everything else
+//! here is about the file and works while nobody has it open. What is only looked at keeps every byte.
+
+mod backup;
+mod format;
+mod restore;
+
+pub use backup::{Backup, BackupFile};
+pub use format::{BackupError, BackupInfo};
+pub use restore::{Identity, RestoreError, Restored, create};
