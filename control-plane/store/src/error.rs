@@ -40,6 +40,9 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// The etcd cluster at `url` cannot be used: it does not answer, refuses us, or holds what we cannot read.
+    #[error("{url}: {reason}")]
+    Etcd { url: String, reason: String },
     #[error("cannot start the commit thread")]
     Thread(#[source] io::Error),
 }
@@ -66,6 +69,9 @@ pub enum CommitError {
     Conflict { key: Key, actual: Option<Arc<Entry>> },
     #[error("{bytes} bytes are more than the limit of {limit}")]
     TooLarge { bytes: usize, limit: usize },
+    /// A store on etcd makes no more than its limit at once.
+    #[error("{count} operations are more than the {limit} that etcd takes in one transaction")]
+    TooManyOps { count: usize, limit: usize },
     #[error("key {} appears in two operations of one transaction", String::from_utf8_lossy(key))]
     DuplicateKey { key: Key },
     #[error("a key must have between 1 and {limit} bytes, not {bytes}")]

@@ -173,6 +173,19 @@ impl Hub {
         Wake(touched)
     }
 
+    /// Nobody knows what happened up to `revision`: every topic goes on after it, and all watchers are to look.
+    pub fn reset(&self, revision: Revision) -> Wake {
+        let topics = self.topics.lock();
+        let all = topics.values().map(|watched| watched.topic.clone()).collect();
+        for watched in topics.values() {
+            let mut pending = watched.topic.pending.lock();
+            pending.revisions.clear();
+            pending.complete_after = revision;
+        }
+        self.revision.store(revision, Ordering::Release);
+        Wake(all)
+    }
+
     /// Wake every watcher for the last time.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);

@@ -3,13 +3,16 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::disk::Reader;
 use crate::error::{RevisionError, WatchError};
+use crate::etcd;
 use crate::history::{Chunk, History, Room, Slice, TooOld};
 use crate::hub::Hub;
+use crate::past::Past;
 use crate::snapshot::State;
 use crate::types::{Changes, ClusterId, Revision};
 
@@ -26,6 +29,8 @@ pub(crate) struct Shared {
     /// The history on disk, for what the ring has forgotten; empty while the file is being recovered. `None` without a
     /// file: what the ring has forgotten is gone.
     pub reader: Option<ArcSwapOption<Reader>>,
+    /// The etcd cluster that everything comes from, if it comes from one.
+    pub remote: Option<Arc<etcd::Past>>,
     pub counters: Counters,
 }
 
@@ -63,9 +68,42 @@ pub struct Stats {
     /// Distinct prefixes watched, and watches.
     pub topics: usize,
     pub watches: usize,
+    /// `None`: the store is this process' own.
+    pub etcd: Option<EtcdStats>,
+}
+
+/// What a store on etcd knows about the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdStats {
+    /// `host:port` of its members.
+    pub endpoints: Vec<String>,
+    /// Whether it answered when it was asked last.
+    pub is_connected: bool,
+    /// For how long nobody has known whether it has something newer than what is in memory.
+    pub age: Duration,
 }
 
 impl Shared {
+    /// What is in memory of a store on etcd.
+    pub fn on_etcd(
+        cluster_id: ClusterId,
+        state: Arc<State>,
+        history: History,
+        compacted: Revision,
+        past: Arc<etcd::Past>,
+    ) -> Self {
+        Self {
+            cluster_id,
+            hub: Hub::new(state.revision),
+            state: ArcSwap::new(state),
+            history,
+            compacted: AtomicU64::new(compacted),
+            reader: None,
+            remote: Some(past),
+            counters: Counters::default(),
+        }
+    }
+
     pub fn current(&self) -> Arc<State> {
         self.state.load_full()
     }
@@ -88,7 +126,7 @@ impl Shared {
             return self.unless_compacted(revision, Ok(Arc::new(near)));
         }
         let read = match self.past(near.revision) {
-            Ok(reader) => on_disk(move || reader.rewind(near, revision)).await.map(Arc::new),
+            Ok(past) => self.learn(past.rewind(near, revision).await),
             Err(error) => Err(error),
         };
         self.unless_compacted(revision, read)
@@ -102,9 +140,8 @@ impl Shared {
         prefix: &[u8],
         chunk: Chunk,
     ) -> Result<Slice, WatchError> {
-        let (prefix, upto) = (prefix.to_vec(), ring.after);
         let read = match self.past(ring.after) {
-            Ok(reader) => on_disk(move || reader.events(after, upto, &prefix, chunk)).await,
+            Ok(past) => self.learn(past.events(after, ring.after, prefix, chunk).await),
             Err(error) => Err(error),
         };
         self.unless_compacted(after, read).map_err(WatchError::from)
@@ -126,12 +163,9 @@ impl Shared {
         let mut room = Room::new(limit);
         while page.upto < upto && !room.is_full() {
             if let Err(old) = self.history.changes(&mut page, upto, prefix, &mut room) {
-                let (from, prefix) = (page.upto, prefix.to_vec());
+                let from = page.upto;
                 let read = match self.past(old.after) {
-                    Ok(reader) => {
-                        let end = upto.min(old.after);
-                        on_disk(move || reader.changes(page, end, &prefix, room)).await
-                    }
+                    Ok(past) => self.learn(past.changes(page, upto.min(old.after), prefix, room).await),
                     Err(error) => Err(error),
                 };
                 (page, room) = self.unless_compacted(from, read)?;
@@ -147,13 +181,24 @@ impl Shared {
         if after < oldest { Err(RevisionError::Compacted { oldest }) } else { read }
     }
 
-    /// The history that the ring, which begins after `oldest`, has forgotten. Without a file it is gone.
-    fn past(&self, oldest: Revision) -> Result<Arc<Reader>, RevisionError> {
+    /// Note it when etcd has forgotten more than it was asked to. What the ring has is still there.
+    fn learn<T>(&self, read: Result<T, RevisionError>) -> Result<T, RevisionError> {
+        if let Err(RevisionError::Compacted { oldest }) = &read {
+            self.compacted.fetch_max((*oldest).min(self.history.after()), Ordering::AcqRel);
+        }
+        read
+    }
+
+    /// The history that the ring, which begins after `oldest`, has forgotten. Without a file or an etcd it is gone.
+    fn past(&self, oldest: Revision) -> Result<Past, RevisionError> {
+        if let Some(past) = &self.remote {
+            return Ok(Past::Etcd(past.clone()));
+        }
         let Some(reader) = &self.reader else {
             return Err(RevisionError::Compacted { oldest });
         };
         let unavailable = || io::Error::other("the history on disk is not available at the moment");
-        reader.load_full().ok_or_else(|| RevisionError::Io(Arc::new(unavailable())))
+        reader.load_full().map(Past::Disk).ok_or_else(|| RevisionError::Io(Arc::new(unavailable())))
     }
 
     pub fn set_reader(&self, reader: Option<Arc<Reader>>) {
@@ -181,12 +226,7 @@ impl Shared {
             last_sync_micros: read(&self.counters.last_sync_micros),
             topics,
             watches,
+            etcd: None,
         }
     }
-}
-
-/// Reading the disk blocks: it happens on a thread of its own.
-async fn on_disk<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, RevisionError> {
-    let done = tokio::task::spawn_blocking(read).await;
-    done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| RevisionError::Io(Arc::new(error)))
 }

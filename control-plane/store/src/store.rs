@@ -235,7 +235,11 @@ impl Store {
 
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.shared.stats()
+        let etcd = match &self.inner.driver {
+            Driver::Etcd(backend) => Some(backend.stats()),
+            Driver::Thread(_) | Driver::Caller(_) => None,
+        };
+        Stats { etcd, ..self.inner.shared.stats() }
     }
 
     /// Finish what was asked before, end all watches and let go of the file. Later commits end with
@@ -280,6 +284,18 @@ impl Store {
                     writer.close();
                     *guard = None;
                     let _ = reply.send(());
+                }
+                Ok(())
+            }
+            Driver::Etcd(backend) => {
+                // Whoever dropped the answer's other end does not wait for it.
+                match request {
+                    Request::Commit { txn, reply } => drop(reply.send(backend.commit(txn).await)),
+                    Request::Compact { revision, reply } => drop(reply.send(backend.compact(revision).await)),
+                    Request::Close { reply } => {
+                        backend.close().await;
+                        let _ = reply.send(());
+                    }
                 }
                 Ok(())
             }
