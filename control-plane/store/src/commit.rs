@@ -60,6 +60,9 @@ enum Answer {
 
 impl Writer {
     pub fn new(shared: Arc<Shared>, disk: Option<Disk>, retention: Retention, clock: Clock) -> Self {
+        let counters = &shared.counters;
+        counters.file_bytes.store(disk.as_ref().map_or(0, Disk::bytes), Ordering::Relaxed);
+        counters.history_bytes.store(retention.bytes(), Ordering::Relaxed);
         let writer = Self { shared, disk, health: Health::default(), retention, clock };
         writer.publish_reader();
         writer

@@ -61,7 +61,9 @@ impl Past {
 }
 
 /// Reading the disk blocks: it happens on a thread of its own.
-async fn on_disk<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, RevisionError> {
+pub(crate) async fn on_disk<T: Send + 'static>(
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, RevisionError> {
     let done = tokio::task::spawn_blocking(read).await;
     done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| RevisionError::Io(Arc::new(error)))
 }

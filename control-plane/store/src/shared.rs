@@ -12,7 +12,8 @@ use crate::error::{RevisionError, WatchError};
 use crate::etcd;
 use crate::history::{Chunk, History, Room, Slice, TooOld};
 use crate::hub::Hub;
-use crate::past::Past;
+use crate::ops::FileStats;
+use crate::past::{Past, on_disk};
 use crate::snapshot::State;
 use crate::types::{Changes, ClusterId, Revision};
 
@@ -197,8 +198,17 @@ impl Shared {
         let Some(reader) = &self.reader else {
             return Err(RevisionError::Compacted { oldest });
         };
-        let unavailable = || io::Error::other("the history on disk is not available at the moment");
-        reader.load_full().map(Past::Disk).ok_or_else(|| RevisionError::Io(Arc::new(unavailable())))
+        reader.load_full().map(Past::Disk).ok_or_else(unavailable)
+    }
+
+    /// See [`crate::Store::file_stats`].
+    pub async fn file_stats(&self) -> Result<Option<FileStats>, RevisionError> {
+        let Some(place) = &self.reader else { return Ok(None) };
+        let reader = place.load_full().ok_or_else(unavailable)?;
+        let (state, cluster_id) = (self.current(), self.cluster_id);
+        let file_bytes = self.counters.file_bytes.load(Ordering::Relaxed);
+        let count = move || reader.stats(&state, FileStats { cluster_id, file_bytes, ..FileStats::blank(&state) });
+        on_disk(count).await.map(Some)
     }
 
     pub fn set_reader(&self, reader: Option<Arc<Reader>>) {
@@ -229,4 +239,8 @@ impl Shared {
             etcd: None,
         }
     }
+}
+
+fn unavailable() -> RevisionError {
+    RevisionError::Io(Arc::new(io::Error::other("the history on disk is not available at the moment")))
 }

@@ -15,7 +15,7 @@ use crate::etcd;
 use crate::history::History;
 use crate::history_policy::HistoryPolicy;
 use crate::hub::Hub;
-use crate::ops::Backup;
+use crate::ops::{Backup, FileStats};
 use crate::options::{Clock, Limits, Options};
 use crate::policy::Retention;
 use crate::shared::{Counters, Shared, Stats};
@@ -227,6 +227,15 @@ impl Store {
     #[must_use]
     pub fn backup(&self) -> Backup {
         Backup::new(self.snapshot(), self.cluster_id(), self.inner.clock)
+    }
+
+    /// Count what the store's file holds, reading all of it beside everything else that goes on; `None` when there is
+    /// no file. For what can be had without that see [`Store::stats`].
+    ///
+    /// # Errors
+    /// [`RevisionError::Io`] when the file cannot be read at the moment.
+    pub async fn file_stats(&self) -> Result<Option<FileStats>, RevisionError> {
+        self.inner.shared.file_stats().await
     }
 
     pub(crate) fn limits(&self) -> &Limits {

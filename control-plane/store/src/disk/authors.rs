@@ -90,10 +90,6 @@ impl Names {
         Ok(Self(names))
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub fn author(&self, by: By<'_>) -> Result<Author, Malformed> {
         match by {
             By::Nobody => Ok(Author::default()),

@@ -142,6 +142,11 @@ impl Gate {
         }
     }
 
+    /// Bytes of the storage itself, whatever is held back.
+    pub fn stored_len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
     /// Cut off every handle and put the header back to the last durable one.
     pub fn restore(&self) -> io::Result<()> {
         self.generation.fetch_add(1, Ordering::AcqRel);

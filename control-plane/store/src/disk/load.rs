@@ -48,6 +48,13 @@ pub(super) fn open(path: &Path, backend: Option<Box<dyn StorageBackend>>) -> Res
     identify(path, backend)
 }
 
+/// Open the file at `path`, which must be there.
+pub(super) fn open_existing(path: &Path) -> Result<Opened, OpenError> {
+    refuse_directory(path)?;
+    let file = LockedFile::open(path, &mut OpenOptions::new()).map_err(|error| OpenError::from_io(path, error))?;
+    identify(path, begins_like_a_database(path, file)?)
+}
+
 /// Open the file at `path`, which nobody else may have open, so that nothing can be written to it.
 pub(super) fn inspect(path: &Path) -> Result<Opened, OpenError> {
     refuse_directory(path)?;

@@ -12,6 +12,7 @@ mod make;
 mod reader;
 mod record;
 mod replay;
+mod survey;
 
 use std::io;
 use std::path::Path;
@@ -22,6 +23,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefin
 pub(crate) use make::{Draft, DraftError, Origin};
 pub(crate) use reader::Reader;
 pub(crate) use replay::Loaded;
+pub(crate) use survey::Survey;
 
 use crate::error::OpenError;
 use crate::history::Commit;
@@ -181,6 +183,22 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Move the file's pages together and cut it off behind them. Returns its length before and after.
+pub(crate) fn shrink(path: &Path) -> Result<(u64, u64), OpenError> {
+    let failed = |error| OpenError::from_io(path, error);
+    let mut opened = load::open_existing(path)?;
+    let before = opened.gate.stored_len().map_err(failed)?;
+    guarded(path, || replay::replay(&opened.database, opened.layout, opened.cluster_id, HistoryPolicy::default()))?;
+    opened.gate.release().map_err(failed)?;
+    guarded(path, || {
+        while opened.database.compact()? {}
+        Ok(())
+    })?;
+    drop(opened.database);
+    let after = opened.gate.stored_len().map_err(failed)?;
+    Ok((before, after))
 }
 
 /// Delete what the rows after `swept` made superfluous: the rows they replaced, and themselves where

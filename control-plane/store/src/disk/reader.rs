@@ -6,8 +6,9 @@ use std::sync::Arc;
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use super::authors::{self, Names};
-use super::{LOG, corrupt, into_io, record};
+use super::{LOG, corrupt, format, into_io, record, survey};
 use crate::history::{Chunk, Room, Slice};
+use crate::ops::FileStats;
 use crate::snapshot::State;
 use crate::types::{Change, Changes, Entry, Event, Revision};
 
@@ -102,6 +103,13 @@ impl Reader {
         }
         page.upto = upto;
         Ok((page, room))
+    }
+
+    /// See [`crate::Store::file_stats`]; `blank` says what the rows do not.
+    pub fn stats(&self, state: &State, blank: FileStats) -> io::Result<FileStats> {
+        let blank = FileStats { format: format::CURRENT, ..blank };
+        let count = || survey::count(&self.database.begin_read()?, format::current(), state, blank);
+        count().map_err(into_io)
     }
 
     /// Go back from `state` to `revision`.

@@ -6,7 +6,9 @@
 mod backup;
 mod format;
 mod restore;
+mod survey;
 
 pub use backup::{Backup, BackupFile};
 pub use format::{BackupError, BackupInfo};
 pub use restore::{Identity, RestoreError, Restored, create};
+pub use survey::{FileStats, Finding, Flaw, Report, Shrunk, check, shrink, stats};
