@@ -1,12 +1,15 @@
 //! What a cluster holds before anyone has written to it: the system's namespaces and the API server's own Service.
 //! Everything that is missing is written in one transaction, so that a first start costs one commit.
 
+use crate::admission::reservations;
+use crate::config::Sharing;
+use crate::authz::policy::{self, PolicyObject, Step};
 use crate::core::Core;
 use crate::objects;
 use crate::user::APISERVER;
-use api::{Resource, Status, meta};
+use api::{Resource, Status, meta, time};
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use store::{Snapshot, Txn};
 
@@ -14,16 +17,42 @@ const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kub
 /// How often a start tries again when another server writes the same things.
 const ATTEMPTS: usize = 5;
 
+/// Operations in one transaction where others write to the store, too: etcd takes 128 at once.
+const OPERATIONS: usize = 100;
+
 /// # Errors
 /// What the store says.
 pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Status> {
     for _ in 0..ATTEMPTS {
-        let txn = missing(core, &core.store.snapshot());
-        if txn.is_empty() || core.commit(APISERVER, txn).await?.is_ok() {
+        let txn = missing(core, &core.latest().await?);
+        if txn.is_empty() || write(core, txn).await? {
+            let repaired = reservations::repair(core).await?;
+            if repaired > 0 {
+                tracing::info!(repaired, "records of Services' addresses repaired");
+            }
             return Ok(());
         }
     }
     Err(Status::internal("another writer kept changing the system's objects"))
+}
+
+/// Whether all of `txn` was written: at once, or in parts where that would be too much for the store behind.
+async fn write(core: &Core, mut txn: Txn) -> Result<bool, Status> {
+    if core.sharing == Sharing::Alone {
+        return Ok(core.commit(APISERVER, txn).await?.is_ok());
+    }
+    while !txn.is_empty() {
+        let rest = Txn {
+            ops: txn.ops.split_off(txn.ops.len().min(OPERATIONS)),
+            compare: txn.compare.split_off(txn.compare.len().min(OPERATIONS)),
+            author: txn.author.clone(),
+        };
+        if core.commit(APISERVER, txn).await?.is_err() {
+            return Ok(false);
+        }
+        txn = rest;
+    }
+    Ok(true)
 }
 
 fn missing(core: &Core, snapshot: &Snapshot) -> Txn {
@@ -32,14 +61,60 @@ fn missing(core: &Core, snapshot: &Snapshot) -> Txn {
     for name in NAMESPACES {
         txn = ensure(core, snapshot, txn, &namespaces, "", json!({"metadata": {"name": name}}), Presence::Exists);
     }
+    txn = default_roles(core, snapshot, txn);
     let Some(service_ip) = core.services.first() else { return txn };
     let services = core.builtin("", "v1", "services");
     txn = ensure(core, snapshot, txn, &services, "default", service(core, service_ip.into()), Presence::Exists);
+    txn = own_address(core, snapshot, txn, service_ip);
+    let cidrs = core.builtin("networking.k8s.io", "v1", "servicecidrs");
+    txn = ensure(core, snapshot, txn, &cidrs, "", service_cidr(core), Presence::Exists);
+    if core.sharing == Sharing::Shared {
+        // Who serves the API is for all servers together to say: `crate::peers`.
+        return txn;
+    }
     let Some(endpoint) = endpoint_ip(core) else { return txn };
     let slices = core.builtin("discovery.k8s.io", "v1", "endpointslices");
     txn = ensure(core, snapshot, txn, &slices, "default", slice(core, endpoint), Presence::Current("/endpoints"));
     let endpoints = core.builtin("", "v1", "endpoints");
     ensure(core, snapshot, txn, &endpoints, "default", endpoints_object(core, endpoint), Presence::Current("/subsets"))
+}
+
+/// Kubernetes' default roles and bindings: made where they are missing, completed where something was taken away.
+fn default_roles(core: &Core, snapshot: &Snapshot, mut txn: Txn) -> Txn {
+    for PolicyObject { plural, namespace, object } in policy::objects() {
+        let resource = core.builtin("rbac.authorization.k8s.io", "v1", plural);
+        let key = objects::key(&resource, &namespace, meta::name(&object));
+        let Some(entry) = snapshot.get(&key) else {
+            txn = txn.require(&key, 0).put(&key, fresh(core, &resource, object));
+            continue;
+        };
+        let body = &entry.value.body;
+        let stored = match policy::step(&object, body, || objects::parse(&resource, body, None).ok()) {
+            Step::Nothing => continue,
+            Step::Update(updated) => objects::encode(&resource, &updated, core.now().as_second()),
+            Step::Replace => fresh(core, &resource, object),
+        };
+        txn = txn.require(&key, entry.mod_revision).put(&key, stored);
+    }
+    txn
+}
+
+/// The record of the address that the API server's own Service has.
+fn own_address(core: &Core, snapshot: &Snapshot, txn: Txn, ip: Ipv4Addr) -> Txn {
+    let (key, record) = reservations::of_apiserver(core, ip);
+    if snapshot.get(&key).is_some() { txn } else { txn.require(&key, 0).put(&key, record) }
+}
+
+/// An object of the server's own, as it is stored when it is made now.
+pub(crate) fn fresh(core: &Core, resource: &Arc<Resource>, mut object: Value) -> store::Value {
+    object["kind"] = resource.kind.as_ref().into();
+    object["apiVersion"] = resource.api_version().into();
+    resource.strategy.default(&mut object);
+    resource.strategy.prepare_create(&mut object);
+    let uid = uuid::Uuid::new_v4().to_string();
+    let has_generation = resource.strategy.has_generation();
+    meta::default_create(&mut object, &meta::Creation { uid: &uid, now: core.now(), random: 0, has_generation });
+    objects::encode(resource, &object, core.now().as_second())
 }
 
 /// When an object of ours counts as there.
@@ -82,12 +157,7 @@ fn ensure(
         let stored = objects::encode(resource, &old, core.now().as_second());
         return txn.require(&key, entry.mod_revision).put(&key, stored);
     }
-    resource.strategy.prepare_create(&mut object);
-    let uid = uuid::Uuid::new_v4().to_string();
-    let has_generation = resource.strategy.has_generation();
-    meta::default_create(&mut object, &meta::Creation { uid: &uid, now: core.now(), random: 0, has_generation });
-    let stored = objects::encode(resource, &object, core.now().as_second());
-    txn.require(&key, 0).put(&key, stored)
+    txn.require(&key, 0).put(&key, fresh(core, resource, object))
 }
 
 fn labels() -> Value {
@@ -106,9 +176,21 @@ fn service(core: &Core, ip: IpAddr) -> Value {
     })
 }
 
-/// Where the server can be reached from this host: the address it listens on, or loopback when that is all of them.
-fn endpoint_ip(core: &Core) -> Option<IpAddr> {
-    match core.address.ip() {
+/// The range that addresses come from, as Kubernetes shows it.
+fn service_cidr(core: &Core) -> Value {
+    let ready = json!({
+        "type": "Ready", "status": "True", "reason": "", "lastTransitionTime": time::format(core.now()),
+        "message": "Kubernetes Service CIDR is ready",
+    });
+    json!({
+        "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [core.services.cidr().to_string()]},
+        "status": {"conditions": [ready]},
+    })
+}
+
+/// Where the server can be reached: what it was told to say, or the address it listens on, or loopback when that is all.
+pub(crate) fn endpoint_ip(core: &Core) -> Option<IpAddr> {
+    match core.advertise.unwrap_or(core.address.ip()) {
         ip if ip.is_unspecified() => Some(IpAddr::from([127, 0, 0, 1])),
         ip @ IpAddr::V4(_) => Some(ip),
         IpAddr::V6(_) => None,

@@ -9,8 +9,8 @@ use store::Txn;
 
 /// How often the events are looked through.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Deletes in one transaction.
-const BATCH: usize = 256;
+/// Deletes in one transaction: etcd takes 128 operations at once.
+const BATCH: usize = 100;
 
 /// Runs until the server shuts down.
 pub(crate) async fn run(core: Arc<Core>, ttl: Duration) {

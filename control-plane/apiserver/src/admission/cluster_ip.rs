@@ -1,77 +1,27 @@
-//! Service addresses and node ports: which are taken is what the Services in the store say, kept in memory.
+//! Service addresses. Which are taken is what the store says, and nothing else: an address is an `IPAddress` object, made
+//! in the transaction that writes its Service and removed with it (see [`super::reservations`]).
 //!
-//! Invariant: an address is reserved before the Service that has it is committed and is given back only after the
-//! commit that drops it (or a failed one), so no two Services ever have the same.
+//! Invariant: nothing about addresses is kept in memory, so any number of servers may give them out of one store.
 
 use super::node_ports;
+pub(crate) use super::reservations::Assignment;
+use super::reservations::{Owner, Reserved};
+use crate::core::Core;
 use crate::net::Cidr;
-use api::{Kinds, Resource, Status, field, meta};
+use api::{Resource, Status, field, meta};
 use field::{Error as FieldError, Path};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use store::Snapshot;
 
-/// What Services have taken.
+/// Where Services' addresses come from.
 pub(crate) struct ServiceAddresses {
     cidr: Cidr,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-pub(super) struct Taken {
-    ips: HashSet<Ipv4Addr>,
-    pub(super) node_ports: HashSet<u16>,
-    /// Where the search for a free address goes on.
-    next: u32,
-}
-
-/// Reservations of one write. Dropped without [`Assignment::keep`], they are given back.
-#[must_use]
-pub(crate) struct Assignment {
-    owner: Arc<ServiceAddresses>,
-    ips: Vec<Ipv4Addr>,
-    ports: Vec<u16>,
-    /// What the write gives up: free once it is committed.
-    old_ips: Vec<Ipv4Addr>,
-    old_ports: Vec<u16>,
-}
-
-impl Assignment {
-    /// The write is committed.
-    pub(crate) fn keep(mut self) {
-        self.ips.clear();
-        self.ports.clear();
-        let (ips, ports) = (std::mem::take(&mut self.old_ips), std::mem::take(&mut self.old_ports));
-        self.owner.free(&ips, &ports);
-    }
-}
-
-impl Drop for Assignment {
-    fn drop(&mut self) {
-        if !(self.ips.is_empty() && self.ports.is_empty()) {
-            self.owner.free(&self.ips, &self.ports);
-        }
-    }
 }
 
 impl ServiceAddresses {
-    /// What the Services of `snapshot` have.
-    pub(crate) fn rebuild(cidr: Cidr, snapshot: &Snapshot, kinds: &Kinds) -> Self {
-        let mut taken = Taken { next: 1, ..Taken::default() };
-        if let Some(services) = kinds.find("", "v1", "services") {
-            for (_, entry) in snapshot.range(&crate::objects::prefix(&services, ""), None) {
-                if let Ok(service) = serde_json::from_slice::<Value>(&entry.value.body) {
-                    taken.ips.extend(cluster_ips(&service));
-                    taken.node_ports.extend(node_ports::of(&service));
-                }
-            }
-        }
-        // The first address is the API server's own, whether its Service exists yet or not.
-        taken.ips.extend(cidr.nth(0));
-        Self { cidr, taken: Mutex::new(taken) }
+    pub(crate) fn new(cidr: Cidr) -> Self {
+        Self { cidr }
     }
 
     /// The address of the API server's own Service.
@@ -79,57 +29,41 @@ impl ServiceAddresses {
         self.cidr.nth(0)
     }
 
-    /// Fills the addresses and node ports of a Service that is to be written in place of `old`.
+    pub(crate) fn cidr(&self) -> Cidr {
+        self.cidr
+    }
+
+    /// Fills the addresses and node ports of a Service that is to be written in place of `old`. Which are free is looked
+    /// up in `snapshot`; that they still are, the returned assignment makes a condition of the write.
     ///
     /// # Errors
     /// 422 for an address or port that cannot be had; 500 when none is left.
-    pub(crate) fn assign(self: &Arc<Self>, service: &mut Value, old: Option<&Value>) -> Result<Assignment, Status> {
+    pub(crate) fn assign(
+        &self,
+        core: &Core,
+        snapshot: &Snapshot,
+        service: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Assignment, Status> {
         if let Some(old) = old {
             carry_over(service, old);
         }
-        let had: Vec<Ipv4Addr> = old.map(cluster_ips).unwrap_or_default();
-        let had_ports: Vec<u16> = old.map(node_ports::of).unwrap_or_default();
-        let mut assignment =
-            Assignment { owner: Arc::clone(self), ips: vec![], ports: vec![], old_ips: vec![], old_ports: vec![] };
-        let mut taken = self.taken.lock();
-        let outcome = self
-            .assign_ip(&mut taken, service, &had, &mut assignment)
-            .and_then(|()| node_ports::assign(&mut taken, service, &had_ports, &mut assignment.ports));
-        drop(taken);
-        outcome.map_err(|error| error.status(service))?;
-        let (ips, ports) = (cluster_ips(service), node_ports::of(service));
-        assignment.old_ips = had.into_iter().filter(|ip| !ips.contains(ip)).collect();
-        assignment.old_ports = had_ports.into_iter().filter(|port| !ports.contains(port)).collect();
-        Ok(assignment)
+        let owner = Owner::of(service);
+        let had = old.map(reserved).unwrap_or_default();
+        let books = Books { core, snapshot, owner: &owner, had: &had };
+        self.assign_ip(&books, service)
+            .and_then(|()| node_ports::assign(&books, service))
+            .map_err(|error| error.status(service))?;
+        Ok(Assignment::between(&books, &reserved(service)))
     }
 
-    #[cfg(test)]
-    pub(crate) fn has(&self, ip: &str) -> bool {
-        ip.parse().is_ok_and(|ip| self.taken.lock().ips.contains(&ip))
+    /// What goes with a Service that is removed.
+    pub(crate) fn release(core: &Core, snapshot: &Snapshot, service: &Value) -> Assignment {
+        let (owner, had) = (Owner::of(service), reserved(service));
+        Assignment::between(&Books { core, snapshot, owner: &owner, had: &had }, &[])
     }
 
-    /// A deleted Service gives back what it had.
-    pub(crate) fn release(&self, service: &Value) {
-        self.free(&cluster_ips(service), &node_ports::of(service));
-    }
-
-    fn free(&self, ips: &[Ipv4Addr], ports: &[u16]) {
-        let mut taken = self.taken.lock();
-        for ip in ips.iter().filter(|ip| Some(**ip) != self.cidr.nth(0)) {
-            taken.ips.remove(ip);
-        }
-        for port in ports {
-            taken.node_ports.remove(port);
-        }
-    }
-
-    fn assign_ip(
-        &self,
-        taken: &mut Taken,
-        service: &mut Value,
-        had: &[Ipv4Addr],
-        out: &mut Assignment,
-    ) -> Result<(), Failure> {
+    fn assign_ip(&self, books: &Books<'_>, service: &mut Value) -> Result<(), Failure> {
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
         if spec.get("type").and_then(Value::as_str) == Some("ExternalName") {
             for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
@@ -142,10 +76,10 @@ impl ServiceAddresses {
         let address = match wanted.map(String::from) {
             Some(none) if none == "None" => none,
             Some(wanted) => {
-                self.reserve(taken, &wanted, had, out)?;
+                self.check(books, &wanted)?;
                 wanted
             }
-            None => self.pick(taken, out)?.to_string(),
+            None => self.pick(books)?.to_string(),
         };
         spec.insert("clusterIP".into(), address.clone().into());
         spec.insert("clusterIPs".into(), json!([address]));
@@ -154,12 +88,12 @@ impl ServiceAddresses {
         Ok(())
     }
 
-    fn reserve(&self, taken: &mut Taken, wanted: &str, had: &[Ipv4Addr], out: &mut Assignment) -> Result<(), Failure> {
+    fn check(&self, books: &Books<'_>, wanted: &str) -> Result<(), Failure> {
         let refuse = |why: String| Failure::Ip { wanted: wanted.into(), why };
         let Ok(ip) = wanted.parse::<Ipv4Addr>() else {
             return Err(refuse("must be a valid IP address, (e.g. 10.9.8.7)".into()));
         };
-        if had.contains(&ip) {
+        if books.had.contains(&Reserved::Ip(ip)) {
             return Ok(());
         }
         if self.cidr.position(ip).is_none() {
@@ -168,25 +102,50 @@ impl ServiceAddresses {
                 self.cidr
             )));
         }
-        if !taken.ips.insert(ip) {
+        // The first address is the API server's own, whether its Service exists yet or not.
+        if Some(ip) == self.first() || !books.is_free(Reserved::Ip(ip)) {
             return Err(refuse(format!("failed to allocate IP {ip}: provided IP is already allocated")));
         }
-        out.ips.push(ip);
         Ok(())
     }
 
-    fn pick(&self, taken: &mut Taken, out: &mut Assignment) -> Result<Ipv4Addr, Failure> {
+    fn pick(&self, books: &Books<'_>) -> Result<Ipv4Addr, Failure> {
         let usable = self.cidr.usable();
-        for _ in 0..usable {
-            let position = taken.next % usable.max(1);
-            taken.next = position + 1;
-            if let Some(ip) = self.cidr.nth(position).filter(|ip| taken.ips.insert(*ip)) {
-                out.ips.push(ip);
-                return Ok(ip);
-            }
-        }
-        Err(Failure::Exhausted)
+        let free = |position: &u32| self.cidr.nth(*position).is_some_and(|ip| books.is_free(Reserved::Ip(ip)));
+        let found = candidates(1, static_band(usable, 16, 256), usable, books.core.random()).find(free);
+        found.and_then(|position| self.cidr.nth(position)).ok_or(Failure::Exhausted)
     }
+}
+
+/// What a choice of addresses and ports is made from.
+pub(super) struct Books<'a> {
+    pub core: &'a Core,
+    pub snapshot: &'a Snapshot,
+    pub owner: &'a Owner,
+    /// What the Service had before.
+    pub had: &'a [Reserved],
+}
+
+impl Books<'_> {
+    /// Nobody has it, or only the Service itself.
+    pub(super) fn is_free(&self, wanted: Reserved) -> bool {
+        let entry = self.snapshot.get(&wanted.key());
+        entry.is_none_or(|entry| wanted.owner(entry).as_ref() == Some(self.owner))
+    }
+}
+
+/// How many of `size` numbers are left to users who name theirs (`calculateRangeOffset`): those are given out last.
+pub(super) fn static_band(size: u32, step: u32, most: u32) -> u32 {
+    if size < 16 { 0 } else { (size / step).clamp(16, most) }
+}
+
+/// The numbers from `first` to below `end`, each once: beginning at random above `band`, those below it last. Two servers
+/// that look at the same time seldom meet.
+pub(super) fn candidates(first: u32, band: u32, end: u32, random: u64) -> impl Iterator<Item = u32> {
+    let upper = band.max(first).min(end);
+    let width = u64::from((end - upper).max(1));
+    let start = upper + u32::try_from(random % width).unwrap_or_default();
+    (start..end).chain(upper..start).chain(first..upper)
 }
 
 /// Why a Service cannot have what it asks for.
@@ -218,6 +177,19 @@ pub(crate) fn concerns(resource: &Resource) -> bool {
     resource.storage == "core/services"
 }
 
+/// All that a Service has.
+pub(super) fn reserved(service: &Value) -> Vec<Reserved> {
+    let ip = service.pointer("/spec/clusterIP").and_then(Value::as_str).and_then(|ip| ip.parse().ok());
+    let mut all: Vec<Reserved> = ip.map(Reserved::Ip).into_iter().collect();
+    for port in node_ports::of(service) {
+        // The same number may stand twice in one Service, for TCP and UDP.
+        if !all.contains(&Reserved::NodePort(port)) {
+            all.push(Reserved::NodePort(port));
+        }
+    }
+    all
+}
+
 /// What an update leaves out stays as it was, while the type stays one that has addresses.
 fn carry_over(service: &mut Value, old: &Value) {
     let kind = |v: &Value| v.pointer("/spec/type").and_then(Value::as_str).unwrap_or("ClusterIP") == "ExternalName";
@@ -236,79 +208,37 @@ fn carry_over(service: &mut Value, old: &Value) {
     node_ports::carry_over(spec, before);
 }
 
-fn cluster_ips(service: &Value) -> Vec<Ipv4Addr> {
-    service.pointer("/spec/clusterIP").and_then(Value::as_str).and_then(|ip| ip.parse().ok()).into_iter().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn addresses(cidr: &str) -> Arc<ServiceAddresses> {
-        let store = store::Store::open(store::Options::memory()).unwrap();
-        Arc::new(ServiceAddresses::rebuild(cidr.parse().unwrap(), &store.snapshot(), &Kinds::builtin()))
-    }
-
-    fn service(spec: &Value) -> Value {
-        json!({"metadata": {"name": "s"}, "spec": spec})
-    }
-
-    fn ip(service: &Value) -> &str {
-        service["spec"]["clusterIP"].as_str().unwrap_or("-")
-    }
+    use std::collections::BTreeSet;
 
     #[test]
-    fn addresses_are_given_once_and_come_back() {
-        let all = addresses("10.0.0.0/29");
-        let mut services: Vec<Value> = (0..5).map(|_| service(&json!({"ports": []}))).collect();
-        for s in &mut services {
-            all.assign(s, None).unwrap().keep();
+    fn every_candidate_comes_once_and_the_users_band_last() {
+        for random in [0, 1, 7, u64::MAX] {
+            let all: Vec<u32> = candidates(1, 16, 62, random).collect();
+            assert_eq!(all.len(), 61);
+            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 61);
+            assert!(all[..46].iter().all(|n| *n >= 16), "{all:?}");
         }
-        let distinct: HashSet<&str> = services.iter().map(ip).collect();
-        assert_eq!(distinct.len(), 5);
-        assert!(!distinct.contains("10.0.0.1"), "the first address is the API server's");
-        assert_eq!(all.assign(&mut service(&json!({})), None).err().unwrap().code, 500);
-        all.release(&services[2]);
-        let mut again = service(&json!({}));
-        all.assign(&mut again, None).unwrap().keep();
-        assert_eq!(ip(&again), ip(&services[2]));
+        assert_eq!(candidates(1, 0, 1, 5).count(), 0, "a range of one address has none to give");
+        assert_eq!(candidates(1, 0, 0, 5).count(), 0);
     }
 
     #[test]
-    fn a_dropped_assignment_frees_its_address() {
-        let all = addresses("10.0.0.0/24");
-        let asked = json!({"clusterIP": "10.0.0.7"});
-        drop(all.assign(&mut service(&asked), None).unwrap());
-        all.assign(&mut service(&asked), None).unwrap().keep();
-        let error = all.assign(&mut service(&asked), None).err().unwrap();
-        insta::assert_snapshot!(error.message, @r#"Service "s" is invalid: spec.clusterIPs: Invalid value: ["10.0.0.7"]: failed to allocate IP 10.0.0.7: provided IP is already allocated"#);
-        let outside = all.assign(&mut service(&json!({"clusterIP": "10.9.0.7"})), None).err().unwrap();
-        assert_eq!(outside.code, 422);
+    fn the_bands_are_those_of_kubernetes() {
+        assert_eq!(static_band(14, 16, 256), 0);
+        assert_eq!(static_band(254, 16, 256), 16);
+        assert_eq!(static_band(4_094, 16, 256), 255);
+        assert_eq!(static_band(1_048_574, 16, 256), 256);
+        assert_eq!(static_band(2_768, 32, 128), 86);
     }
 
     #[test]
-    fn headless_and_external_services_have_none() {
-        let all = addresses("10.0.0.0/24");
-        let mut headless = service(&json!({"clusterIP": "None"}));
-        all.assign(&mut headless, None).unwrap().keep();
-        assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
-        let mut plain = service(&json!({}));
-        all.assign(&mut plain, None).unwrap().keep();
-        let mut external = service(&json!({"type": "ExternalName", "clusterIP": ip(&plain)}));
-        all.assign(&mut external, Some(&plain)).unwrap().keep();
-        assert_eq!(ip(&external), "-");
-        let mut reuse = service(&json!({"clusterIP": ip(&plain)}));
-        all.assign(&mut reuse, None).unwrap().keep();
-    }
-
-    #[test]
-    fn an_update_keeps_what_it_leaves_out() {
-        let all = addresses("10.0.0.0/24");
-        let mut old = service(&json!({"type": "NodePort", "ports": [{"port": 80}]}));
-        all.assign(&mut old, None).unwrap().keep();
-        let mut new = service(&json!({"type": "NodePort", "ports": [{"port": 80, "name": "x"}]}));
-        all.assign(&mut new, Some(&old)).unwrap().keep();
-        assert_eq!(ip(&new), ip(&old));
-        assert_eq!(new["spec"]["ports"][0]["nodePort"], old["spec"]["ports"][0]["nodePort"]);
+    fn a_number_that_stands_twice_is_reserved_once() {
+        let service = json!({"spec": {"clusterIP": "10.0.0.7", "ports": [{"nodePort": 30_001}, {"nodePort": 30_001}, {"port": 1}]}});
+        let all = reserved(&service);
+        assert_eq!(all, [Reserved::Ip(Ipv4Addr::new(10, 0, 0, 7)), Reserved::NodePort(30_001)]);
+        assert_eq!(reserved(&json!({"spec": {"clusterIP": "None"}})), []);
     }
 }

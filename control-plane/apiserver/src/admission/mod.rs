@@ -4,13 +4,17 @@
 pub(crate) mod cluster_ip;
 mod namespace_lifecycle;
 mod node_ports;
+pub(crate) mod node_restriction;
+pub(crate) mod reservations;
+mod service_account;
 
+use crate::authz::{Authorizers, rbac};
 use crate::user::User;
 use api::{Resource, Status};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use std::sync::Arc;
-use store::Snapshot;
+use store::{Snapshot, Store};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -52,8 +56,15 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    pub(crate) fn builtin() -> Self {
-        Self { mutating: vec![Arc::new(namespace_lifecycle::NamespaceLifecycle)], validating: Vec::new() }
+    pub(crate) fn builtin(authorizers: &Arc<Authorizers>, store: &Store) -> Self {
+        Self {
+            mutating: vec![
+                Arc::new(namespace_lifecycle::NamespaceLifecycle),
+                Arc::new(node_restriction::NodeRestriction),
+                Arc::new(service_account::ServiceAccount { store: store.clone() }),
+            ],
+            validating: vec![Arc::new(rbac::Guard { authorizers: Arc::clone(authorizers) })],
+        }
     }
 
     pub(crate) async fn mutate(&self, request: &mut Request<'_>) -> Result<(), Status> {

@@ -8,6 +8,7 @@ use api::Status;
 use axum::body::Body;
 use http::{Response, StatusCode};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Health {
@@ -15,8 +16,27 @@ enum Health {
     Failed(&'static str),
 }
 
-fn checks(core: &Core, endpoint: &str) -> Vec<(&'static str, Health)> {
-    let store = if core.shutdown.is_cancelled() { Health::Failed("the store is being closed") } else { Health::Ok };
+/// How long the store's backend may take to answer a check (`--etcd-readycheck-timeout`).
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Whether the store can be read with all that was written to it. A server whose store is out of reach is alive: starting
+/// it again would help nobody.
+async fn store(core: &Core, endpoint: &str) -> Health {
+    if core.shutdown.is_cancelled() {
+        return Health::Failed("the store is being closed");
+    }
+    if endpoint == "livez" {
+        return Health::Ok;
+    }
+    match tokio::time::timeout(STORE_TIMEOUT, core.latest()).await {
+        Ok(Ok(_)) => Health::Ok,
+        Ok(Err(_)) => Health::Failed("etcd is not available"),
+        Err(_) => Health::Failed("etcd does not answer"),
+    }
+}
+
+async fn checks(core: &Core, endpoint: &str) -> Vec<(&'static str, Health)> {
+    let store = store(core, endpoint).await;
     let mut checks = vec![("ping", Health::Ok), ("log", Health::Ok), ("etcd", store)];
     if endpoint != "livez" {
         let bootstrap = if core.is_ready() { Health::Ok } else { Health::Failed("not finished") };
@@ -30,8 +50,8 @@ fn checks(core: &Core, endpoint: &str) -> Vec<(&'static str, Health)> {
     checks
 }
 
-pub(super) fn serve(core: &Core, endpoint: &str, rest: &[&str], query: &Query<'_>) -> Result<Response<Body>, Status> {
-    let mut checks = checks(core, endpoint);
+pub(super) async fn serve(core: &Core, endpoint: &str, rest: &[&str], query: &Query<'_>) -> Result<Response<Body>, Status> {
+    let mut checks = checks(core, endpoint).await;
     if !rest.is_empty() {
         let name = rest.join("/");
         checks.retain(|(check, _)| *check == name);

@@ -4,6 +4,8 @@ mod discovery;
 pub(crate) mod health;
 pub(crate) mod metrics;
 mod openapi;
+pub(crate) mod skiff;
+mod openid;
 mod version;
 
 pub use version::GIT_VERSION;
@@ -22,7 +24,7 @@ use serde_json::json;
 ///
 /// # Errors
 /// 404 for paths that nobody knows, 405 for methods other than GET.
-pub(crate) fn serve(
+pub(crate) async fn serve(
     core: &Core,
     info: &RequestInfo<'_>,
     headers: &HeaderMap,
@@ -36,11 +38,13 @@ pub(crate) fn serve(
     match parts.as_slice() {
         [] | [""] => index(headers),
         ["version"] => Ok(respond::value(Accept::JSON, StatusCode::OK, &version::document())),
-        [kind @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(core, kind, rest, query),
+        [kind @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(core, kind, rest, query).await,
         ["metrics"] => {
             Ok(respond::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(core)))
         }
         ["api" | "apis", ..] => discovery::serve(core, &parts, headers),
+        [".well-known", "openid-configuration"] => openid::configuration(core),
+        ["openid", "v1", "jwks"] => openid::keys(core),
         ["openapi", rest @ ..] => openapi::serve(core, rest, headers, query),
         _ => Err(unknown_path()),
     }
@@ -48,6 +52,7 @@ pub(crate) fn serve(
 
 fn index(headers: &HeaderMap) -> Result<Response<Body>, Status> {
     let paths = [
+        "/.well-known/openid-configuration",
         "/api",
         "/api/v1",
         "/apis",
@@ -56,6 +61,7 @@ fn index(headers: &HeaderMap) -> Result<Response<Body>, Status> {
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
+        "/openid/v1/jwks",
         "/readyz",
         "/version",
     ];

@@ -16,6 +16,8 @@ use tower::ServiceExt as _;
 pub(crate) enum LinkError {
     #[error("there is no connection to the node")]
     Absent,
+    #[error("the request is none that can be sent")]
+    Request(#[source] http::Error),
     #[error("the connection to the node broke")]
     Lost(#[source] hyper::Error),
 }

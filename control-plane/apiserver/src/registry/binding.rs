@@ -45,7 +45,7 @@ async fn bind(call: &Call<'_>, name: &str, node: &str, binding: &Value, options:
     let key = objects::key(&pods, call.namespace(), name);
     let now = call.core.now();
     for _ in 0..ATTEMPTS {
-        let snapshot = call.core.store.snapshot();
+        let snapshot = call.core.latest().await?;
         let entry = snapshot.get(&key).ok_or_else(|| Status::not_found("", "pods", name))?;
         let mut pod = objects::parse(&pods, &entry.value.body, Some(entry.mod_revision))?;
         check(&pod, name, binding)?;

@@ -42,7 +42,7 @@ pub(super) async fn collection(call: &Call<'_>, request_body: Body) -> Result<Re
     let list = ListOptions::parse(&call.query, Verb::DeleteCollection, call.resource)?;
     let options = read_options(call, request_body).await?;
     let selection = Selection::new(call.resource, call.namespace(), "", &list);
-    let snapshot = call.core.store.snapshot();
+    let snapshot = call.core.latest().await?;
     let selected = super::list::selected(&snapshot, &selection);
     let limit = if list.limit == 0 { usize::MAX } else { list.limit };
     let names: Vec<String> =
@@ -97,7 +97,7 @@ pub(super) async fn one(call: &Call<'_>, name: &str, options: &DeleteOptions) ->
     let key = objects::key(call.resource, call.namespace(), name);
     let (group, plural) = (&call.resource.group, &call.resource.plural);
     for _ in 0..ATTEMPTS {
-        let snapshot = call.core.store.snapshot();
+        let snapshot = call.core.latest().await?;
         let entry = snapshot.get(&key).ok_or_else(|| Status::not_found(group, plural, name))?;
         let old = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
         check(call, name, &options.preconditions, &old)?;

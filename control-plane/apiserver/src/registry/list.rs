@@ -2,6 +2,7 @@
 
 use super::selection::Selection;
 use super::{Call, watch};
+use crate::core::read_status;
 use crate::negotiate::{Accept, Format, Shape};
 use crate::objects::{self, wire};
 use crate::request::{ListOptions, Version, VersionMatch, too_large_version};
@@ -25,7 +26,7 @@ const CHUNK: usize = 128 * 1024;
 /// 400 for bad options, 410 for a revision that is gone, 504 for one that is not there yet.
 pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
     if call.query.flag("watch") {
-        return watch::watch(call);
+        return watch::watch(call).await;
     }
     let options = ListOptions::parse(&call.query, Verb::List, call.resource)?;
     let selection = Selection::new(call.resource, call.namespace(), "", &options);
@@ -235,14 +236,15 @@ fn put_items(out: &mut BytesMut, resource: &Resource, entries: &[Arc<Entry>], at
 
 /// The state that a list without a continue token shows.
 async fn first_snapshot(call: &Call<'_>, options: &ListOptions) -> Result<Snapshot, Status> {
-    let current = call.core.store.snapshot();
-    let Version::At(wanted) = options.version else { return Ok(current) };
+    let wanted = match options.version {
+        Version::Unset => return call.core.latest().await,
+        Version::Any => return Ok(call.core.store.snapshot()),
+        Version::At(wanted) => wanted,
+    };
+    let current = call.core.reached(wanted).await?;
     // "resourceVersion set, match unset, limit set" means exactly that revision: the rule of old pagers.
     let exact =
         options.version_match == Some(VersionMatch::Exact) || (options.version_match.is_none() && options.limit > 0);
-    if wanted > current.revision() {
-        return Err(too_large_version(wanted, current.revision()));
-    }
     if exact { at(call, wanted, GONE).await } else { Ok(current) }
 }
 
@@ -250,10 +252,12 @@ const GONE: &str = "The resourceVersion for the provided list is too old.";
 const TOKEN_GONE: &str = "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.";
 
 async fn at(call: &Call<'_>, revision: Revision, gone: &str) -> Result<Snapshot, Status> {
+    // The token of another server may name what this one has not seen yet.
+    call.core.reached(revision).await?;
     call.core.store.snapshot_at(revision).await.map_err(|error| match error {
         RevisionError::Compacted { .. } => Status::expired(gone),
         RevisionError::Future { current } => too_large_version(revision, current),
-        other => Status::internal(other),
+        other => read_status(&other),
     })
 }
 

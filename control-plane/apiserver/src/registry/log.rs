@@ -4,11 +4,12 @@ use super::Call;
 use crate::body;
 use crate::nodes::LinkError;
 use crate::objects;
+use crate::peers;
 use crate::respond;
 use api::field::{Error as FieldError, Path};
 use api::{Reason, Status, meta};
 use axum::body::Body;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::Value;
 
 /// What `kubectl logs` may say to the kubelet.
@@ -18,7 +19,7 @@ const PARAMETERS: [&str; 8] =
 const ERROR_BYTES: usize = 64 * 1024;
 
 pub(super) async fn log(call: &Call<'_>) -> Result<Response<Body>, Status> {
-    let snapshot = call.core.store.snapshot();
+    let snapshot = call.core.latest().await?;
     let entry = snapshot.get(&call.key()).ok_or_else(|| call.not_found())?;
     let pod = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
     let container = container(call, &pod)?;
@@ -28,11 +29,8 @@ pub(super) async fn log(call: &Call<'_>) -> Result<Response<Body>, Status> {
         // Not scheduled: there is no log yet, which is no error.
         return Ok(respond::plain(StatusCode::OK, "text/plain", Body::empty()));
     }
-    let request = Request::get(kubelet_path(call, container))
-        .header("host", node)
-        .body(Body::empty())
-        .map_err(Status::internal)?;
-    let response = call.core.nodes.send(node, request).await.map_err(|error| unreachable(call, node, &error))?;
+    let path = kubelet_path(call, container);
+    let response = peers::kubelet(call.core, node, &path).await.map_err(|error| unreachable(call, node, &error))?;
     if response.status().is_success() {
         return Ok(respond::plain(StatusCode::OK, "text/plain", response.into_body()));
     }
@@ -61,6 +59,7 @@ fn check_options(call: &Call<'_>) -> Result<(), Status> {
 fn unreachable(call: &Call<'_>, node: &str, error: &LinkError) -> Status {
     let why = match error {
         LinkError::Absent => format!("no connection to node {node:?}: the node is down or has not joined"),
+        LinkError::Request(source) => source.to_string(),
         LinkError::Lost(source) => format!("the connection to node {node:?} broke: {source}"),
     };
     Status::new(Reason::ServiceUnavailable, format!("cannot get the log of pod {:?}: {why}", call.name()))

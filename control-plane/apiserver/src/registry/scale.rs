@@ -24,7 +24,7 @@ pub(super) async fn serve(
     let paths = row.scale.as_ref().ok_or_else(|| Status::internal("the scale subresource has no paths"))?;
     match verb {
         Verb::Get => {
-            let snapshot = call.core.store.snapshot();
+            let snapshot = call.core.latest().await?;
             let entry = snapshot.get(&call.key()).ok_or_else(|| call.not_found())?;
             show(call, paths, &Outcome { body: entry.value.body.clone(), revision: Some(entry.mod_revision) })
         }

@@ -5,9 +5,10 @@ use super::Call;
 use super::frames::{Encoder, Frame};
 use super::selection::Selection;
 use crate::config::Limits;
+use crate::core::read_status;
 use crate::request::{ListOptions, Version};
 use crate::respond;
-use api::{Status, Verb};
+use api::{Reason, Status, Verb};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
@@ -23,11 +24,11 @@ const CHUNK: usize = 64 * 1024;
 
 /// # Errors
 /// 400 and 422 for bad options. A revision that is gone is no error here but an ERROR event, as in Kubernetes.
-pub(super) fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
+pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let options = ListOptions::parse(&call.query, Verb::Watch, call.resource)?;
     let selection = Selection::new(call.resource, call.namespace(), call.name(), &options);
     let encoder = Encoder::new(call);
-    let stream = match Start::of(call, &options) {
+    let stream = match Start::of(call, &options).await? {
         Start::At { revision, initial } => match call.core.store.watch(&selection.prefix, revision) {
             Ok(watch) => Watcher::stream(Watcher {
                 watch,
@@ -54,7 +55,7 @@ fn revision_error(error: &RevisionError, wanted: Revision) -> Status {
     match error {
         RevisionError::Compacted { oldest } => too_old(wanted, *oldest),
         RevisionError::Future { current } => too_old(wanted, *current),
-        other => Status::internal(other),
+        other => read_status(other),
     }
 }
 
@@ -98,20 +99,29 @@ enum InitialEnd {
 }
 
 impl Start {
-    fn of(call: &Call<'_>, options: &ListOptions) -> Self {
-        let snapshot = call.core.store.snapshot();
+    async fn of(call: &Call<'_>, options: &ListOptions) -> Result<Self, Status> {
+        let snapshot = match options.version {
+            Version::Unset => call.core.latest().await?,
+            Version::Any => call.core.store.snapshot(),
+            Version::At(wanted) => match call.core.reached(wanted).await {
+                Ok(snapshot) => snapshot,
+                Err(status) if options.send_initial_events == Some(true) => return Err(status),
+                // The store has been put back, or was another one: only a new list helps the client, and this tells it so.
+                Err(status) if status.reason != Reason::Timeout => return Err(status),
+                Err(_) => return Ok(Self::Gone(too_old(wanted, call.core.store.revision()))),
+            },
+        };
         let current = snapshot.revision();
         let replay = |end| Self::At {
             revision: current,
             initial: Some(Initial { snapshot: snapshot.clone(), after: None, end }),
         };
-        match (options.send_initial_events, options.version) {
-            (_, Version::At(wanted)) if wanted > current => Self::Gone(too_old(wanted, current)),
+        Ok(match (options.send_initial_events, options.version) {
             (Some(true), _) if options.bookmarks => replay(InitialEnd::Bookmark),
             (Some(true), _) | (None, Version::Unset | Version::Any) => replay(InitialEnd::Silent),
             (Some(false), Version::Unset | Version::Any) => Self::At { revision: current, initial: None },
             (Some(false) | None, Version::At(revision)) => Self::At { revision, initial: None },
-        }
+        })
     }
 }
 

@@ -115,8 +115,113 @@ async fn a_delete_that_is_given_up_gives_the_address_back() {
         assert!(futures::poll!(delete).is_pending(), "the commit is under way");
     }
     assert_eq!(watch.short().await, ("DELETED".into(), "a".into()));
-    while cluster.core.services.has("127.96.0.61") {
-        tokio::task::yield_now().await;
-    }
+    assert!(cluster.core.store.snapshot().get(b"networking.k8s.io/ipaddresses/127.96.0.61").is_none());
     cluster.post(SERVICES, wanted).await;
+}
+
+const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
+
+#[tokio::test]
+async fn an_address_is_an_object_that_comes_and_goes_with_its_service() {
+    let cluster = Cluster::new().await;
+    let ip = cluster.post(SERVICES, service("a")).await["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    let record = cluster.get(&format!("{ADDRESSES}/{ip}")).await;
+    let parent = json!({"group": "", "resource": "services", "namespace": "default", "name": "a"});
+    assert_eq!(record["spec"]["parentRef"], parent);
+    let labels = json!({"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"});
+    assert_eq!(record["metadata"]["labels"], labels);
+    let own = cluster.get(&format!("{ADDRESSES}/127.96.0.1")).await;
+    assert_eq!(own["spec"]["parentRef"]["name"], "kubernetes");
+    let made = cluster.get(&format!("{SERVICES}/a")).await;
+    assert_eq!(made["metadata"]["resourceVersion"], record["metadata"]["resourceVersion"], "one transaction");
+    cluster.ok("DELETE", &format!("{SERVICES}/a"), Value::Null).await;
+    assert_eq!(cluster.fails("GET", &format!("{ADDRESSES}/{ip}"), Value::Null).await["code"], 404);
+    let cidr = cluster.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await;
+    assert_eq!(cidr["spec"]["cidrs"], json!(["127.96.0.0/12"]));
+    assert_eq!(cidr["status"]["conditions"][0]["status"], "True");
+}
+
+#[tokio::test]
+async fn a_service_that_becomes_external_gives_its_address_and_ports_back() {
+    let cluster = Cluster::new().await;
+    let mut wanted = service("a");
+    wanted["spec"]["type"] = "NodePort".into();
+    wanted["spec"]["ports"][0]["nodePort"] = 30_100.into();
+    let made = cluster.post(SERVICES, wanted.clone()).await;
+    let ip = made["spec"]["clusterIP"].as_str().unwrap();
+    wanted["metadata"]["name"] = "b".into();
+    let refused = cluster.fails("POST", SERVICES, wanted.clone()).await;
+    let message = r#"Service "b" is invalid: spec.ports[0].nodePort: Invalid value: 30100: provided port is already allocated"#;
+    assert_eq!(refused["message"], message);
+    let change = json!({"spec": {"type": "ExternalName", "externalName": "example.com", "clusterIP": null, "clusterIPs": null, "ports": null}});
+    cluster.ok("PATCH", &format!("{SERVICES}/a"), change).await;
+    assert_eq!(cluster.fails("GET", &format!("{ADDRESSES}/{ip}"), Value::Null).await["code"], 404);
+    wanted["spec"]["clusterIP"] = ip.into();
+    cluster.post(SERVICES, wanted).await;
+}
+
+#[tokio::test]
+async fn servers_on_one_store_never_give_out_the_same_address() {
+    let range = |config: &mut Config| config.service_cidr = "10.0.0.0/26".parse().unwrap();
+    let first = Cluster::with(range).await;
+    let store = first.core.store.clone();
+    let second = Cluster::with(|config| {
+        range(config);
+        config.store = store;
+    })
+    .await;
+    let create = (0..60).map(|n| {
+        let cluster = if n % 2 == 0 { &first } else { &second };
+        let mut wanted = service(&format!("s{n}"));
+        wanted["spec"]["type"] = "NodePort".into();
+        async move { cluster.post(SERVICES, wanted).await }
+    });
+    let made = futures::future::join_all(create).await;
+    let distinct = |path: &str| {
+        let all = made.iter().map(|s| s.pointer(path).unwrap().to_string());
+        all.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!((distinct("/spec/clusterIP"), distinct("/spec/ports/0/nodePort")), (60, 60));
+    assert_eq!(first.get(ADDRESSES).await["items"].as_array().unwrap().len(), 61);
+}
+
+#[tokio::test]
+async fn a_service_written_on_a_stale_look_chooses_another_address() {
+    let cluster = Cluster::with(|config| {
+        config.service_cidr = "10.0.0.0/28".parse().unwrap();
+        config.random = Arc::new(|| 0);
+    })
+    .await;
+    let core = &cluster.core;
+    let before = core.store.snapshot();
+    let mut late = json!({"metadata": {"name": "late", "namespace": "default"}, "spec": {"ports": [{"port": 80}]}});
+    let assignment = core.services.assign(core, &before, &mut late, None).unwrap();
+    let first = cluster.post(SERVICES, service("first")).await["spec"]["clusterIP"].clone();
+    assert_eq!(first, late["spec"]["clusterIP"], "both looked at the same state");
+    let txn = assignment.join(store::Txn::create("core/services/default/late", store::Value::new("{}")));
+    let conflict = core.commit("test", txn).await.unwrap().err().expect("the address is taken");
+    assert_eq!(&*conflict.key, format!("networking.k8s.io/ipaddresses/{}", first.as_str().unwrap()).as_bytes());
+}
+
+#[tokio::test]
+async fn records_are_repaired_from_the_services() {
+    let cluster = Cluster::new().await;
+    let mut wanted = service("a");
+    wanted["spec"]["type"] = "NodePort".into();
+    let made = cluster.post(SERVICES, wanted).await;
+    let (ip, port) = (made["spec"]["clusterIP"].as_str().unwrap(), &made["spec"]["ports"][0]["nodePort"]);
+    let gone = cluster.post(SERVICES, service("gone")).await;
+    let txn = store::Txn::new()
+        .delete(format!("networking.k8s.io/ipaddresses/{ip}"))
+        .delete(format!("~nodeports/{port}"))
+        .delete("core/services/default/gone");
+    cluster.core.commit("test", txn).await.unwrap().ok().expect("no conditions");
+    assert_eq!(crate::admission::reservations::repair(&cluster.core).await.unwrap(), 3);
+    assert_eq!(crate::admission::reservations::repair(&cluster.core).await.unwrap(), 0);
+    assert_eq!(cluster.get(&format!("{ADDRESSES}/{ip}")).await["spec"]["parentRef"]["name"], "a");
+    let orphan = format!("{ADDRESSES}/{}", gone["spec"]["clusterIP"].as_str().unwrap());
+    assert_eq!(cluster.fails("GET", &orphan, Value::Null).await["code"], 404);
+    let mut same = service("b");
+    same["spec"]["clusterIP"] = ip.into();
+    assert_eq!(cluster.fails("POST", SERVICES, same).await["code"], 422);
 }

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod events;
 pub mod informer;
 pub mod key;
+pub mod leader;
 pub mod ledger;
 pub mod queue;
 pub mod reflector;
