@@ -16,7 +16,8 @@ HEADER = """\
 # Derived by derive.py from Kubernetes 1.36's OpenAPI documents; not edited by hand. One definition a line (without `io.k8s.`),
 # then its fields: `field=fact;fact`. `*` is the definition itself, `field[]` the items of a list, `field{}` the values of a map.
 # atomic|granular|set|map(keys): x-kubernetes-list-type, x-kubernetes-map-type. merge(key)|merge+retainKeys(key)|retainKeys|replace:
-# x-kubernetes-patch-strategy and -merge-key. default(JSON): a default that is not the type's zero value."""
+# x-kubernetes-patch-strategy and -merge-key. default(JSON): a default that is not the type's zero value. present: Go writes the
+# field even when nothing is set, as {} or null (a struct that is no pointer, a required list)."""
 
 STABLE = re.compile(r"^io\.k8s\..*\.v\d+\.|^io\.k8s\.apimachinery\.")
 
@@ -46,6 +47,12 @@ def collect(node, path, fields):
         collect(node["additionalProperties"], path + "{}", fields)
 
 
+def is_struct(node, schemas):
+    """Whether a place refers to a definition with fields; times and such have none."""
+    references = [node.get("$ref", "")] + [part.get("$ref", "") for part in node.get("allOf", [])]
+    return any(schemas.get(r.rsplit("/", 1)[-1], {}).get("properties") for r in references)
+
+
 def main(folder):
     table = {}
     with open(folder + "/swagger.json") as file:
@@ -56,11 +63,17 @@ def main(folder):
             fields.setdefault("*", []).append(fact)
         for field, node in definition.get("properties", {}).items():
             collect(node, field, fields)
+            if field in definition.get("required", []) and node.get("x-kubernetes-list-type") in ("map", "set"):
+                fields.setdefault(field, []).append("present")
     for path in sorted(glob.glob(folder + "/v3/*.json")):
         with open(path) as file:
             schemas = json.load(file).get("components", {}).get("schemas", {})
         for name, definition in schemas.items():
             for field, node in definition.get("properties", {}).items():
+                if node.get("default") == {} and is_struct(node, schemas):
+                    known = table.setdefault(name, {}).setdefault(field, [])
+                    if "present" not in known:
+                        known.append("present")
                 if node.get("default") not in (None, "", 0, False, {}):
                     fact = "default(%s)" % json.dumps(node["default"])
                     known = table.setdefault(name, {}).setdefault(field, [])

@@ -26,6 +26,8 @@ pub enum Reason {
     UnsupportedMediaType,
     InternalError,
     ServiceUnavailable,
+    /// HTTP 500 without a reason: what Kubernetes makes of an error that is no Status.
+    Unknown,
     /// Not a Kubernetes reason: HTTP 501, for parts of the API that this version does not have.
     NotImplemented,
     /// Not a Kubernetes reason: HTTP 507, the disk under the store is full.
@@ -43,7 +45,7 @@ impl Reason {
             Self::AlreadyExists | Self::Conflict => 409,
             Self::Gone | Self::Expired => 410,
             Self::Invalid => 422,
-            Self::ServerTimeout | Self::InternalError => 500,
+            Self::ServerTimeout | Self::InternalError | Self::Unknown => 500,
             Self::Timeout => 504,
             Self::TooManyRequests => 429,
             Self::BadRequest => 400,
@@ -205,6 +207,11 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
+        if self.reason == Reason::Unknown
+            && let Some(body) = body.as_object_mut()
+        {
+            body.remove("reason");
+        }
         if let Some(details) = &self.details {
             body["details"] = json!(details);
         }

@@ -25,6 +25,8 @@ pub struct Facts {
     pub patch_merge_key: Option<String>,
     /// The value that stands for an absent field, where it is not the zero value.
     pub default: Option<Value>,
+    /// Go writes the field even when nothing is set, as `{}` or `null`.
+    pub present: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +102,7 @@ fn parse(text: &str) -> Facts {
             "atomic" => facts.list = List::Atomic,
             "granular" => facts.list = List::Granular,
             "set" => facts.list = List::Set,
+            "present" => facts.present = true,
             "map" => {
                 facts.list = List::Map;
                 facts.keys = argument.split(',').map(str::to_owned).collect();
