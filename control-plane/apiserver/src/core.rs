@@ -1,30 +1,41 @@
 //! What all requests share. One value for one server; nothing here is global.
 
 use crate::admission::{Chain, cluster_ip::ServiceAddresses};
-use crate::authn::StaticTokens;
-use crate::authz::Authorizer;
+use crate::authn::{Tokens, service_account::ServiceAccounts};
+use crate::authz::Authorizers;
 use crate::catalog::Catalog;
-use crate::config::{Clock, Config, Limits, Random};
+use crate::config::{Clock, Config, Limits, Random, Sharing};
 use crate::endpoints::metrics::Metrics;
 use crate::nodes::Links;
-use api::{Kinds, Resource, Status};
+use crate::peers::Peers;
+use crate::pki::{AccountKey, Pki, PkiError};
+use crate::request::too_large_version;
+use api::kinds::Text;
+use api::{Kinds, Reason, Resource, Status};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
-use store::{Author, CommitError, Committed, Store, Txn};
+use std::time::Duration;
+use store::{Author, CommitError, Committed, Revision, RevisionError, Snapshot, Store, Txn};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+/// How long a request waits for a revision that another server has told its client of, as the watch cache of Kubernetes.
+const REACHED: Duration = Duration::from_secs(3);
 
 pub(crate) struct Core {
     pub store: Store,
     catalog: ArcSwap<Catalog>,
     pub admission: Chain,
-    pub services: Arc<ServiceAddresses>,
+    pub services: ServiceAddresses,
     pub nodes: Links,
-    pub tokens: StaticTokens,
-    pub authorizer: Arc<dyn Authorizer>,
+    pub tokens: Tokens,
+    pub authorizers: Arc<Authorizers>,
+    /// Set before the first request is answered; unit tests may do without.
+    pub pki: OnceLock<Pki>,
     pub limits: Limits,
     pub in_flight: Semaphore,
     pub metrics: Metrics,
@@ -34,20 +45,25 @@ pub(crate) struct Core {
     clock: Clock,
     random: Random,
     pub address: SocketAddr,
+    /// What others are told to dial in place of the address that is listened on.
+    pub advertise: Option<IpAddr>,
+    pub sharing: Sharing,
+    pub peers: Peers,
 }
 
 impl Core {
     pub(crate) fn new(config: &Config, address: SocketAddr) -> Arc<Self> {
         let kinds = Kinds::builtin();
-        let services = ServiceAddresses::rebuild(config.service_cidr, &config.store.snapshot(), &kinds);
+        let authorizers = Authorizers::new(config.authorization.clone(), &config.store);
         Arc::new(Self {
             store: config.store.clone(),
             catalog: ArcSwap::new(Catalog::new(kinds)),
-            admission: Chain::builtin(),
-            services: Arc::new(services),
+            admission: Chain::builtin(&authorizers, &config.store),
+            services: ServiceAddresses::new(config.service_cidr),
             nodes: Links::default(),
-            tokens: config.tokens.clone(),
-            authorizer: Arc::clone(&config.authorizer),
+            tokens: Tokens::new(config.store.clone(), config.tokens.clone()),
+            authorizers,
+            pki: OnceLock::new(),
             limits: config.limits,
             in_flight: Semaphore::new(config.limits.requests_in_flight),
             metrics: Metrics::default(),
@@ -56,11 +72,24 @@ impl Core {
             clock: Arc::clone(&config.clock),
             random: Arc::clone(&config.random),
             address,
+            advertise: config.advertise,
+            sharing: config.sharing,
+            peers: Peers::default(),
         })
     }
 
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+
+    /// From now on these custom kinds are served beside the built-in ones; requests under way go on with what they took.
+    pub(crate) fn swap_kinds(
+        &self,
+        custom: impl IntoIterator<Item = Arc<Resource>>,
+        lives: HashMap<Text, CancellationToken>,
+    ) {
+        let kinds = self.catalog.load().kinds.with_custom(custom);
+        self.catalog.store(Catalog::with_custom(kinds, lives));
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -84,18 +113,55 @@ impl Core {
         self.catalog.load().kinds.find(group, version, plural).expect("built-in kinds are never removed")
     }
 
+    /// Everything that was acknowledged to anybody before this call, by this server or another one on the same store.
+    ///
+    /// # Errors
+    /// 503 when the store's backend does not answer.
+    pub(crate) async fn latest(&self) -> Result<Snapshot, Status> {
+        self.store.latest().await.map_err(|error| read_status(&error))
+    }
+
+    /// A state that is not older than `revision`, waiting a little where another server may have written it.
+    ///
+    /// # Errors
+    /// 504 "Too large resource version" when it does not come.
+    pub(crate) async fn reached(&self, revision: Revision) -> Result<Snapshot, Status> {
+        match self.store.reached(revision, REACHED).await {
+            Ok(()) => Ok(self.store.snapshot()),
+            Err(RevisionError::Future { current }) => Err(too_large_version(revision, current)),
+            Err(error) => Err(read_status(&error)),
+        }
+    }
+
+    /// From now on certificates and tokens can be made and checked.
+    ///
+    /// # Errors
+    /// The key is not one that signs tokens.
+    pub(crate) fn set_keys(&self, pki: Pki, account: &AccountKey) -> Result<(), PkiError> {
+        let accounts = ServiceAccounts::new(account).map_err(|error| PkiError::Account(error.to_string()))?;
+        self.tokens.know_accounts(accounts);
+        let _ = self.pki.set(pki);
+        Ok(())
+    }
+
     /// Commits in the name of `author`, with conflicts left to the caller and everything else turned into a Status.
     pub(crate) async fn commit(&self, author: &str, txn: Txn) -> Result<Result<Committed, Conflict>, Status> {
-        match self.store.commit(txn.by(Author::new(author))).await {
+        let concerns_rights = Authorizers::concerned_by(&txn);
+        let result = self.store.commit(txn.by(Author::new(author))).await;
+        if concerns_rights {
+            self.authorizers.changed();
+        }
+        match result {
             Ok(committed) => Ok(Ok(committed)),
-            Err(CommitError::Conflict { actual, .. }) => Ok(Err(Conflict { actual })),
+            Err(CommitError::Conflict { key, actual }) => Ok(Err(Conflict { key, actual })),
             Err(error) => Err(commit_status(&error)),
         }
     }
 }
 
-/// The key is not as it was when the transaction was made.
+/// A key is not as it was when the transaction was made.
 pub(crate) struct Conflict {
+    pub key: store::Key,
     pub actual: Option<Arc<store::Entry>>,
 }
 
@@ -103,9 +169,31 @@ fn commit_status(error: &CommitError) -> Status {
     match error {
         CommitError::TooLarge { limit, .. } => Status::too_large(*limit),
         CommitError::Full => {
-            Status::new(api::Reason::InsufficientStorage, "the disk under the store is full; nothing was written")
+            Status::new(Reason::InsufficientStorage, "the disk under the store is full; nothing was written")
         }
-        CommitError::Closed => Status::new(api::Reason::ServiceUnavailable, "the server is shutting down"),
+        CommitError::Closed => closing(),
+        CommitError::Unavailable { .. } => {
+            Status::new(Reason::ServiceUnavailable, format!("nothing was written: {error}")).with_retry_after(1)
+        }
+        // No Retry-After: clients would repeat by themselves what may have happened.
+        CommitError::Unknown { .. } => {
+            Status::new(Reason::Timeout, format!("Timeout: {error}; the write may have happened"))
+        }
         other => Status::internal(other),
     }
+}
+
+/// What a failed look into the store means for a reader who named no revision.
+pub(crate) fn read_status(error: &RevisionError) -> Status {
+    match error {
+        RevisionError::Unavailable { .. } => {
+            Status::new(Reason::ServiceUnavailable, error.to_string()).with_retry_after(1)
+        }
+        RevisionError::Closed => closing(),
+        other => Status::internal(other),
+    }
+}
+
+fn closing() -> Status {
+    Status::new(Reason::ServiceUnavailable, "the server is shutting down")
 }

@@ -4,6 +4,7 @@
 //! the kinds table of `api`, not here.
 
 mod admission;
+mod agreement;
 mod authn;
 mod authz;
 mod body;
@@ -11,13 +12,17 @@ mod bootstrap;
 mod catalog;
 mod config;
 mod core;
+mod crd;
 mod endpoints;
 mod handler;
+pub mod history;
 mod local;
 mod negotiate;
 mod net;
 mod nodes;
 mod objects;
+mod offline;
+mod peers;
 pub mod pki;
 mod protobuf;
 mod prune;
@@ -27,19 +32,21 @@ mod respond;
 mod server;
 mod user;
 
-pub use crate::authn::StaticTokens;
-pub use crate::authz::{AllowAuthenticated, Authorizer, Decision};
-pub use crate::config::{Clock, Config, Limits, Random};
+pub use crate::authn::{StaticTokens, TokenFileError};
+pub use crate::authz::{AuthorizationMode, ModeError};
+pub use crate::config::{Clock, Config, Limits, Random, Sharing};
 pub use crate::endpoints::GIT_VERSION;
 pub use crate::local::LocalService;
+pub use crate::offline::offline;
 pub use crate::net::{Cidr, CidrError};
 pub use crate::request::{RequestInfo, ResourceRequest};
 pub use crate::user::User;
 /// The store's own crate, for whoever opens the store that a server is started with.
 pub use store;
 
+use crate::agreement::AgreementError;
 use crate::core::Core;
-use crate::pki::{Names, Pki, PkiError};
+use crate::pki::{AccountKey, Names, Pki, PkiError};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -58,6 +65,8 @@ pub enum StartError {
     },
     #[error("cannot prepare the cluster's certificates")]
     Pki(#[from] PkiError),
+    #[error("cannot agree with the cluster's other servers on its certificates")]
+    Agreement(#[from] AgreementError),
     #[error("cannot write the system's own objects")]
     Bootstrap(#[source] api::Status),
 }
@@ -67,6 +76,8 @@ pub struct ApiServer {
     core: Arc<Core>,
     pki: Pki,
     listener: JoinHandle<()>,
+    /// What tells the other servers of this one, where there may be others.
+    peers: Option<JoinHandle<()>>,
 }
 
 impl ApiServer {
@@ -83,16 +94,26 @@ impl ApiServer {
         if !address.ip().is_unspecified() {
             extra.push(address.ip().to_string());
         }
-        let pki = Pki::open(&config.pki, &Names::new(core.services.first().map(IpAddr::V4), &extra))?;
+        extra.extend(config.advertise.map(|ip| ip.to_string()));
+        let names = Names::new(core.services.first().map(IpAddr::V4), &extra);
+        let (pki, account) = match config.sharing {
+            Sharing::Alone => (Pki::open(&config.pki, &names)?, AccountKey::open(&config.pki)?),
+            Sharing::Shared => agreement::keys(&core, &config.pki, &names).await?,
+        };
+        core.set_keys(pki.clone(), &account)?;
         let listener = server::Listener::new(tcp, address, &pki)?;
         bootstrap::run(&core).await.map_err(StartError::Bootstrap)?;
+        let peers = start_peers(&core, &pki).await?;
+        crd::start(&core).await.map_err(StartError::Bootstrap)?;
         core.set_ready();
         let pruning = prune::run(Arc::clone(&core), config.event_ttl);
         tokio::spawn(pruning.instrument(tracing::info_span!("event_ttl")));
+        let following = authz::follow(Arc::clone(&core));
+        tokio::spawn(following.instrument(tracing::info_span!("authorization")));
         let serving = listener.run(Arc::clone(&core));
         let listener = tokio::spawn(serving.instrument(tracing::info_span!("apiserver", %address)));
         tracing::info!(%address, "API server ready");
-        Ok(Self { core, pki, listener })
+        Ok(Self { core, pki, listener, peers })
     }
 
     /// The address that is listened on, with the port that was picked.
@@ -139,10 +160,26 @@ impl ApiServer {
     /// Ends watches, lets open requests finish for a few seconds, and stops. The store stays open: it is the caller's.
     pub async fn shutdown(self) {
         self.core.shutdown.cancel();
+        if let Some(peers) = self.peers
+            && let Err(error) = peers.await
+        {
+            tracing::error!(%error, "telling the other servers ended badly");
+        }
         if let Err(error) = self.listener.await {
             tracing::error!(%error, "the listener ended badly");
         }
     }
+}
+
+/// Makes this server known to the others of its cluster, before it serves.
+async fn start_peers(core: &Arc<Core>, pki: &Pki) -> Result<Option<JoinHandle<()>>, StartError> {
+    if core.sharing == Sharing::Alone {
+        return Ok(None);
+    }
+    core.peers.introduce(peers::Dialer::new(pki)?);
+    peers::renew(core, core.now()).await.map_err(StartError::Bootstrap)?;
+    let work = peers::run(Arc::clone(core)).instrument(tracing::info_span!("peers"));
+    Ok(Some(tokio::spawn(work)))
 }
 
 fn listen_error(address: SocketAddr, source: std::io::Error) -> StartError {

@@ -34,6 +34,23 @@ pub(crate) fn encode(resource: &Resource, object: &Value, now_seconds: i64) -> s
     store::Value { body: body(&resource.kind, &resource.storage_api_version, object), index }
 }
 
+/// `object` of a custom kind, in `api_version`, as it is to be stored, with its index.
+pub(crate) fn encode_as(resource: &Resource, api_version: &str, object: &Value, now_seconds: i64) -> store::Value {
+    let index = Index::build(resource, object, now_seconds);
+    store::Value { body: body(&resource.kind, api_version, object), index }
+}
+
+/// `object`, just marked as being deleted, with the index that it had before.
+pub(crate) fn encode_marked(object: &Value, index: &Bytes) -> store::Value {
+    encode_unserved(object, Index::marked(index))
+}
+
+/// `object` of a kind that is not served now as it was stored once, with the index that it had.
+pub(crate) fn encode_unserved(object: &Value, index: Bytes) -> store::Value {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    store::Value { body: body(text("kind"), text("apiVersion"), object), index }
+}
+
 fn body(kind: &str, api_version: &str, object: &Value) -> Bytes {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"kind\":\"");

@@ -39,6 +39,15 @@ impl<'a> Index<'a> {
         Bytes::from(out)
     }
 
+    /// The index of the same object once it is being deleted.
+    pub(super) fn marked(index: &Bytes) -> Bytes {
+        let mut out = index.to_vec();
+        if let Some(flags) = out.first_mut() {
+            *flags |= DELETING;
+        }
+        Bytes::from(out)
+    }
+
     /// Whether `metadata.deletionTimestamp` is set.
     pub(crate) fn is_deleting(self) -> bool {
         self.0.first().is_some_and(|flags| flags & DELETING != 0)

@@ -8,7 +8,7 @@ mod convert;
 mod index;
 pub(crate) mod wire;
 
-pub(crate) use body::{encode, parse};
+pub(crate) use body::{encode, encode_as, encode_marked, encode_unserved, parse};
 pub(crate) use index::Index;
 
 use api::Resource;

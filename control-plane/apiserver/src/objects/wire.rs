@@ -57,8 +57,11 @@ pub(crate) fn put_object(out: &mut BytesMut, resource: &Resource, body: &[u8], r
     out.put_slice(tail);
 }
 
-/// Appends the object as an item of a list: items of built-in kinds do not repeat kind and apiVersion.
+/// Appends the object as an item of a list: items of built-in kinds do not repeat kind and apiVersion, custom ones do.
 pub(crate) fn put_item(out: &mut BytesMut, resource: &Resource, body: &[u8], revision: Revision) {
+    if resource.custom.is_some() {
+        return put_object(out, resource, body, revision);
+    }
     let head = head_len(resource);
     let tail = body.get(head + METADATA.len()..).unwrap_or_default();
     out.put_u8(b'{');
@@ -69,7 +72,8 @@ pub(crate) fn put_item(out: &mut BytesMut, resource: &Resource, body: &[u8], rev
 
 /// Bytes that [`put_item`] appends.
 pub(crate) fn item_len(resource: &Resource, body: &[u8], revision: Revision) -> usize {
-    body.len() + 1 - head_len(resource) + r#""resourceVersion":"","#.len() + digits(revision)
+    let left_out = if resource.custom.is_some() { 0 } else { head_len(resource) - 1 };
+    body.len() - left_out + r#""resourceVersion":"","#.len() + digits(revision)
 }
 
 /// The object with its resourceVersion (`None`: it was never stored, a dry run's).

@@ -2,6 +2,7 @@
 
 use super::{Call, Outcome, input, services};
 use crate::admission::{Operation, Request};
+use crate::crd::present::Encoded;
 use crate::request::{Common, WriteOptions};
 use api::{Status, Verb, meta};
 use axum::body::Body;
@@ -12,6 +13,8 @@ use store::Txn;
 
 /// How often another suffix is tried when a generated name is taken.
 const NAME_ATTEMPTS: usize = 8;
+/// How many addresses are tried for a Service while other servers take the same ones.
+const ADDRESS_ATTEMPTS: usize = 100;
 
 pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
@@ -31,7 +34,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
 pub(super) async fn insert(call: &Call<'_>, options: Common, mut object: Value) -> Result<Outcome, Status> {
     let strategy = &call.resource.strategy;
     strategy.default(&mut object);
-    let snapshot = call.core.store.snapshot();
+    let snapshot = call.core.latest().await?;
     let given = meta::name(&object).to_owned();
     let mut admission = Request {
         operation: Operation::Create,
@@ -48,19 +51,34 @@ pub(super) async fn insert(call: &Call<'_>, options: Common, mut object: Value) 
     call.core.admission.mutate(&mut admission).await?;
     let generated = given.is_empty() && object.pointer("/metadata/generateName").is_some();
     // What is derived from the name, such as a Job's labels, must be derived anew from each that is tried.
-    for _ in 1..if generated { NAME_ATTEMPTS } else { 1 } {
-        if let Ok(outcome) = attempt(call, options, object.clone()).await? {
-            return Ok(outcome);
+    let attempts = match generated {
+        _ if services::concerns(call.resource) => ADDRESS_ATTEMPTS,
+        true => NAME_ATTEMPTS,
+        false => 1,
+    };
+    for _ in 1..attempts {
+        match attempt(call, options, object.clone()).await? {
+            Ok(outcome) => return Ok(outcome),
+            Err(Taken::Name { name, by }) if !generated => return Err(already_exists(call, &name, by.as_deref())),
+            Err(Taken::Name { .. }) => {}
+            // Another server gave it out first: choose again with that in sight.
+            Err(Taken::Address) => _ = call.core.latest().await?,
         }
     }
-    let last = attempt(call, options, object).await?;
-    last.map_err(|taken| already_exists(call, &taken.name, taken.by.as_deref()))
+    attempt(call, options, object).await?.map_err(|taken| match taken {
+        Taken::Name { name, by } => already_exists(call, &name, by.as_deref()),
+        Taken::Address => Status::internal("failed to allocate a serviceIP: others kept taking the free ones"),
+    })
 }
 
-/// The name of an object is another's already.
-struct Taken {
-    name: String,
-    by: Option<Arc<store::Entry>>,
+/// What an object needs is another's already.
+enum Taken {
+    Name {
+        name: String,
+        by: Option<Arc<store::Entry>>,
+    },
+    /// An address or node port of a Service.
+    Address,
 }
 
 /// Everything from the name on, once.
@@ -72,16 +90,17 @@ async fn attempt(call: &Call<'_>, options: Common, mut object: Value) -> Result<
     validate(call, &mut object, options).await?;
     let name = meta::name(&object).to_owned();
     let key = crate::objects::key(call.resource, call.namespace(), &name);
-    let stored = call.encode(&object);
-    let mut outcome = Outcome { body: stored.body.clone(), revision: None };
+    let Encoded { stored, shown } = call.encode(&object).await?;
+    let mut outcome = Outcome { body: shown, revision: None };
     if options.is_dry_run() {
         if let Some(taken) = call.core.store.snapshot().get(&key) {
-            return Ok(Err(Taken { name, by: Some(Arc::clone(taken)) }));
+            return Ok(Err(Taken::Name { name, by: Some(Arc::clone(taken)) }));
         }
     } else {
         match services::commit(call, Txn::create(&key, stored), assignment, None).await? {
             Ok(committed) => outcome.revision = Some(committed.revision),
-            Err(conflict) => return Ok(Err(Taken { name, by: conflict.actual })),
+            Err(conflict) if *conflict.key != *key => return Ok(Err(Taken::Address)),
+            Err(conflict) => return Ok(Err(Taken::Name { name, by: conflict.actual })),
         }
     }
     call.add_warnings(strategy.warnings(&object));

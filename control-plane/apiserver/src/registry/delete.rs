@@ -5,6 +5,7 @@ use super::selection::Selection;
 use super::{Call, Outcome, namespace, services, success};
 use crate::admission::{Operation, Request};
 use crate::negotiate::Format;
+use crate::crd::present::{self, Encoded};
 use crate::objects;
 use crate::request::{Common, DeleteOptions, ListOptions, Preconditions, Propagation};
 use crate::{body, negotiate, respond};
@@ -99,6 +100,7 @@ pub(super) async fn one(call: &Call<'_>, name: &str, options: &DeleteOptions) ->
     for _ in 0..ATTEMPTS {
         let snapshot = call.core.latest().await?;
         let entry = snapshot.get(&key).ok_or_else(|| Status::not_found(group, plural, name))?;
+        let entry = &present::one(call.core, call.resource, entry).await?;
         let old = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
         check(call, name, &options.preconditions, &old)?;
         admit(call, name, &old, &snapshot, options.common).await?;
@@ -130,8 +132,7 @@ async fn attempt(
         if !(marked || changed) {
             return Ok(Some(Deleted::Pending(unchanged(entry.value.body.clone()))));
         }
-        let stored = call.encode(&next);
-        let body = stored.body.clone();
+        let Encoded { stored, shown: body } = call.encode(&next).await?;
         if dry_run {
             return Ok(Some(Deleted::Pending(unchanged(body))));
         }

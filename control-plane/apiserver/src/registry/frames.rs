@@ -20,6 +20,13 @@ pub(super) enum Frame {
     InitialEventsEnd,
 }
 
+/// Whether the line of an event is the same for all watchers who see all of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    Shared,
+    Own,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Added,
@@ -61,25 +68,36 @@ impl Encoder {
 
     /// The line that `event` is to this watcher: an object that begins or ceases to match is added or deleted.
     pub(super) fn event(&mut self, selection: &Selection, event: &Event) -> Option<Bytes> {
-        let plain = match (&event.prev, &event.entry) {
+        self.change(selection, event, (event.prev.as_ref(), event.entry.as_ref()), Line::Shared)
+    }
+
+    /// The same for an event whose entries are shown as others than are stored.
+    pub(super) fn change(
+        &mut self,
+        selection: &Selection,
+        event: &Event,
+        (prev, entry): (Option<&Arc<Entry>>, Option<&Arc<Entry>>),
+        form: Line,
+    ) -> Option<Bytes> {
+        let plain = match (prev, entry) {
             (None, Some(_)) => Kind::Added,
             (Some(_), Some(_)) => Kind::Modified,
             (_, None) => Kind::Deleted,
         };
-        let selected = |entry: &Option<Arc<Entry>>| entry.as_ref().is_some_and(|e| selection.matches(&event.key, e));
+        let selected = |entry: Option<&Arc<Entry>>| entry.is_some_and(|e| selection.matches(&event.key, e));
         let kind = if selection.is_everything() {
             plain
         } else {
-            match (selected(&event.prev), selected(&event.entry)) {
+            match (selected(prev), selected(entry)) {
                 (false, false) => return None,
                 (false, true) => Kind::Added,
                 (true, true) => Kind::Modified,
                 (true, false) => Kind::Deleted,
             }
         };
-        let shown = if kind == Kind::Deleted { event.prev.as_ref()? } else { event.entry.as_ref()? };
+        let shown = if kind == Kind::Deleted { prev? } else { entry? };
         if self.shape == Shape::Full && self.native {
-            if kind == plain {
+            if kind == plain && form == Line::Shared {
                 return Some(event.encoded(|| line(&self.resource, kind, shown, event.revision)));
             }
             return Some(line(&self.resource, kind, shown, event.revision));

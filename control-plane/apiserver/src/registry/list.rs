@@ -3,6 +3,7 @@
 use super::selection::Selection;
 use super::{Call, watch};
 use crate::core::read_status;
+use crate::crd::present;
 use crate::negotiate::{Accept, Format, Shape};
 use crate::objects::{self, wire};
 use crate::request::{ListOptions, Version, VersionMatch, too_large_version};
@@ -21,6 +22,8 @@ use store::{Entry, Revision, RevisionError, Snapshot};
 
 /// How much of a long list is put together at a time.
 const CHUNK: usize = 128 * 1024;
+/// How many entries are brought up to date at a time.
+const CONVERTED: usize = 500;
 
 /// # Errors
 /// 400 for bad options, 410 for a revision that is gone, 504 for one that is not there yet.
@@ -42,8 +45,10 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
         Shape::Full => {
             let mut items = page.parse(call.resource)?;
             for item in items.iter_mut().filter_map(Value::as_object_mut) {
-                item.remove("kind");
-                item.remove("apiVersion");
+                if call.resource.custom.is_none() {
+                    item.remove("kind");
+                    item.remove("apiVersion");
+                }
             }
             let body = json!({
                 "kind": call.resource.list_kind, "apiVersion": call.resource.api_version(),
@@ -83,6 +88,10 @@ impl Page {
             None => (first_snapshot(call, options).await?, None),
         };
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+        let range = snapshot.range(&selection.prefix, start.as_deref());
+        if call.resource.custom.is_some() && !range.map(|(_, entry)| entry).all(|e| present::is_current(call.resource, e)) {
+            return Self::converted(call, selection, (&snapshot, start), limit).await;
+        }
         let mut entries = Vec::new();
         let (mut last, mut more) = (None, false);
         for (key, entry) in snapshot.range(&selection.prefix, start.as_deref()) {
@@ -98,13 +107,44 @@ impl Page {
         }
         let mut page = Self { revision: snapshot.revision(), entries, next: None, remaining: None };
         if let Some(last) = last.filter(|_| more) {
-            let start = String::from_utf8_lossy(last.get(selection.prefix.len()..).unwrap_or_default()).into_owned();
-            let token = Token { v: "meta.k8s.io/v1".into(), rv: page.revision, start };
-            page.next = serde_json::to_vec(&token).ok().map(|json| URL_SAFE_NO_PAD.encode(json));
+            page.more(selection, last);
             // With selectors the rest would have to be filtered to be counted: Kubernetes leaves it out then.
             page.remaining = selection.is_everything().then(|| snapshot.range(&selection.prefix, Some(last)).count());
         }
         Ok(page)
+    }
+
+    /// The same where entries must be brought up to date or converted before they can be judged and shown.
+    async fn converted(
+        call: &Call<'_>,
+        selection: &Selection,
+        (snapshot, mut start): (&Snapshot, Option<Vec<u8>>),
+        limit: usize,
+    ) -> Result<Self, Status> {
+        let mut page = Self { revision: snapshot.revision(), entries: Vec::new(), next: None, remaining: None };
+        loop {
+            let range = snapshot.range(&selection.prefix, start.as_deref()).take(CONVERTED);
+            let (keys, mut entries): (Vec<Vec<u8>>, Vec<Arc<Entry>>) =
+                range.map(|(key, entry)| (key.to_vec(), Arc::clone(entry))).unzip();
+            let Some(last) = keys.last().cloned() else { return Ok(page) };
+            present::show(call.core, call.resource, &mut entries).await?;
+            for (key, entry) in keys.iter().zip(entries).filter(|(key, entry)| selection.matches(key, entry)) {
+                if page.entries.len() == limit {
+                    page.more(selection, start.as_deref().unwrap_or_default());
+                    return Ok(page);
+                }
+                page.entries.push(entry);
+                start = Some(key.clone());
+            }
+            start = Some(last);
+        }
+    }
+
+    /// Notes where the next page begins: after the key `last`.
+    fn more(&mut self, selection: &Selection, last: &[u8]) {
+        let start = String::from_utf8_lossy(last.get(selection.prefix.len()..).unwrap_or_default()).into_owned();
+        let token = Token { v: "meta.k8s.io/v1".into(), rv: self.revision, start };
+        self.next = serde_json::to_vec(&token).ok().map(|json| URL_SAFE_NO_PAD.encode(json));
     }
 
     fn metadata(&self) -> Value {

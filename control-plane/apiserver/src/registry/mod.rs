@@ -14,14 +14,19 @@ mod list;
 mod log;
 mod namespace;
 mod patch;
+mod remove;
 mod reviews;
 mod scale;
 mod selection;
 mod services;
+mod token;
 mod update;
 mod watch;
 
+pub(crate) use remove::{Object, Removed, remove};
+
 use crate::core::Core;
+use crate::crd::present::{self, Encoded};
 use crate::negotiate::{Accept, Shape};
 use crate::request::{Query, ResourceRequest};
 use crate::user::User;
@@ -104,11 +109,11 @@ async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>,
     let single = call.resource.namespaced() && call.request.namespace.is_empty();
     match verb {
         Verb::List => list::list(call).await,
-        Verb::Watch => watch::watch(call),
+        Verb::Watch => watch::watch(call).await,
         _ if single => Err(method_not_allowed()),
         Verb::Create if !call.request.name.is_empty() => Err(method_not_allowed()),
         Verb::Update | Verb::Patch if call.request.name.is_empty() => Err(method_not_allowed()),
-        Verb::Get => get::get(call),
+        Verb::Get => get::get(call).await,
         Verb::Create => create::create(call, body).await,
         Verb::Update => update::put(call, update::Part::Main, body).await,
         Verb::Patch => patch::patch(call, update::Part::Main, body).await,
@@ -128,16 +133,17 @@ async fn subresource(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response
         return Err(method_not_allowed());
     }
     match (name, verb) {
-        ("status", Verb::Get) => get::get(call),
+        ("status", Verb::Get) => get::get(call).await,
         ("status", Verb::Update) => update::put(call, update::Part::Status, body).await,
         ("status", Verb::Patch) => patch::patch(call, update::Part::Status, body).await,
-        ("approval", Verb::Get) => get::get(call),
+        ("approval", Verb::Get) => get::get(call).await,
         ("approval", Verb::Update) => update::put(call, update::Part::Status, body).await,
         ("approval", Verb::Patch) => patch::patch(call, update::Part::Status, body).await,
         ("scale", _) => scale::serve(call, row, verb, body).await,
         ("binding", _) => binding::create(call, body).await,
         ("eviction", _) => eviction::create(call, body).await,
         ("finalize", _) => namespace::finalize(call, body).await,
+        ("token", _) => token::create(call, body).await,
         ("log", _) => log::log(call).await,
         _ => Err(Status::not_implemented(format_args!("{}/{name}", resource.plural))),
     }
@@ -185,8 +191,19 @@ impl Call<'_> {
     }
 
     /// `object` in its stored form, dated now.
-    pub(crate) fn encode(&self, object: &Value) -> store::Value {
-        objects::encode(self.resource, object, self.core.now().as_second())
+    ///
+    /// # Errors
+    /// 500 when a custom object cannot be converted to the version that is stored.
+    pub(crate) async fn encode(&self, object: &Value) -> Result<Encoded, Status> {
+        present::encode(self.core, self.resource, object, self.core.now().as_second()).await
+    }
+
+    /// The object of an entry, in the version of the request, with its resourceVersion.
+    ///
+    /// # Errors
+    /// 500 when it cannot be read or converted.
+    pub(crate) async fn parse(&self, entry: &Arc<store::Entry>) -> Result<Value, Status> {
+        present::parse(self.core, self.resource, entry).await
     }
 
     /// The answer that shows one object.

@@ -81,7 +81,7 @@ impl Patch {
         let dialect = match negotiate::media_type(call.headers) {
             Some("application/json-patch+json") => Dialect::Json,
             Some("application/merge-patch+json") => Dialect::Merge,
-            Some("application/strategic-merge-patch+json") => Dialect::Strategic,
+            Some("application/strategic-merge-patch+json") if call.resource.custom.is_none() => Dialect::Strategic,
             Some("application/apply-patch+yaml" | "application/apply-patch+cbor") => {
                 return Err(super::apply::refuse(ACCEPTED));
             }

@@ -3,7 +3,7 @@
 
 use super::{Call, Outcome, create, input, namespace, services};
 use crate::admission::{Operation, Request};
-use crate::objects;
+use crate::crd::present::Encoded;
 use crate::request::{Common, WriteOptions};
 use api::{Status, Verb, field, meta};
 use axum::body::Body;
@@ -32,8 +32,10 @@ pub(super) async fn put(call: &Call<'_>, part: Part, body: Body) -> Result<Respo
     let mut object = input::object(call, body, options.field_validation).await?;
     meta::ensure_name(&mut object, call.name())?;
     meta::ensure_namespace(call.resource, &mut object, call.namespace())?;
-    let absent = call.core.store.snapshot().get(&call.key()).is_none();
-    if absent && part == Part::Main && call.resource.strategy.create_on_update() {
+    if part == Part::Main
+        && call.resource.strategy.create_on_update()
+        && call.core.latest().await?.get(&call.key()).is_none()
+    {
         let outcome = create::insert(call, options.common, object).await?;
         return call.show(StatusCode::CREATED, &outcome);
     }
@@ -54,27 +56,26 @@ pub(super) async fn modify(
 ) -> Result<Outcome, Status> {
     let key = call.key();
     for _ in 0..ATTEMPTS {
-        let snapshot = call.core.store.snapshot();
+        let snapshot = call.core.latest().await?;
         let entry = snapshot.get(&key).ok_or_else(|| call.not_found())?;
-        let old = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
+        let old = call.parse(entry).await?;
         let mut new = produce(&old)?;
         check_version(call, &new, &old)?;
         admit(call, &mut new, &old, &snapshot, options).await?;
         let assignment = prepare(call, part, &mut new, &old)?;
         validate(call, part, &new, &old)?;
-        let stored = call.encode(&new);
+        let Encoded { stored, shown } = call.encode(&new).await?;
         let removed = should_be_removed(call, &new, &old);
         if stored.body == entry.value.body && !removed {
-            return Ok(Outcome { body: stored.body, revision: Some(entry.mod_revision) });
+            return Ok(Outcome { body: shown, revision: Some(entry.mod_revision) });
         }
         if options.is_dry_run() {
-            return Ok(Outcome { body: stored.body, revision: Some(entry.mod_revision) });
+            return Ok(Outcome { body: shown, revision: Some(entry.mod_revision) });
         }
-        let body = stored.body.clone();
         let txn =
             if removed { Txn::remove(&key, entry.mod_revision) } else { Txn::update(&key, entry.mod_revision, stored) };
         if let Ok(committed) = services::commit(call, txn, assignment, removed.then_some(&old)).await? {
-            return Ok(Outcome { body, revision: Some(committed.revision) });
+            return Ok(Outcome { body: shown, revision: Some(committed.revision) });
         }
     }
     Err(call.conflict(MODIFIED))
@@ -146,8 +147,7 @@ fn validate(call: &Call<'_>, part: Part, new: &Value, old: &Value) -> Result<(),
     let mut errors: Vec<field::Error> = meta::validate_update(call.resource, new, old);
     match part {
         Part::Main => {
-            errors.extend(strategy.validate(new));
-            errors.extend(strategy.validate_update(new, old));
+            errors.extend(strategy.validate_change(new, old));
             call.add_warnings(strategy.warnings(new));
         }
         Part::Status => errors.extend(strategy.validate_status_update(new, old)),

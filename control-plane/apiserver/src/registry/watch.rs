@@ -2,9 +2,11 @@
 //! from the store's history, and ends with 410 when it falls behind what that holds.
 
 use super::Call;
-use super::frames::{Encoder, Frame};
+use super::frames::{Encoder, Frame, Line};
 use super::selection::Selection;
 use crate::config::Limits;
+use crate::core::Core;
+use crate::crd::present;
 use crate::core::read_status;
 use crate::request::{ListOptions, Version};
 use crate::respond;
@@ -14,13 +16,16 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
-use store::{Batch, Revision, RevisionError, Snapshot, WatchError};
+use store::{Batch, Entry, Event, Revision, RevisionError, Snapshot, WatchError};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How much of the initial state, or of a backlog, is put together at a time.
 const CHUNK: usize = 64 * 1024;
+/// Entries of a custom kind that are looked at together.
+const REPLAYED: usize = 256;
 
 /// # Errors
 /// 400 and 422 for bad options. A revision that is gone is no error here but an ERROR event, as in Kubernetes.
@@ -37,7 +42,8 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
                 encoder,
                 bookmarks: options.bookmarks.then(|| bookmark_timer(&call.core.limits)),
                 deadline: Box::pin(tokio::time::sleep(duration(&options, &call.core.limits))),
-                shutdown: Box::pin(call.core.shutdown.clone().cancelled_owned()),
+                shutdown: Box::pin(end(call).cancelled_owned()),
+                core: Arc::clone(call.core),
                 state: State::Open,
             }),
             Err(error) => one(encoder.error(&revision_error(&error, revision))),
@@ -45,6 +51,11 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         Start::Gone(status) => one(encoder.error(&status)),
     };
     Ok(respond::plain(StatusCode::OK, "application/json", stream))
+}
+
+/// What ends a watch before its time: the server's end, or that of its kind.
+fn end(call: &Call<'_>) -> CancellationToken {
+    call.core.catalog().life(call.resource).unwrap_or_else(|| call.core.shutdown.clone())
 }
 
 fn one(frame: Bytes) -> Body {
@@ -141,6 +152,7 @@ struct Watcher {
     // Both registered once, not at every event: ten thousand watchers wake at the same one.
     deadline: Pin<Box<Sleep>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    core: Arc<Core>,
     state: State,
 }
 
@@ -164,15 +176,22 @@ impl Watcher {
             if self.state == State::Ended {
                 return None;
             }
-            if let Some(bytes) = self.replay() {
-                return Some(bytes);
+            let replayed = if self.selection.resource.custom.is_some() {
+                self.replay_custom().await
+            } else {
+                Ok(self.replay())
+            };
+            match replayed {
+                Ok(None) => {}
+                Ok(Some(bytes)) => return Some(bytes),
+                Err(error) => return self.fail(&error),
             }
             match self.step().await {
-                Step::Batch(Ok(batch)) => {
-                    if let Some(bytes) = self.frames(&batch) {
-                        return Some(bytes);
-                    }
-                }
+                Step::Batch(Ok(batch)) => match self.frames(&batch).await {
+                    Ok(None) => {}
+                    Ok(Some(bytes)) => return Some(bytes),
+                    Err(error) => return self.fail(&error),
+                },
                 Step::Batch(Err(error)) => {
                     self.state = State::Ended;
                     return match error {
@@ -233,12 +252,58 @@ impl Watcher {
         (!out.is_empty()).then(|| out.freeze())
     }
 
+    /// The last frame: why the watch cannot go on.
+    fn fail(&mut self, error: &Status) -> Option<Bytes> {
+        self.state = State::Ended;
+        Some(self.encoder.error(error))
+    }
+
+    /// [`Self::replay`] of a custom kind, whose entries may have to be brought up to date.
+    async fn replay_custom(&mut self) -> Result<Option<Bytes>, Status> {
+        let Some(mut initial) = self.initial.take() else { return Ok(None) };
+        let mut out = BytesMut::new();
+        loop {
+            let range = initial.snapshot.range(&self.selection.prefix, initial.after.as_deref()).take(REPLAYED);
+            let (keys, mut entries): (Vec<Vec<u8>>, Vec<Arc<Entry>>) =
+                range.map(|(key, entry)| (key.to_vec(), Arc::clone(entry))).unzip();
+            let Some(last) = keys.last().cloned() else { break };
+            present::show(&self.core, &self.selection.resource, &mut entries).await?;
+            for (_, entry) in keys.iter().zip(&entries).filter(|(key, entry)| self.selection.matches(key, entry)) {
+                self.encoder.added(&mut out, entry);
+            }
+            initial.after = Some(last);
+            if out.len() >= CHUNK {
+                self.initial = Some(initial);
+                return Ok(Some(out.freeze()));
+            }
+        }
+        if initial.end == InitialEnd::Bookmark {
+            out.extend_from_slice(&self.encoder.bookmark(initial.snapshot.revision(), Frame::InitialEventsEnd));
+        }
+        Ok((!out.is_empty()).then(|| out.freeze()))
+    }
+
+    /// The line of one event.
+    async fn line(&mut self, event: &Event) -> Result<Option<Bytes>, Status> {
+        let resource = &self.selection.resource;
+        let current = |entry: &Option<Arc<Entry>>| entry.as_ref().is_none_or(|e| present::is_current(resource, e));
+        if resource.custom.is_none() || current(&event.prev) && current(&event.entry) {
+            return Ok(self.encoder.event(&self.selection, event));
+        }
+        let mut shown = [event.prev.clone(), event.entry.clone()];
+        for entry in shown.iter_mut().flatten() {
+            *entry = present::one(&self.core, resource, entry).await?;
+        }
+        let [prev, entry] = &shown;
+        Ok(self.encoder.change(&self.selection, event, (prev.as_ref(), entry.as_ref()), Line::Own))
+    }
+
     /// What of a batch this watcher is to see; `None` when that is nothing.
-    fn frames(&mut self, batch: &Batch) -> Option<Bytes> {
+    async fn frames(&mut self, batch: &Batch) -> Result<Option<Bytes>, Status> {
         let mut single: Option<Bytes> = None;
         let mut joined: Option<BytesMut> = None;
         for event in &batch.events {
-            let Some(frame) = self.encoder.event(&self.selection, event) else { continue };
+            let Some(frame) = self.line(event).await? else { continue };
             match (&mut joined, single.take()) {
                 (Some(out), _) => out.extend_from_slice(&frame),
                 (None, None) => single = Some(frame),
@@ -250,6 +315,6 @@ impl Watcher {
                 }
             }
         }
-        joined.map(BytesMut::freeze).or(single)
+        Ok(joined.map(BytesMut::freeze).or(single))
     }
 }

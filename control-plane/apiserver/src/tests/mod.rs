@@ -5,17 +5,21 @@ mod delete;
 mod list;
 mod nodes;
 mod patch;
+mod node_rights;
 mod protocol;
+mod rbac;
 mod reviews;
 mod server;
 mod services;
 mod subresources;
+mod tokens;
 mod update;
 mod watch;
 
 use crate::config::Config;
 use crate::core::Core;
 use crate::local::LocalService;
+use crate::pki::{AccountKey, Names, Pki};
 use crate::user::User;
 use axum::body::Body;
 use bytes::Bytes;
@@ -61,10 +65,27 @@ impl Cluster {
         config.clock = Arc::new(move || Timestamp::from_second(clock.load(Ordering::Relaxed)).unwrap());
         change(&mut config);
         let core = Core::new(&config, SocketAddr::from(([127, 0, 0, 1], 6443)));
+        let pki = Pki::ephemeral(&Names::new(None, &[])).unwrap();
+        core.set_keys(pki, &AccountKey::generate().unwrap()).unwrap();
         crate::bootstrap::run(&core).await.unwrap();
+        crate::crd::start(&core).await.unwrap();
         core.set_ready();
         let service = LocalService::new(Arc::clone(&core), User::component("system:admin"));
         Self { core, service, seconds }
+    }
+
+    /// A request in the name of another user.
+    pub(crate) async fn as_user(&self, user: User, method: &str, path: &str, body: &Value) -> Answer {
+        let service = LocalService::new(Arc::clone(&self.core), user);
+        Self { core: Arc::clone(&self.core), service, seconds: Arc::clone(&self.seconds) }.json(method, path, body).await
+    }
+
+    /// A request over the network with a bearer token.
+    pub(crate) async fn with_token(&self, token: &str, path: &str) -> Answer {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty());
+        let caller = crate::handler::Caller::Network(None);
+        let (parts, body) = crate::handler::handle(&self.core, caller, request.unwrap()).await.into_parts();
+        Answer { code: parts.status, headers: parts.headers, bytes: body.collect().await.unwrap().to_bytes() }
     }
 
     pub(crate) fn advance(&self, by: Duration) {
