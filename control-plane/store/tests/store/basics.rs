@@ -4,58 +4,78 @@ use std::time::Duration;
 
 use store::{CommitError, HistoryPolicy, Options, RevisionError, Store, Txn, Value};
 
+use crate::places::Place;
 use crate::{open_in, text, value};
 
-fn both() -> (tempfile::TempDir, [Store; 2]) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = open_in(&folder);
-    (folder, [Store::open(Options::memory()).unwrap(), file])
+/// A store in each kind of place.
+async fn every() -> Vec<(Place, Store)> {
+    let mut stores = Vec::new();
+    for place in Place::every() {
+        let store = place.open().await;
+        stores.push((place, store));
+    }
+    stores
 }
 
 #[tokio::test]
 async fn every_write_has_its_revision_and_version() {
-    let (_folder, stores) = both();
-    for store in stores {
-        assert_eq!(store.commit(Txn::create("a", value("1"))).await.unwrap().revision, 1);
-        assert_eq!(store.commit(Txn::update("a", 1, value("2"))).await.unwrap().revision, 2);
+    for (_place, store) in every().await {
+        let first = store.commit(Txn::create("a", value("1"))).await.unwrap().revision;
+        assert_eq!(store.revision(), first);
+        let second = store.commit(Txn::update("a", first, value("2"))).await.unwrap().revision;
+        assert!(second > first);
         let snapshot = store.snapshot();
         let entry = snapshot.get(b"a").unwrap();
-        assert_eq!((entry.create_revision, entry.mod_revision, entry.version), (1, 2, 2));
-        assert_eq!(store.commit(Txn::remove("a", 2)).await.unwrap().revision, 3);
-        assert_eq!(store.commit(Txn::create("a", value("3"))).await.unwrap().revision, 4);
+        assert_eq!((entry.create_revision, entry.mod_revision, entry.version), (first, second, 2));
+        let third = store.commit(Txn::remove("a", second)).await.unwrap().revision;
+        assert!(third > second);
+        let fourth = store.commit(Txn::create("a", value("3"))).await.unwrap().revision;
         let snapshot = store.snapshot();
         let entry = snapshot.get(b"a").unwrap();
-        assert_eq!((entry.create_revision, entry.version), (4, 1));
+        assert_eq!((entry.create_revision, entry.mod_revision, entry.version), (fourth, fourth, 1));
+    }
+}
+
+/// Nobody else counts revisions of a store of one's own.
+#[tokio::test]
+async fn a_store_of_its_own_counts_one_by_one() {
+    for place in [Place::Memory, Place::file()] {
+        let store = place.open().await;
+        for revision in 1..5 {
+            assert_eq!(store.commit(Txn::new().put("a", value("1"))).await.unwrap().revision, revision);
+        }
     }
 }
 
 #[tokio::test]
 async fn a_conflict_says_what_is_there() {
-    let (_folder, stores) = both();
-    for store in stores {
-        store.commit(Txn::create("a", value("1"))).await.unwrap();
+    for (_place, store) in every().await {
+        let made = store.commit(Txn::create("a", value("1"))).await.unwrap().revision;
         let error = store.commit(Txn::create("a", value("2"))).await.unwrap_err();
         let CommitError::Conflict { actual: Some(actual), .. } = error else { panic!("{error}") };
-        assert_eq!(actual.mod_revision, 1);
+        assert_eq!(actual.mod_revision, made);
         let error = store.commit(Txn::remove("b", 7)).await.unwrap_err();
         assert!(matches!(error, CommitError::Conflict { actual: None, .. }), "{error}");
-        assert_eq!(store.revision(), 1);
+        let error = store.commit(Txn::remove("a", 7)).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict { actual: Some(_), .. }), "{error}");
+        assert_eq!(store.revision(), made);
     }
 }
 
 #[tokio::test]
 async fn a_transaction_is_all_or_nothing_at_one_revision() {
-    let (_folder, stores) = both();
-    for store in stores {
-        store.commit(Txn::create("a", value("1"))).await.unwrap();
-        let txn = Txn::new().put("b", value("b")).delete("a").put("c", value("c"));
+    for (_place, store) in every().await {
+        let made = store.commit(Txn::create("a", value("1"))).await.unwrap().revision;
+        let txn = Txn::new().put("b", value("b")).delete("a").put("c", value("c")).delete("absent");
         let done = store.commit(txn).await.unwrap();
-        assert_eq!(done.events.len(), 3);
-        assert!(done.events.iter().all(|event| event.revision == 2));
+        let keys: Vec<_> = done.events.iter().map(|event| event.key.to_vec()).collect();
+        assert_eq!(keys, [b"b", b"a", b"c"]);
+        assert!(done.events.iter().all(|event| event.revision == done.revision));
+        assert_eq!(done.events[1].prev.as_ref().unwrap().mod_revision, made);
         let snapshot = store.snapshot();
         let keys: Vec<_> = snapshot.range(b"", None).map(|(key, _)| key.to_vec()).collect();
         assert_eq!(keys, [b"b", b"c"]);
-        let failing = Txn::new().put("d", value("d")).require("a", 1);
+        let failing = Txn::new().put("d", value("d")).require("a", made);
         store.commit(failing).await.unwrap_err();
         assert!(store.snapshot().get(b"d").is_none());
     }
@@ -63,21 +83,34 @@ async fn a_transaction_is_all_or_nothing_at_one_revision() {
 
 #[tokio::test]
 async fn changing_nothing_makes_no_revision() {
-    let (_folder, stores) = both();
-    for store in stores {
+    for (_place, store) in every().await {
+        let base = store.revision();
         let done = store.commit(Txn::new().delete("absent")).await.unwrap();
-        assert_eq!((done.revision, done.events.len()), (0, 0));
-        assert_eq!(store.revision(), 0);
+        assert_eq!((done.revision, done.events.len()), (base, 0));
+        let done = store.commit(Txn::new()).await.unwrap();
+        assert_eq!((done.revision, done.events.len()), (base, 0));
+        assert_eq!(store.latest().await.unwrap().revision(), base);
+        let error = store.commit(Txn::new().delete("absent").require("other", 3)).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict { actual: None, .. }), "{error}");
+        store.commit(Txn::create("a", value("1"))).await.unwrap();
+        let error = store.commit(Txn::new().delete("a").require("a", 0)).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict { actual: Some(_), .. }), "{error}");
+        let done = store.commit(Txn::new().delete("absent").delete("a")).await.unwrap();
+        assert_eq!(done.events.len(), 1);
     }
 }
 
 #[tokio::test]
 async fn ranges_keep_to_their_prefix_and_page() {
-    let store = Store::open(Options::memory()).unwrap();
-    for key in ["a/1", "a/2", "a/3", "a0", "b/1"] {
-        store.commit(Txn::create(key, value(key))).await.unwrap();
+    for (_place, store) in every().await {
+        for key in ["a/1", "a/2", "a/3", "a0", "b/1"] {
+            store.commit(Txn::create(key, value(key))).await.unwrap();
+        }
+        check_ranges(&store.snapshot());
     }
-    let snapshot = store.snapshot();
+}
+
+fn check_ranges(snapshot: &store::Snapshot) {
     let page = |after: Option<&[u8]>| -> Vec<String> {
         let range = snapshot.range(b"a/", after).take(2);
         range.map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect()
@@ -92,77 +125,85 @@ async fn ranges_keep_to_their_prefix_and_page() {
 
 #[tokio::test]
 async fn limits_are_refused_before_anything_happens() {
-    let store = Store::open(Options::memory()).unwrap();
-    let large = Value::new(vec![0; 4 << 20]);
-    let error = store.commit(Txn::create("a", large)).await.unwrap_err();
-    assert!(matches!(error, CommitError::TooLarge { limit: 3_145_728, .. }), "{error}");
-    let error = store.commit(Txn::create("", value(""))).await.unwrap_err();
-    assert!(matches!(error, CommitError::KeyLength { .. }), "{error}");
-    let twice = Txn::new().put("a", value("1")).delete("a");
-    let error = store.commit(twice).await.unwrap_err();
-    assert!(matches!(error, CommitError::DuplicateKey { .. }), "{error}");
-    assert_eq!(store.revision(), 0);
+    for (_place, store) in every().await {
+        let base = store.revision();
+        let large = Value::new(vec![0; 4 << 20]);
+        let error = store.commit(Txn::create("a", large)).await.unwrap_err();
+        assert!(matches!(error, CommitError::TooLarge { limit: 3_145_728, .. }), "{error}");
+        let error = store.commit(Txn::create("", value(""))).await.unwrap_err();
+        assert!(matches!(error, CommitError::KeyLength { .. }), "{error}");
+        let twice = Txn::new().put("a", value("1")).delete("a");
+        let error = store.commit(twice).await.unwrap_err();
+        assert!(matches!(error, CommitError::DuplicateKey { .. }), "{error}");
+        assert_eq!(store.revision(), base);
+    }
 }
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open_in(&folder);
-    let id = store.cluster_id();
-    let index: &'static [u8] = b"labels";
-    let large = Value { body: vec![7; 1_500_000].into(), index: index.into() };
-    store.commit(Txn::create("large", large.clone())).await.unwrap();
-    store.commit(Txn::create("gone", value("x"))).await.unwrap();
-    store.commit(Txn::new().delete("gone")).await.unwrap();
-    store.close().await;
-    let store = open_in(&folder);
-    assert_eq!((store.cluster_id(), store.revision()), (id, 3));
-    assert_eq!(store.snapshot().get(b"large").unwrap().value, large);
-    assert_eq!(store.commit(Txn::create("next", value(""))).await.unwrap().revision, 4);
-    let old = store.snapshot_at(2).await.unwrap();
-    assert_eq!(text(&old, "gone").as_deref(), Some("x"));
-    store.close().await;
+    for place in Place::durable() {
+        let store = place.open().await;
+        let id = store.cluster_id();
+        let index: &'static [u8] = b"labels";
+        let large = Value { body: vec![7; 1_500_000].into(), index: index.into() };
+        store.commit(Txn::create("large", large.clone())).await.unwrap();
+        let second = store.commit(Txn::create("gone", value("x"))).await.unwrap().revision;
+        let third = store.commit(Txn::new().delete("gone")).await.unwrap().revision;
+        store.close().await;
+        let store = place.open().await;
+        assert_eq!((store.cluster_id(), store.revision()), (id, third));
+        assert_eq!(store.snapshot().get(b"large").unwrap().value, large);
+        assert!(store.commit(Txn::create("next", value(""))).await.unwrap().revision > third);
+        let old = store.snapshot_at(second).await.unwrap();
+        assert_eq!(text(&old, "gone").as_deref(), Some("x"));
+        store.close().await;
+    }
 }
 
 #[tokio::test]
 async fn a_deletion_compacted_away_does_not_take_its_revision_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open_in(&folder);
-    store.commit(Txn::create("a", value("1"))).await.unwrap();
-    store.commit(Txn::new().delete("a")).await.unwrap();
-    store.compact(2).await.unwrap();
-    store.close().await;
-    let store = open_in(&folder);
-    assert_eq!(store.revision(), 2);
-    assert_eq!(store.commit(Txn::create("a", value("1"))).await.unwrap().revision, 3);
-    store.close().await;
+    for place in Place::durable() {
+        let store = place.open().await;
+        store.commit(Txn::create("a", value("1"))).await.unwrap();
+        let last = store.commit(Txn::new().delete("a")).await.unwrap().revision;
+        store.compact(last).await.unwrap();
+        store.close().await;
+        let store = place.open().await;
+        assert_eq!(store.revision(), last);
+        assert!(store.commit(Txn::create("a", value("1"))).await.unwrap().revision > last);
+        store.close().await;
+    }
 }
 
 #[tokio::test]
-async fn old_revisions_are_exact_whether_in_memory_or_on_disk() {
-    let folder = tempfile::tempdir().unwrap();
+async fn old_revisions_are_exact_wherever_they_are_kept() {
     let tiny = HistoryPolicy { memory_bytes: 2_000, ..HistoryPolicy::default() };
-    let options = || Options { history: tiny, ..Options::file(folder.path().join("s")) };
-    let mut store = Store::open(options()).unwrap();
-    for round in 0..50 {
-        store.commit(Txn::new().put(format!("k{}", round % 7), value(&round.to_string()))).await.unwrap();
-    }
-    for restart in 0..2 {
-        for revision in 1..=50u64 {
-            let old = store.snapshot_at(revision).await.unwrap();
-            assert_eq!(old.revision(), revision);
-            let newest = format!("k{}", (revision - 1) % 7);
-            assert_eq!(text(&old, &newest), Some((revision - 1).to_string()), "{restart}");
-            assert_eq!(old.len(), usize::try_from(revision.min(7)).unwrap());
+    for place in Place::durable() {
+        let mut store = place.open_with(tiny).await;
+        let mut revisions = Vec::new();
+        for round in 0..50 {
+            let txn = Txn::new().put(format!("k{}", round % 7), value(&round.to_string()));
+            revisions.push(store.commit(txn).await.unwrap().revision);
         }
+        for restart in 0..2 {
+            for (round, revision) in revisions.iter().enumerate() {
+                let old = store.snapshot_at(*revision).await.unwrap();
+                assert_eq!(old.revision(), *revision);
+                assert_eq!(text(&old, &format!("k{}", round % 7)), Some(round.to_string()), "{restart}");
+                assert_eq!(old.len(), (round + 1).min(7));
+            }
+            store.close().await;
+            store = place.open_with(tiny).await;
+        }
+        let [oldest, current] = [revisions[19], revisions[49]];
+        store.compact(oldest).await.unwrap();
+        let error = store.snapshot_at(oldest - 1).await.unwrap_err();
+        assert!(matches!(error, RevisionError::Compacted { oldest: found } if found == oldest), "{error}");
+        assert!(store.snapshot_at(oldest).await.is_ok());
+        let error = store.snapshot_at(current + 1).await.unwrap_err();
+        assert!(matches!(error, RevisionError::Future { current: found } if found == current), "{error}");
         store.close().await;
-        store = Store::open(options()).unwrap();
     }
-    store.compact(20).await.unwrap();
-    assert!(matches!(store.snapshot_at(19).await, Err(RevisionError::Compacted { oldest: 20 })));
-    assert!(store.snapshot_at(20).await.is_ok());
-    assert!(matches!(store.snapshot_at(51).await, Err(RevisionError::Future { current: 50 })));
-    store.close().await;
 }
 
 #[tokio::test]
@@ -178,26 +219,24 @@ async fn history_goes_by_policy() {
 
 #[tokio::test]
 async fn a_fork_goes_its_own_way() {
-    let (_folder, stores) = both();
-    for store in stores {
-        store.commit(Txn::create("a", value("parent"))).await.unwrap();
+    for (_place, store) in every().await {
+        let made = store.commit(Txn::create("a", value("parent"))).await.unwrap().revision;
         let fork = store.fork();
         assert_ne!(fork.cluster_id(), store.cluster_id());
-        fork.commit(Txn::update("a", 1, value("fork"))).await.unwrap();
+        assert_eq!(fork.commit(Txn::update("a", made, value("fork"))).await.unwrap().revision, made + 1);
         store.commit(Txn::create("b", value("parent"))).await.unwrap();
         assert_eq!(text(&store.snapshot(), "a").as_deref(), Some("parent"));
         assert_eq!(text(&fork.snapshot(), "a").as_deref(), Some("fork"));
         assert!(fork.snapshot().get(b"b").is_none());
-        assert!(matches!(fork.watch(b"", 0), Err(RevisionError::Compacted { oldest: 1 })));
+        assert!(matches!(fork.watch(b"", made - 1), Err(RevisionError::Compacted { oldest }) if oldest == made));
     }
 }
 
 #[tokio::test]
 async fn closing_ends_writes_but_not_reads() {
-    let (_folder, stores) = both();
-    for store in stores {
-        store.commit(Txn::create("a", value("1"))).await.unwrap();
-        let mut watch = store.watch(b"", 1).unwrap();
+    for (_place, store) in every().await {
+        let made = store.commit(Txn::create("a", value("1"))).await.unwrap().revision;
+        let mut watch = store.watch(b"", made).unwrap();
         store.close().await;
         store.close().await;
         let error = store.commit(Txn::create("b", value("1"))).await.unwrap_err();

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use store::{CommitError, Options, StorageBackend, Store, Txn};
+use store::{CommitError, OpenError, Options, StorageBackend, Store, Txn};
 
 use crate::{text, value};
 
@@ -20,21 +20,45 @@ struct Platter {
     dirty: Vec<(usize, usize)>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct ShakyDisk {
+#[derive(Clone, Debug)]
+pub struct ShakyDisk {
     platter: Arc<Mutex<Platter>>,
     fail_sync: Arc<AtomicBool>,
     full: Arc<AtomicBool>,
+    /// Syncs that still work, and writes that still find room.
+    pub syncs_left: Arc<AtomicI64>,
+    pub writes_left: Arc<AtomicI64>,
+}
+
+impl Default for ShakyDisk {
+    fn default() -> Self {
+        Self::holding(&[])
+    }
 }
 
 impl ShakyDisk {
-    fn open(&self) -> Store {
+    pub fn holding(bytes: &[u8]) -> Self {
+        let platter = Platter { cached: bytes.to_vec(), durable: bytes.to_vec(), dirty: Vec::new() };
+        Self {
+            platter: Arc::new(Mutex::new(platter)),
+            fail_sync: Arc::default(),
+            full: Arc::default(),
+            syncs_left: Arc::new(AtomicI64::new(i64::MAX)),
+            writes_left: Arc::new(AtomicI64::new(i64::MAX)),
+        }
+    }
+
+    pub fn try_open(&self) -> Result<Store, OpenError> {
         let backend: Box<dyn StorageBackend> = Box::new(self.clone());
-        Store::open(Options { backend: Some(backend), ..Options::memory() }).unwrap()
+        Store::open(Options { backend: Some(backend), ..Options::memory() })
+    }
+
+    pub fn open(&self) -> Store {
+        self.try_open().unwrap()
     }
 
     /// What a machine finds after its power went: each unsynced page may or may not be there.
-    fn after_power_loss(&self, seed: u64) -> Self {
+    pub fn after_power_loss(&self, seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let platter = self.platter.lock();
         let mut durable = platter.durable.clone();
@@ -47,8 +71,7 @@ impl ShakyDisk {
                 }
             }
         }
-        let platter = Platter { cached: durable.clone(), durable, dirty: Vec::new() };
-        Self { platter: Arc::new(Mutex::new(platter)), ..Self::default() }
+        Self::holding(&durable)
     }
 }
 
@@ -72,7 +95,8 @@ impl StorageBackend for ShakyDisk {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut platter = self.platter.lock();
-        if self.fail_sync.load(Ordering::SeqCst) {
+        let is_spent = self.syncs_left.fetch_sub(1, Ordering::SeqCst) <= 0;
+        if is_spent || self.fail_sync.load(Ordering::SeqCst) {
             // As Linux does: the error is told once, and the pages count as clean from then on.
             platter.dirty.clear();
             return Err(io::Error::other("the disk said no"));
@@ -90,7 +114,8 @@ impl StorageBackend for ShakyDisk {
         let start = usize::try_from(offset).unwrap();
         // Overwriting always works; room for new data may be gone.
         let is_header = start == 0;
-        let short = if self.full.load(Ordering::SeqCst) && !is_header { data.len() / 2 } else { data.len() };
+        let is_full = self.full.load(Ordering::SeqCst) || self.writes_left.fetch_sub(1, Ordering::SeqCst) <= 0;
+        let short = if is_full && !is_header { data.len() / 2 } else { data.len() };
         platter.cached[start..start + short].copy_from_slice(&data[..short]);
         platter.dirty.push((start, short));
         if short < data.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }

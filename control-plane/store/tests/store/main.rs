@@ -3,10 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 mod basics;
+#[cfg(feature = "etcd-tests")]
+mod etcd;
 mod faults;
+mod history;
 mod linear;
 mod model;
 mod open;
+mod ops;
+mod places;
+mod upgrade;
 mod watches;
 
 use store::{Options, Store, Value};

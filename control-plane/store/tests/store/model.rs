@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use store::{CommitError, HistoryPolicy, Op, Options, RevisionError, Store, Txn};
+use store::{CommitError, HistoryPolicy, Op, RevisionError, Store, Txn};
 
+use crate::places::Place;
 use crate::value;
 
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ enum Action {
     Compact(u64),
     Fork,
     Restart,
+    /// Somebody else writes, where revisions are shared with others.
+    Stranger,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -28,6 +31,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (0..10u64).prop_map(Action::Compact),
         1 => Just(Action::Fork),
         1 => Just(Action::Restart),
+        2 => Just(Action::Stranger),
     ]
 }
 
@@ -38,27 +42,35 @@ type Happened = (u64, Vec<u8>, Option<Vec<u8>>, Option<u64>);
 
 #[derive(Default)]
 struct Model {
-    /// The state at each revision.
-    states: Vec<Map>,
+    /// The state at each revision, which is not older than any before.
+    states: Vec<(u64, Map)>,
     events: Vec<Happened>,
     oldest: u64,
 }
 
 impl Model {
-    fn new() -> Self {
-        Self { states: vec![Map::new()], ..Self::default() }
+    /// An empty store begins at `revision`.
+    fn new(revision: u64) -> Self {
+        Self { states: vec![(revision, Map::new())], oldest: revision, ..Self::default() }
     }
 
     fn revision(&self) -> u64 {
-        self.states.len() as u64 - 1
+        self.states.last().unwrap().0
+    }
+
+    /// The revision that so many changes ago was the newest.
+    fn ago(&self, changes: u64) -> u64 {
+        let newest = self.states.len() - 1;
+        self.states[newest.saturating_sub(usize::try_from(changes).unwrap())].0
     }
 
     fn now(&self) -> &Map {
-        self.states.last().unwrap()
+        &self.states.last().unwrap().1
     }
 
-    fn apply(&mut self, ops: &[Op]) -> u64 {
-        let revision = self.revision() + 1;
+    /// Apply `ops`, which the store says happened at `revision`.
+    fn apply(&mut self, ops: &[Op], revision: u64) {
+        let is_new = revision > self.revision();
         let mut next = self.now().clone();
         let mut events = Vec::new();
         for op in ops {
@@ -75,11 +87,11 @@ impl Model {
                 events.push((revision, key, new, prev.map(|(_, revision)| revision)));
             }
         }
-        if !events.is_empty() {
-            self.states.push(next);
+        assert_eq!(is_new, !events.is_empty(), "a revision is made by what changes something");
+        if is_new {
+            self.states.push((revision, next));
             self.events.append(&mut events);
         }
-        self.revision()
     }
 }
 
@@ -95,36 +107,36 @@ fn add(txn: Txn, index: u8, change: Option<u16>) -> Txn {
 }
 
 struct Run {
-    folder: tempfile::TempDir,
+    place: Place,
     store: Store,
     model: Model,
     watches: Vec<(store::Watch, Vec<u8>, u64)>,
 }
 
-fn options(folder: &tempfile::TempDir) -> Options {
-    // Little memory, so that the disk is read as well.
-    let history = HistoryPolicy { memory_bytes: 4_000, ..HistoryPolicy::default() };
-    Options { history, ..Options::file(folder.path().join("s")) }
+/// Little memory, so that what is behind it is read as well.
+fn little() -> HistoryPolicy {
+    HistoryPolicy { memory_bytes: 4_000, ..HistoryPolicy::default() }
 }
 
 impl Run {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(options(&folder)).unwrap();
-        Self { folder, store, model: Model::new(), watches: Vec::new() }
+    async fn new(place: Place) -> Self {
+        let store = place.open_with(little()).await;
+        let model = Model::new(store.revision());
+        Self { place, store, model, watches: Vec::new() }
     }
 
     async fn act(&mut self, action: Action) {
         match action {
             Action::Write(changes) => {
                 let txn = changes.iter().fold(Txn::new(), |txn, (index, change)| add(txn, *index, *change));
-                let expected = self.model.apply(&txn.ops);
-                assert_eq!(self.store.commit(txn).await.unwrap().revision, expected);
+                let ops = txn.ops.clone();
+                let done = self.store.commit(txn).await.unwrap();
+                self.model.apply(&ops, done.revision);
             }
             Action::Compare(index, ago, change) => self.compare(index, ago, change).await,
             Action::Watch(index, ago) => {
                 let prefix = key(index).into_bytes()[..1].to_vec();
-                let after = self.model.revision().saturating_sub(ago);
+                let after = self.model.ago(ago);
                 match self.store.watch(&prefix, after) {
                     Ok(watch) => self.watches.push((watch, prefix, after)),
                     Err(RevisionError::Compacted { oldest }) => {
@@ -134,7 +146,7 @@ impl Run {
                 }
             }
             Action::Compact(ago) => {
-                let revision = self.model.revision().saturating_sub(ago);
+                let revision = self.model.ago(ago);
                 self.drain_watches().await;
                 self.store.compact(revision).await.unwrap();
                 self.model.oldest = self.model.oldest.max(revision);
@@ -147,8 +159,9 @@ impl Run {
                 self.drain_watches().await;
                 self.watches.clear();
                 self.store.close().await;
-                self.store = Store::open(options(&self.folder)).unwrap();
+                self.store = self.place.open_with(little()).await;
             }
+            Action::Stranger => self.place.disturb().await,
         }
     }
 
@@ -160,7 +173,7 @@ impl Run {
         match self.store.commit(txn).await {
             Ok(done) => {
                 assert_eq!(expected, actual);
-                assert_eq!(done.revision, self.model.apply(&ops));
+                self.model.apply(&ops, done.revision);
             }
             Err(CommitError::Conflict { actual: found, .. }) => {
                 assert_ne!(expected, actual);
@@ -198,7 +211,8 @@ impl Run {
 
     async fn check(&self) {
         assert_eq!(self.store.revision(), self.model.revision());
-        for revision in 0..=self.model.revision() {
+        for (revision, expected) in &self.model.states {
+            let revision = *revision;
             match self.store.snapshot_at(revision).await {
                 Ok(snapshot) => {
                     assert!(revision >= self.model.oldest);
@@ -206,7 +220,7 @@ impl Run {
                         .range(b"", None)
                         .map(|(key, entry)| (key.to_vec(), (entry.value.body.to_vec(), entry.mod_revision)))
                         .collect();
-                    assert_eq!(found, self.model.states[usize::try_from(revision).unwrap()]);
+                    assert_eq!(found, *expected);
                 }
                 Err(RevisionError::Compacted { oldest }) => {
                     assert!(oldest == self.model.oldest && revision < oldest);
@@ -217,21 +231,43 @@ impl Run {
     }
 }
 
+fn play(actions: Vec<Action>, place: Place) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut run = Run::new(place).await;
+        for action in actions {
+            run.act(action).await;
+        }
+        run.drain_watches().await;
+        run.check().await;
+        run.act(Action::Restart).await;
+        run.check().await;
+        run.store.close().await;
+    });
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(48))]
     #[test]
     fn a_random_history_is_as_the_model_says(actions in prop::collection::vec(action(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut run = Run::new();
-            for action in actions {
-                run.act(action).await;
-            }
-            run.drain_watches().await;
-            run.check().await;
-            run.act(Action::Restart).await;
-            run.check().await;
-            run.store.close().await;
-        });
+        play(actions, Place::file());
     }
+}
+
+#[cfg(feature = "etcd-tests")]
+#[test]
+fn a_random_history_on_etcd_is_as_the_model_says() {
+    use crate::etcd::{Disk, Prefix, Server};
+    // One etcd for all the histories; each is played to its end before the next.
+    let server = std::sync::Arc::new(Server::start(Disk::Fast));
+    let mut runner = proptest::test_runner::TestRunner::new(cases(32));
+    let played = runner.run(&prop::collection::vec(action(), 1..60), |actions| {
+        play(actions, Place::Etcd(Prefix::on(&server)));
+        Ok(())
+    });
+    played.unwrap();
 }

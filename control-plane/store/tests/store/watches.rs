@@ -2,7 +2,8 @@
 
 use store::{HistoryPolicy, Options, RevisionError, Store, Txn, Watch, WatchError};
 
-use crate::{open_in, value};
+use crate::places::Place;
+use crate::value;
 
 /// The revisions of the next `count` events.
 async fn revisions(watch: &mut Watch, count: usize) -> Vec<u64> {
@@ -13,92 +14,115 @@ async fn revisions(watch: &mut Watch, count: usize) -> Vec<u64> {
     seen
 }
 
+/// Write `key` and return the revision.
+async fn put(store: &Store, key: &str, text: &str) -> u64 {
+    store.commit(Txn::new().put(key, value(text))).await.unwrap().revision
+}
+
 #[tokio::test]
 async fn a_watch_gets_its_prefix_with_previous_values() {
-    let store = Store::open(Options::memory()).unwrap();
-    let mut watch = store.watch(b"a/", 0).unwrap();
-    store.commit(Txn::create("a/1", value("1"))).await.unwrap();
-    store.commit(Txn::create("b/1", value("1"))).await.unwrap();
-    store.commit(Txn::new().delete("a/1")).await.unwrap();
-    let batch = watch.next().await.unwrap();
-    assert_eq!(batch.revision, 3);
-    let [created, deleted] = &batch.events[..] else { panic!("{batch:?}") };
-    assert!(created.prev.is_none() && created.entry.is_some());
-    assert!(deleted.entry.is_none());
-    assert_eq!(deleted.prev.as_ref().unwrap().mod_revision, 1);
-    store.commit(Txn::create("b/2", value("1"))).await.unwrap();
-    assert_eq!(watch.progress(), 4);
-    assert!(watch.try_next().await.unwrap().is_none());
+    for place in Place::every() {
+        let store = place.open().await;
+        let mut watch = store.watch(b"a/", store.revision()).unwrap();
+        let made = put(&store, "a/1", "1").await;
+        put(&store, "b/1", "1").await;
+        let removed = store.commit(Txn::new().delete("a/1")).await.unwrap().revision;
+        let batch = watch.next().await.unwrap();
+        assert_eq!(batch.revision, removed);
+        let [created, deleted] = &batch.events[..] else { panic!("{batch:?}") };
+        assert!(created.prev.is_none() && created.entry.is_some());
+        assert!(deleted.entry.is_none());
+        assert_eq!(deleted.prev.as_ref().unwrap().mod_revision, made);
+        let last = put(&store, "b/2", "1").await;
+        assert_eq!(watch.progress(), last);
+        assert!(watch.try_next().await.unwrap().is_none());
+    }
 }
 
 #[tokio::test]
 async fn a_watch_resumes_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open_in(&folder);
-    for round in 0..10 {
-        store.commit(Txn::new().put("a", value(&round.to_string()))).await.unwrap();
+    for place in Place::durable() {
+        let store = place.open().await;
+        let mut revisions = Vec::new();
+        for round in 0..10 {
+            revisions.push(put(&store, "a", &round.to_string()).await);
+        }
+        store.close().await;
+        let store = place.open().await;
+        let mut watch = store.watch(b"a", revisions[3]).unwrap();
+        let mut events = Vec::new();
+        while events.len() < 6 {
+            events.extend(watch.next().await.unwrap().events);
+        }
+        assert_eq!(events.iter().map(|event| event.revision).collect::<Vec<_>>(), revisions[4..]);
+        let first = &events[0];
+        assert_eq!((first.revision, &first.prev.as_ref().unwrap().value.body[..]), (revisions[4], &b"3"[..]));
+        store.close().await;
     }
-    store.close().await;
-    let store = open_in(&folder);
-    let mut watch = store.watch(b"a", 4).unwrap();
-    let batch = watch.next().await.unwrap();
-    assert_eq!(batch.events.len(), 6);
-    let first = &batch.events[0];
-    assert_eq!((first.revision, &first.prev.as_ref().unwrap().value.body[..]), (5, &b"3"[..]));
-    store.close().await;
 }
 
 #[tokio::test]
 async fn a_watch_waits_across_threads_and_misses_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open_in(&folder);
-    let mut watch = store.watch(b"", 0).unwrap();
-    let reader = tokio::spawn(async move { revisions(&mut watch, 200).await });
-    for round in 0..200 {
-        store.commit(Txn::new().put(format!("{}", round % 3), value("x"))).await.unwrap();
+    for place in Place::durable() {
+        let store = place.open().await;
+        let mut watch = store.watch(b"", store.revision()).unwrap();
+        let reader = tokio::spawn(async move { revisions(&mut watch, 200).await });
+        let mut written = Vec::new();
+        for round in 0..200 {
+            written.push(put(&store, &format!("{}", round % 3), "x").await);
+        }
+        assert_eq!(reader.await.unwrap(), written);
+        store.close().await;
     }
-    assert_eq!(reader.await.unwrap(), (1..=200).collect::<Vec<_>>());
-    store.close().await;
 }
 
 #[tokio::test]
-async fn a_slow_watch_reads_on_from_the_disk() {
-    let folder = tempfile::tempdir().unwrap();
+async fn a_slow_watch_reads_on_where_memory_has_forgotten() {
     let history = HistoryPolicy { memory_bytes: 3_000, ..HistoryPolicy::default() };
-    let store = Store::open(Options { history, ..Options::file(folder.path().join("s")) }).unwrap();
-    let mut watch = store.watch(b"a", 0).unwrap();
-    for round in 0..900 {
-        let key = if round % 3 == 0 { "b" } else { "a" };
-        store.commit(Txn::new().put(key, value(&round.to_string()))).await.unwrap();
-    }
-    let mut seen = Vec::new();
-    while seen.len() < 600 {
-        for event in watch.next().await.unwrap().events {
-            if let Some(prev) = &event.prev {
-                assert_eq!(Some(&prev.mod_revision), seen.last());
+    for place in Place::durable() {
+        let store = place.open_with(history).await;
+        let mut watch = store.watch(b"a", store.revision()).unwrap();
+        let mut expected = Vec::new();
+        for round in 0..900 {
+            let key = if round % 3 == 0 { "b" } else { "a" };
+            let revision = put(&store, key, &round.to_string()).await;
+            if key == "a" {
+                expected.push(revision);
             }
-            seen.push(event.revision);
         }
+        let mut seen = Vec::new();
+        while seen.len() < 600 {
+            for event in watch.next().await.unwrap().events {
+                if let Some(prev) = &event.prev {
+                    assert_eq!(Some(&prev.mod_revision), seen.last());
+                }
+                seen.push(event.revision);
+            }
+        }
+        assert_eq!(seen, expected);
+        store.close().await;
     }
-    let expected: Vec<u64> = (1..=900).filter(|revision| revision % 3 != 1).collect();
-    assert_eq!(seen, expected);
-    store.close().await;
 }
 
 #[tokio::test]
 async fn a_watch_that_is_too_slow_ends() {
-    let store = Store::open(Options::memory()).unwrap();
-    let mut watch = store.watch(b"a", 0).unwrap();
-    let mut quiet = store.watch(b"quiet", 0).unwrap();
-    for _ in 0..10 {
-        store.commit(Txn::new().put("a", value("x"))).await.unwrap();
+    for place in Place::every() {
+        let store = place.open().await;
+        let mut watch = store.watch(b"a", store.revision()).unwrap();
+        let mut quiet = store.watch(b"quiet", store.revision()).unwrap();
+        let mut revisions = Vec::new();
+        for _ in 0..10 {
+            revisions.push(put(&store, "a", "x").await);
+        }
+        let (middle, last) = (revisions[4], revisions[9]);
+        store.compact(middle).await.unwrap();
+        assert!(matches!(watch.next().await, Err(WatchError::Compacted { oldest }) if oldest == middle));
+        let refused = store.watch(b"", middle - 1);
+        assert!(matches!(refused, Err(RevisionError::Compacted { oldest }) if oldest == middle));
+        assert!(matches!(store.watch(b"", last + 1), Err(RevisionError::Future { current }) if current == last));
+        let next = put(&store, "quiet", "x").await;
+        assert_eq!(self::revisions(&mut quiet, 1).await, [next], "nothing was missed, so it goes on");
     }
-    store.compact(5).await.unwrap();
-    assert!(matches!(watch.next().await, Err(WatchError::Compacted { oldest: 5 })));
-    assert!(matches!(store.watch(b"", 4), Err(RevisionError::Compacted { oldest: 5 })));
-    assert!(matches!(store.watch(b"", 11), Err(RevisionError::Future { current: 10 })));
-    store.commit(Txn::new().put("quiet", value("x"))).await.unwrap();
-    assert_eq!(revisions(&mut quiet, 1).await, [11], "nothing was missed, so it goes on");
 }
 
 #[tokio::test]
