@@ -1,5 +1,9 @@
 //! The command line: what can be asked of `skiff`. Only parsing; nothing here acts.
 
+pub mod history;
+pub mod store;
+
+use apiserver::store::HistoryPolicy;
 use clap::{Args, Parser, Subcommand};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -32,6 +36,10 @@ pub enum Command {
     Image(Image),
     /// Print a cluster's kubeconfig, or merge it into yours
     Kubeconfig(Kubeconfig),
+    /// Look into the past: who changed what, an object's life; and bring back what was
+    History(history::History),
+    /// Back up, restore, check, compact and measure the store
+    Store(store::Store),
     /// Measure this machine: start-up, pod start, idle cost
     Bench(Bench),
     /// Print the version of skiff, of the Kubernetes API it serves and of wasmtime
@@ -53,6 +61,18 @@ pub struct Data {
     pub data_dir: Option<PathBuf>,
 }
 
+/// Which cluster is asked, running or not.
+#[derive(Clone, Debug, Args)]
+pub struct Access {
+    #[command(flatten)]
+    pub data: Data,
+
+    /// Kubeconfig of the running cluster
+    /// [default: the data directory's, if its cluster runs; if not, its file is opened]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub kubeconfig: Option<PathBuf>,
+}
+
 /// What the API server listens on and the addresses it gives out; names as in kube-apiserver where they mean the same.
 #[derive(Clone, Debug, Args)]
 pub struct Serving {
@@ -63,6 +83,28 @@ pub struct Serving {
     #[arg(long)]
     pub ephemeral: bool,
 
+    /// Where objects are kept: file:PATH, memory, or etcd://HOST:PORT[,HOST:PORT...][/PREFIX] (etcds:// over TLS), which
+    /// several servers may share [default: a file in the data directory]
+    #[arg(long, value_name = "URL", env = "SKIFF_STORE")]
+    pub store: Option<String>,
+
+    /// Certificate of who signs etcd's certificates
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cafile: Option<PathBuf>,
+
+    /// Certificate to show to etcd
+    #[arg(long, value_name = "FILE")]
+    pub etcd_certfile: Option<PathBuf>,
+
+    /// Key of the certificate to show to etcd
+    #[arg(long, value_name = "FILE")]
+    pub etcd_keyfile: Option<PathBuf>,
+
+    /// How much history to keep: a time (5m, 24h), revisions (10000rev), bytes (512MiB), or several with commas
+    /// [default: 5m,10000rev,512MiB]
+    #[arg(long, value_name = "POLICY")]
+    pub history: Option<HistoryPolicy>,
+
     /// Port of the API server; 0 picks a free one
     #[arg(long, default_value_t = 6443, value_name = "PORT")]
     pub https_port: u16,
@@ -70,6 +112,10 @@ pub struct Serving {
     /// Address that the API server listens on
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub bind_address: IpAddr,
+
+    /// Address under which other servers and nodes reach this server [default: the address it listens on]
+    #[arg(long, value_name = "IP")]
+    pub advertise_address: Option<IpAddr>,
 
     /// Further name or address for the server's certificate; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -82,6 +128,14 @@ pub struct Serving {
     /// Addresses of pods; each node gets a part
     #[arg(long, default_value = "127.64.0.0/12", value_name = "CIDR")]
     pub cluster_cidr: String,
+
+    /// Who decides about requests, in this order: Node, RBAC, AlwaysAllow, AlwaysDeny
+    #[arg(long, default_value = "Node,RBAC", value_name = "MODES")]
+    pub authorization_mode: String,
+
+    /// CSV file of bearer tokens: token,user,uid,"group1,group2"
+    #[arg(long, value_name = "FILE")]
+    pub token_auth_file: Option<PathBuf>,
 
     /// Where to write the administrator's kubeconfig [default: `kubeconfig` in the data directory]
     #[arg(long, value_name = "FILE")]
@@ -133,6 +187,11 @@ pub struct Node {
     /// Kubeconfig of the cluster to join
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: PathBuf,
+
+    /// Another server of the same cluster (HOST:PORT), to go on with when the kubeconfig's does not answer; may be given
+    /// several times. Those that the cluster itself lists are found without it
+    #[arg(long = "server", value_name = "HOST:PORT")]
+    pub servers: Vec<String>,
 
     /// Name of the node [default: this machine's name]
     #[arg(long, value_name = "NAME")]
@@ -260,6 +319,8 @@ pub struct Bench {
 pub enum BenchCommand {
     /// From exec to ready, to the first pod Running and to the first HTTP answer; idle cost; pod start times
     Startup(BenchStartup),
+    /// The store on this machine's disk: durable writes beside etcd's, lists, watches, memory, opening, compaction
+    Store(BenchStore),
 }
 
 #[derive(Debug, Args)]
@@ -279,4 +340,23 @@ pub struct BenchStartup {
     /// Keep the store in memory instead of on disk
     #[arg(long)]
     pub ephemeral: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchStore {
+    /// The etcd to compare with; left out when there is none
+    #[arg(long, default_value = "etcd", value_name = "PATH")]
+    pub etcd: PathBuf,
+
+    /// Where to make the files, etcd's too: a folder on the disk to measure [default: the current folder]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// How many times each number of writers is measured, ours and etcd's by turns
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub turns: u32,
+
+    /// How long each turn takes
+    #[arg(long, default_value_t = 3, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: u64,
 }

@@ -1,9 +1,11 @@
 //! `skiff`: parse what is asked, wire the parts, run them. Everything that acts lives in a module or crate of its own.
 
+mod access;
 mod args;
 mod bench;
 mod cluster;
 mod examples;
+mod history;
 mod http;
 mod image;
 mod kubeconfig;
@@ -13,6 +15,9 @@ mod paths;
 mod ranges;
 mod run;
 mod server;
+mod storage;
+mod store;
+mod table;
 mod ui;
 mod up;
 mod version;
@@ -49,6 +54,8 @@ fn dispatch(command: Command, started: Instant) -> Result<ExitCode> {
         Command::Run(args) => block_on(run::command(args)),
         Command::Image(args) => image::command(&args).map(|()| ExitCode::SUCCESS),
         Command::Kubeconfig(args) => kubeconfig::command(&args).map(|()| ExitCode::SUCCESS),
+        Command::History(args) => block_on(history::command(args)),
+        Command::Store(args) => block_on(store::command(args)),
         Command::Bench(args) => block_on(bench::command(args)),
         Command::Version => {
             ui::Ui::data(&version::report());

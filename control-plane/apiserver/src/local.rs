@@ -24,6 +24,15 @@ impl LocalService {
     pub(crate) fn new(core: Arc<Core>, user: User) -> Self {
         Self { core, user: Arc::new(user) }
     }
+
+    /// One request, with a body of any kind.
+    pub async fn send<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        handle(&self.core, Caller::Local(Arc::clone(&self.user)), request.map(Body::new)).await
+    }
 }
 
 impl<B> Service<Request<B>> for LocalService
