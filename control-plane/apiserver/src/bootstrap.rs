@@ -58,8 +58,12 @@ async fn write(core: &Core, mut txn: Txn) -> Result<bool, Status> {
 fn missing(core: &Core, snapshot: &Snapshot) -> Txn {
     let mut txn = Txn::new();
     let namespaces = core.builtin("", "v1", "namespaces");
+    let accounts = core.builtin("", "v1", "serviceaccounts");
     for name in NAMESPACES {
         txn = ensure(core, snapshot, txn, &namespaces, "", json!({"metadata": {"name": name}}), Presence::Exists);
+        // A controller would make it, too; pods that come with the cluster need not wait for that.
+        let account = json!({"metadata": {"name": "default"}});
+        txn = ensure(core, snapshot, txn, &accounts, name, account, Presence::Exists);
     }
     txn = default_roles(core, snapshot, txn);
     let Some(service_ip) = core.services.first() else { return txn };
@@ -110,7 +114,12 @@ pub(crate) fn fresh(core: &Core, resource: &Arc<Resource>, mut object: Value) ->
     object["kind"] = resource.kind.as_ref().into();
     object["apiVersion"] = resource.api_version().into();
     resource.strategy.default(&mut object);
+    // What users may not say about status, the server may.
+    let status = object.get("status").cloned();
     resource.strategy.prepare_create(&mut object);
+    if let Some(status) = status {
+        object["status"] = status;
+    }
     let uid = uuid::Uuid::new_v4().to_string();
     let has_generation = resource.strategy.has_generation();
     meta::default_create(&mut object, &meta::Creation { uid: &uid, now: core.now(), random: 0, has_generation });

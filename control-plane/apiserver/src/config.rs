@@ -1,11 +1,11 @@
 //! What an API server is started with. Every limit has its default here.
 
 use crate::authn::StaticTokens;
-use crate::authz::{AllowAuthenticated, Authorizer};
+use crate::authz::AuthorizationMode;
 use crate::net::Cidr;
 use crate::pki::PkiSource;
 use jiff::Timestamp;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -22,13 +22,18 @@ pub struct Config {
     pub store: Store,
     /// Address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// What others are told to dial; `None`: the address that is listened on.
+    pub advertise: Option<IpAddr>,
+    /// Whether other servers may use the same store.
+    pub sharing: Sharing,
     pub pki: PkiSource,
     /// More host names and addresses for the serving certificate.
     pub tls_san: Vec<String>,
     /// Where Service addresses come from; the first one is the API server's own.
     pub service_cidr: Cidr,
     pub tokens: StaticTokens,
-    pub authorizer: Arc<dyn Authorizer>,
+    /// In the order in which they are asked.
+    pub authorization: Vec<AuthorizationMode>,
     pub limits: Limits,
     /// How long an Event is kept after it was written last.
     pub event_ttl: Duration,
@@ -44,17 +49,28 @@ impl Config {
         Self {
             store,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertise: None,
+            sharing: Sharing::Alone,
             pki: PkiSource::Ephemeral,
             tls_san: Vec::new(),
             service_cidr: Cidr::DEFAULT_SERVICES,
             tokens: StaticTokens::default(),
-            authorizer: Arc::new(AllowAuthenticated),
+            authorization: AuthorizationMode::DEFAULT.to_vec(),
             limits: Limits::default(),
             event_ttl: Duration::from_secs(3600),
             clock: Arc::new(Timestamp::now),
             random: Arc::new(rand::random),
         }
     }
+}
+
+/// Who writes to a server's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// This server only.
+    Alone,
+    /// Any number of servers: they must agree on certificates, and know of each other.
+    Shared,
 }
 
 /// What one server takes upon itself at once.

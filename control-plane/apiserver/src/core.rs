@@ -58,7 +58,7 @@ impl Core {
         Arc::new(Self {
             store: config.store.clone(),
             catalog: ArcSwap::new(Catalog::new(kinds)),
-            admission: Chain::builtin(&authorizers, &config.store),
+            admission: Chain::builtin(&authorizers, &config.store, &config.clock),
             services: ServiceAddresses::new(config.service_cidr),
             nodes: Links::default(),
             tokens: Tokens::new(config.store.clone(), config.tokens.clone()),

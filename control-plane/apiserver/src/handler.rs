@@ -2,15 +2,16 @@
 //! A panic below ends as a 500 for its own client only.
 
 use crate::authn;
-use crate::authz::Decision;
+use crate::authz::{self, Attributes, Target};
 use crate::core::Core;
 use crate::endpoints::{self, metrics::Label};
 use crate::negotiate::Accept;
 use crate::nodes::tunnel;
+use crate::peers;
 use crate::registry;
 use crate::request::{Query, RequestInfo, ResourceRequest};
 use crate::respond;
-use crate::user::User;
+use crate::user::{MASTERS, User};
 use api::kinds::Text;
 use api::{Reason, Status};
 use axum::body::Body;
@@ -77,27 +78,20 @@ async fn answer(
     body: Body,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Status> {
-    let user = match authenticate(core, caller, parts) {
-        Some(user) => user,
-        None if authn::is_public(info.path) => Arc::default(),
-        None => return Err(authn::unauthorized()),
-    };
-    // Ignored, it would give the request more rights than its sender meant it to have. Discovery is the same for all,
-    // and clients show none of its errors.
-    if info.resource.is_some() && parts.headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
-        return Err(Status::not_implemented("impersonation"));
-    }
-    if !authn::is_public(info.path)
-        && let Decision::Deny(why) = core.authorizer.authorize(&user, info)
-    {
-        return Err(forbidden(&user, info, &why));
-    }
+    let user = authenticate(core, caller, parts, info)?;
+    authorize(core, &user, parts, info)?;
     let query = Query::of(&parts.uri);
+    if endpoints::skiff::concerns(info.path) {
+        return endpoints::skiff::serve(core, &user, parts, &query, body).await;
+    }
     let Some(resource) = &info.resource else {
-        return endpoints::serve(core, info, &parts.headers, &query);
+        return endpoints::serve(core, info, &parts.headers, &query).await;
     };
     if is_tunnel(resource) {
         return tunnel::accept(core, &resource.name, &user, &parts.headers, upgrade);
+    }
+    if is_kubelet(resource) {
+        return peers::serve(core, &resource.name, &user, &query).await;
     }
     if resource.is_long_running() {
         return registry::serve(core, resource, (&parts.headers, query), &user, body).await;
@@ -112,15 +106,44 @@ async fn answer(
     })
 }
 
-fn authenticate(core: &Core, caller: &Caller, parts: &Parts) -> Option<Arc<User>> {
-    match caller {
-        Caller::Local(user) | Caller::Network(Some(user)) => Some(Arc::clone(user)),
-        Caller::Network(None) => core.tokens.authenticate(&parts.headers),
+/// Who asks, or in whose name.
+fn authenticate(core: &Core, caller: &Caller, parts: &Parts, info: &RequestInfo<'_>) -> Result<Arc<User>, Status> {
+    let user = match caller {
+        Caller::Local(user) | Caller::Network(Some(user)) => Arc::clone(user),
+        Caller::Network(None) => {
+            let found = core.tokens.authenticate(&parts.headers, core.now()).map_err(|why| {
+                tracing::debug!(%why, path = info.path, "a bearer token was refused");
+                authn::unauthorized()
+            })?;
+            match found {
+                Some(user) => user,
+                None if core.authorizers.takes_anonymous() || authn::is_public(info.path) => {
+                    Arc::new(User::anonymous())
+                }
+                None => return Err(authn::unauthorized()),
+            }
+        }
+    };
+    let other = authn::impersonation::user(&core.authorizers, &user, &parts.headers)?;
+    Ok(other.map_or(user, Arc::new))
+}
+
+fn authorize(core: &Core, user: &User, parts: &Parts, info: &RequestInfo<'_>) -> Result<(), Status> {
+    if user.is_in(MASTERS) || authn::is_public(info.path) {
+        return Ok(());
     }
+    let selector = authz::field_selector(info, parts.uri.query());
+    let attributes = Attributes::of(info, &selector);
+    core.authorizers.allows(user, &attributes).map_err(|why| forbidden(user, &attributes, &why))
 }
 
 fn is_tunnel(resource: &ResourceRequest<'_>) -> bool {
     resource.group == "skiff.dev" && resource.plural == "nodes" && resource.subresource == "tunnel"
+}
+
+/// Another server asks for a node that is connected here.
+fn is_kubelet(resource: &ResourceRequest<'_>) -> bool {
+    resource.group == "skiff.dev" && resource.plural == "nodes" && resource.subresource == "kubelet"
 }
 
 fn busy(core: &Core) -> Status {
@@ -129,28 +152,29 @@ fn busy(core: &Core) -> Status {
 }
 
 /// `pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "y"`.
-fn forbidden(user: &User, info: &RequestInfo<'_>, why: &str) -> Status {
-    let verb = info.verb_name();
+pub(crate) fn forbidden(user: &User, attributes: &Attributes<'_>, why: &str) -> Status {
+    let verb = attributes.verb;
     let tail = if why.is_empty() { String::new() } else { format!(": {why}") };
-    let Some(request) = &info.resource else {
-        let message = format!("forbidden: User {:?} cannot {verb} path {:?}{tail}", user.name, info.path);
-        return Status::new(Reason::Forbidden, message);
+    let (group, plural, subresource, namespace, name) = match attributes.target {
+        Target::Path(path) => {
+            let message = format!("forbidden: User {:?} cannot {verb} path {path:?}{tail}", user.name);
+            let mut status = Status::new(Reason::Forbidden, message);
+            status.details = Some(Box::default());
+            return status;
+        }
+        Target::Resource { group, resource, subresource, namespace, name, .. } => {
+            (group, resource, subresource, namespace, name)
+        }
     };
-    let resource = if request.subresource.is_empty() {
-        request.plural.to_owned()
-    } else {
-        format!("{}/{}", request.plural, request.subresource)
-    };
-    let place = if request.namespace.is_empty() {
+    let resource = if subresource.is_empty() { plural.to_owned() } else { format!("{plural}/{subresource}") };
+    let place = if namespace.is_empty() {
         "at the cluster scope".into()
     } else {
-        format!("in the namespace {:?}", request.namespace)
+        format!("in the namespace {namespace:?}")
     };
-    let why = format!(
-        "User {:?} cannot {verb} resource {resource:?} in API group {:?} {place}{tail}",
-        user.name, request.group
-    );
-    Status::forbidden(request.group, request.plural, &request.name, why)
+    let why =
+        format!("User {:?} cannot {verb} resource {resource:?} in API group {group:?} {place}{tail}", user.name);
+    Status::forbidden(group, plural, name, why)
 }
 
 fn label(core: &Core, info: &RequestInfo<'_>, code: u16) -> Label {

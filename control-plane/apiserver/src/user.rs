@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 pub const AUTHENTICATED: &str = "system:authenticated";
 /// Who writes in the background, in nobody's name but the API server's own.
 pub(crate) const APISERVER: &str = "system:apiserver";
+/// Whoever proved nothing, and the group that it is in.
+pub const ANONYMOUS: &str = "system:anonymous";
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// May do everything.
 pub const MASTERS: &str = "system:masters";
 
@@ -29,7 +32,20 @@ impl User {
         Self { name: name.into(), groups, ..Self::default() }
     }
 
-    /// A component of the control plane, such as `system:kube-scheduler`, with all rights.
+    /// Somebody who proved nothing.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..Self::default() }
+    }
+
+    /// A service account: `system:serviceaccount:NAMESPACE:NAME` in the groups of all of them and of its namespace's.
+    #[must_use]
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+        Self::authenticated(format!("system:serviceaccount:{namespace}:{name}"), groups)
+    }
+
+    /// A component with all rights, whatever the authorizers say.
     #[must_use]
     pub fn component(name: &str) -> Self {
         Self::authenticated(name, [MASTERS])

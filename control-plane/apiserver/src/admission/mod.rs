@@ -1,6 +1,7 @@
 //! Admission: what may still change or refuse a write once its object is known, in a fixed order: all
 //! mutating plugins, then all validating ones. Webhooks, quota, ServiceAccount and LimitRanger join the lists here.
 
+mod certificates;
 pub(crate) mod cluster_ip;
 mod namespace_lifecycle;
 mod node_ports;
@@ -9,6 +10,7 @@ pub(crate) mod reservations;
 mod service_account;
 
 use crate::authz::{Authorizers, rbac};
+use crate::config::Clock;
 use crate::user::User;
 use api::{Resource, Status};
 use futures::future::BoxFuture;
@@ -56,12 +58,13 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    pub(crate) fn builtin(authorizers: &Arc<Authorizers>, store: &Store) -> Self {
+    pub(crate) fn builtin(authorizers: &Arc<Authorizers>, store: &Store, clock: &Clock) -> Self {
         Self {
             mutating: vec![
                 Arc::new(namespace_lifecycle::NamespaceLifecycle),
                 Arc::new(node_restriction::NodeRestriction),
                 Arc::new(service_account::ServiceAccount { store: store.clone() }),
+                Arc::new(certificates::Certificates { authorizers: Arc::clone(authorizers), clock: Arc::clone(clock) }),
             ],
             validating: vec![Arc::new(rbac::Guard { authorizers: Arc::clone(authorizers) })],
         }

@@ -1,27 +1,50 @@
 //! The certificates' directory: reading, and writing so that a crash leaves either the old file or the new one.
 
-use super::{Authority, KeyPair, PkiError};
+use super::{AccountKey, Authority, KeyPair, PkiError};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The CA of `dir`, made at first use.
 pub(super) fn authority(dir: &Path) -> Result<Authority, PkiError> {
+    if let Some(authority) = existing(dir)? {
+        return Ok(authority);
+    }
+    let authority = Authority::generate()?;
+    keep(dir, &authority.pair())?;
+    Ok(authority)
+}
+
+/// Makes `ca` the CA of `dir`. One that is there is never replaced.
+pub(super) fn install(dir: &Path, ca: &KeyPair) -> Result<(), PkiError> {
+    match existing(dir)? {
+        None => keep(dir, ca),
+        Some(found) if found.certificate_pem() == ca.certificate_pem => Ok(()),
+        Some(_) => Err(PkiError::Broken {
+            path: dir.join("ca.crt"),
+            why: "it is another cluster's than the one in the store".into(),
+        }),
+    }
+}
+
+fn keep(dir: &Path, ca: &KeyPair) -> Result<(), PkiError> {
+    // The key first: a certificate without a key is what a reader would call broken.
+    write(&dir.join("ca.key"), &ca.key_pem, Durability::Synced)?;
+    write(&dir.join("ca.crt"), &ca.certificate_pem, Durability::Synced)
+}
+
+/// The CA that `dir` has, if any. Makes the directory.
+pub(super) fn existing(dir: &Path) -> Result<Option<Authority>, PkiError> {
     fs::create_dir_all(dir).map_err(fail("create", dir))?;
     let (certificate, key) = (dir.join("ca.crt"), dir.join("ca.key"));
     match (read(&certificate)?, read(&key)?) {
-        (None, None) => {
-            let authority = Authority::generate()?;
-            // The key first: a certificate without a key is what a reader would call broken.
-            write(&key, &authority.key_pem(), Durability::Synced)?;
-            write(&certificate, authority.certificate_pem(), Durability::Synced)?;
-            Ok(authority)
-        }
+        (None, None) => Ok(None),
         (None, Some(_)) => {
             Err(PkiError::Broken { path: certificate, why: "there is a ca.key beside it but no certificate".into() })
         }
         (Some(_), None) => Err(PkiError::Broken { path: certificate, why: "there is no ca.key beside it".into() }),
         (Some(certificate_pem), Some(key_pem)) => Authority::from_pem(&KeyPair { certificate_pem, key_pem })
+            .map(Some)
             .map_err(|why| PkiError::Broken { path: certificate, why }),
     }
 }
@@ -44,6 +67,24 @@ pub(super) fn pair(
     write(&key, &made.key_pem, Durability::Buffered)?;
     write(&certificate, &made.certificate_pem, Durability::Buffered)?;
     Ok(made)
+}
+
+/// The key `sa.key`, made at first use. One that cannot be read is never replaced: that would end every token.
+pub(super) fn account_key(dir: &Path) -> Result<AccountKey, PkiError> {
+    fs::create_dir_all(dir).map_err(fail("create", dir))?;
+    if let Some(key) = existing_account_key(dir)? {
+        return Ok(key);
+    }
+    let key = AccountKey::generate()?;
+    write(&dir.join("sa.key"), key.pem(), Durability::Synced)?;
+    Ok(key)
+}
+
+/// The key `sa.key`, if there is one.
+pub(super) fn existing_account_key(dir: &Path) -> Result<Option<AccountKey>, PkiError> {
+    let path = dir.join("sa.key");
+    let Some(pem) = read(&path)? else { return Ok(None) };
+    AccountKey::from_pem(&pem).map(Some).map_err(|why| PkiError::BrokenKey { path, why })
 }
 
 fn read(path: &Path) -> Result<Option<String>, PkiError> {

@@ -136,8 +136,20 @@ impl Authority {
         &self.certificate_pem
     }
 
+    pub(super) fn key(&self) -> &SigningKey {
+        self.issuer.key()
+    }
+
+    pub(super) fn key_id(&self) -> &[u8] {
+        &self.key_id
+    }
+
     pub(super) fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
+    }
+
+    pub(super) fn pair(&self) -> KeyPair {
+        KeyPair { certificate_pem: self.certificate_pem.clone(), key_pem: self.key_pem() }
     }
 
     /// A serving certificate for `names`.
@@ -219,7 +231,7 @@ fn set_validity(params: &mut CertificateParams, years: i32) {
     params.not_after = rcgen::date_time_ymd(end.year().into(), end.month().unsigned_abs(), end.day().unsigned_abs());
 }
 
-fn der(pem: &str) -> Option<Vec<u8>> {
+pub(super) fn der(pem: &str) -> Option<Vec<u8>> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
     CertificateDer::from_pem_slice(pem.as_bytes()).ok().map(|der| der.as_ref().to_vec())
 }

@@ -7,11 +7,15 @@
 //! signed (serving and admin certificates) is made again when it is missing, unreadable, near its
 //! end, or, for the serving certificate, when the names it must carry have changed.
 
+mod account;
 mod files;
 mod issue;
 pub mod kubeconfig;
+mod sign;
 
+pub use account::AccountKey;
 pub use issue::{Authority, KeyPair, Names, Subject};
+pub use sign::{RequestError, RequestFacts, read_request};
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +33,12 @@ pub enum PkiError {
         "{path} is not a usable CA ({why}); move the directory away to have a new CA made, which ends every credential of the old one"
     )]
     Broken { path: PathBuf, why: String },
+    #[error("the {what} in the cluster's store cannot be used: {why}")]
+    Agreed { what: &'static str, why: String },
+    #[error("{path} is not a usable key ({why}); move it away to have a new one made, which ends every token of the old one")]
+    BrokenKey { path: PathBuf, why: String },
+    #[error("the key for service account tokens cannot be used: {0}")]
+    Account(String),
     #[error("cannot sign a certificate")]
     Sign(#[source] rcgen::Error),
     #[error("TLS cannot use the certificates")]
@@ -65,12 +75,42 @@ impl Pki {
         }
     }
 
+    /// The CA that a first server of a cluster proposes to the others: the one that is there, or else a new one.
+    ///
+    /// # Errors
+    /// As [`Pki::open`].
+    pub(crate) fn candidate(source: &PkiSource) -> Result<KeyPair, PkiError> {
+        let found = match source {
+            PkiSource::Ephemeral => None,
+            PkiSource::Directory(dir) => files::existing(dir)?,
+        };
+        Ok(found.map_or_else(Authority::generate, Ok)?.pair())
+    }
+
+    /// [`Pki::open`] with the CA that all servers of the cluster agreed upon.
+    ///
+    /// # Errors
+    /// [`PkiError::Broken`] when `source` holds another cluster's CA; see [`PkiError`] for the rest.
+    pub(crate) fn open_with(source: &PkiSource, ca: &KeyPair, names: &Names) -> Result<Self, PkiError> {
+        let authority = Authority::from_pem(ca).map_err(|why| PkiError::Agreed { what: "CA", why })?;
+        match source {
+            PkiSource::Ephemeral => Self::issue_all(authority, names),
+            PkiSource::Directory(dir) => {
+                files::install(dir, ca)?;
+                Self::load_or_create(dir, names)
+            }
+        }
+    }
+
     /// A fresh CA that is never written anywhere.
     ///
     /// # Errors
     /// [`PkiError::Sign`].
     pub fn ephemeral(names: &Names) -> Result<Self, PkiError> {
-        let authority = Authority::generate()?;
+        Self::issue_all(Authority::generate()?, names)
+    }
+
+    fn issue_all(authority: Authority, names: &Names) -> Result<Self, PkiError> {
         let serving = authority.issue_serving(names)?;
         let admin = authority.issue_client(&Subject::admin())?;
         Ok(Self { authority, serving, admin })
@@ -120,6 +160,12 @@ impl Pki {
     /// [`PkiError::Sign`].
     pub fn issue_client(&self, subject: &Subject) -> Result<KeyPair, PkiError> {
         self.authority.issue_client(subject)
+    }
+
+    /// The CA itself: it signs what requests ask for.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// A kubeconfig for `server` (`https://host:port`) with these credentials.

@@ -13,6 +13,7 @@ mod input;
 mod list;
 mod log;
 mod namespace;
+mod owners;
 mod patch;
 mod remove;
 mod reviews;
@@ -114,7 +115,10 @@ async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>,
         Verb::Create if !call.request.name.is_empty() => Err(method_not_allowed()),
         Verb::Update | Verb::Patch if call.request.name.is_empty() => Err(method_not_allowed()),
         Verb::Get => get::get(call).await,
-        Verb::Create => create::create(call, body).await,
+        Verb::Create => {
+            call.resource.custom.as_ref().map_or(Ok(()), api::crd::Custom::check_create)?;
+            create::create(call, body).await
+        }
         Verb::Update => update::put(call, update::Part::Main, body).await,
         Verb::Patch => patch::patch(call, update::Part::Main, body).await,
         Verb::Delete => delete::delete(call, body).await,
@@ -204,6 +208,14 @@ impl Call<'_> {
     /// 500 when it cannot be read or converted.
     pub(crate) async fn parse(&self, entry: &Arc<store::Entry>) -> Result<Value, Status> {
         present::parse(self.core, self.resource, entry).await
+    }
+
+    /// The same, with the `managedFields` left as text.
+    ///
+    /// # Errors
+    /// As [`Call::parse`].
+    pub(crate) async fn parse_apart(&self, entry: &Arc<store::Entry>) -> Result<objects::Apart, Status> {
+        present::parse_apart(self.core, self.resource, entry).await
     }
 
     /// The answer that shows one object.

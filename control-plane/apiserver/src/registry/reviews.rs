@@ -2,16 +2,15 @@
 //! `status`. Nothing is stored.
 
 use super::{Call, input};
-use crate::authz::Decision;
-use crate::request::{RequestInfo, ResourceRequest, WriteOptions};
+use crate::authz::{Attributes, Decision, Target, node};
+use crate::request::WriteOptions;
 use crate::respond;
 use crate::user::User;
 use api::field::{Error as FieldError, Path};
 use api::{Resource, Status, Verb};
 use axum::body::Body;
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub(super) fn concerns(resource: &Resource) -> bool {
@@ -57,9 +56,18 @@ fn token(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
-    Ok(match call.core.tokens.find(token) {
-        Some(user) => json!({"authenticated": true, "user": user_info(&user)}),
-        None => json!({"user": {}, "error": "invalid bearer token"}),
+    let audiences = strings(spec.get("audiences"));
+    Ok(match call.core.tokens.find(token, call.core.now(), &audiences) {
+        Ok(found) => {
+            let mut status = json!({"authenticated": true, "user": user_info(&found.user)});
+            match found.audiences {
+                Some(intended) => status["audiences"] = json!(*intended),
+                None if !audiences.is_empty() => status["audiences"] = json!(audiences),
+                None => {}
+            }
+            status
+        }
+        Err(why) => json!({"user": {}, "error": format!("[invalid bearer token, {why}]")}),
     })
 }
 
@@ -82,11 +90,12 @@ fn subject_access(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
     access(call, &user, spec, errors)
 }
 
-/// Asks the authorizer what `spec` asks about `user`.
+/// Asks the authorizers what `spec` asks about `user`.
 fn access(call: &Call<'_>, user: &User, spec: &Value, mut errors: Vec<FieldError>) -> Result<Value, Status> {
     let attributes = |name: &str| spec.get(name).filter(|value| value.is_object());
     let path = Path::new("spec");
-    let decision = match (attributes("resourceAttributes"), attributes("nonResourceAttributes")) {
+    let selector;
+    let target = match (attributes("resourceAttributes"), attributes("nonResourceAttributes")) {
         (Some(_), Some(other)) => {
             let why = "cannot be specified in combination with resourceAttributes";
             errors.push(FieldError::invalid(&path.child("nonResourceAttributes"), other.clone(), why));
@@ -97,43 +106,46 @@ fn access(call: &Call<'_>, user: &User, spec: &Value, mut errors: Vec<FieldError
             errors.push(FieldError::invalid(&path.child("resourceAttributes"), Value::Null, why));
             None
         }
-        (Some(resource), None) => Some(of_resource(call, user, resource)),
-        (None, Some(other)) => {
-            let method = text(other, "verb").to_ascii_uppercase().parse().unwrap_or(Method::GET);
-            let request = RequestInfo { path: text(other, "path"), method: &method, resource: None };
-            Some(call.core.authorizer.authorize(user, &request))
+        (Some(resource), None) => {
+            selector = field_selector(resource);
+            Some((text(resource, "verb"), of_resource(resource, &selector)))
         }
+        (None, Some(other)) => Some((text(other, "verb"), Target::Path(text(other, "path")))),
     };
-    match decision {
-        Some(_) | None if !errors.is_empty() => Err(call.invalid("", &errors)),
-        Some(Decision::Deny(why)) if !why.is_empty() => Ok(json!({"allowed": false, "reason": why})),
-        decision => Ok(json!({"allowed": decision == Some(Decision::Allow)})),
+    let Some((verb, target)) = target.filter(|_| errors.is_empty()) else { return Err(call.invalid("", &errors)) };
+    let decision = call.core.authorizers.explain(user, &Attributes { verb, target });
+    let mut status = json!({"allowed": decision.allowed()});
+    let (Decision::Allow(reason) | Decision::Deny(reason)) = decision;
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
+    Ok(status)
+}
+
+fn of_resource<'a>(attributes: &'a Value, field_selector: &'a str) -> Target<'a> {
+    Target::Resource {
+        group: text(attributes, "group"),
+        resource: text(attributes, "resource"),
+        subresource: text(attributes, "subresource"),
+        namespace: text(attributes, "namespace"),
+        name: text(attributes, "name"),
+        field_selector,
     }
 }
 
-fn of_resource(call: &Call<'_>, user: &User, attributes: &Value) -> Decision {
-    let verbs = [
-        Verb::Create,
-        Verb::Delete,
-        Verb::DeleteCollection,
-        Verb::Get,
-        Verb::List,
-        Verb::Patch,
-        Verb::Update,
-        Verb::Watch,
-    ];
-    let verb = text(attributes, "verb");
-    let resource = ResourceRequest {
-        verb: verbs.into_iter().find(|known| known.as_str() == verb),
-        group: text(attributes, "group"),
-        version: text(attributes, "version"),
-        namespace: Cow::Borrowed(text(attributes, "namespace")),
-        plural: text(attributes, "resource"),
-        name: Cow::Borrowed(text(attributes, "name")),
-        subresource: text(attributes, "subresource"),
-        rest: "",
-    };
-    call.core.authorizer.authorize(user, &RequestInfo { path: "", method: &Method::POST, resource: Some(resource) })
+/// The selector of a question, as a query would carry it; requirements that are no equalities bind nothing.
+fn field_selector(attributes: &Value) -> String {
+    if let Some(raw) = attributes.pointer("/fieldSelector/rawSelector").and_then(Value::as_str) {
+        return raw.to_owned();
+    }
+    let requirements = attributes.pointer("/fieldSelector/requirements").and_then(Value::as_array);
+    let equal = requirements.into_iter().flatten().filter_map(|requirement| match strings(requirement.get("values")) {
+        values if values.len() == 1 && text(requirement, "operator") == "In" => {
+            Some(format!("{}={}", text(requirement, "key"), values[0]))
+        }
+        _ => None,
+    });
+    equal.collect::<Vec<_>>().join(",")
 }
 
 /// A local review is about its own namespace.
@@ -146,20 +158,43 @@ fn in_namespace(call: &Call<'_>, spec: &Value) -> Result<(), Status> {
 }
 
 fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
-    if text(spec, "namespace").is_empty() {
+    let namespace = text(spec, "namespace");
+    if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    if !call.core.authorizer.allows_everything(call.user) {
-        return Ok(json!({
-            "resourceRules": [], "nonResourceRules": [], "incomplete": true,
-            "evaluationError": "this server's authorizer does not list its rules",
-        }));
+    let authorizers = &call.core.authorizers;
+    let held = authorizers.rbac().held(call.user, namespace);
+    let mut of_resources = Vec::new();
+    let mut of_paths = Vec::new();
+    if authorizers.allows_everything(call.user) {
+        of_resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+        of_paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }
-    Ok(json!({
-        "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-        "incomplete": false,
-    }))
+    for rule in held.rules() {
+        if !rule.resources.is_empty() {
+            let mut shown =
+                json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
+            if !rule.resource_names.is_empty() {
+                shown["resourceNames"] = json!(rule.resource_names);
+            }
+            of_resources.push(shown);
+        }
+        if !rule.non_resource_urls.is_empty() {
+            of_paths.push(json!({"verbs": rule.verbs, "nonResourceURLs": rule.non_resource_urls}));
+        }
+    }
+    let mut errors = held.errors();
+    let is_node = authorizers.has_node() && node::identity(call.user).is_some();
+    if is_node {
+        errors.insert(0, "node authorizer does not support user rule resolution".into());
+    }
+    let mut status = json!({
+        "resourceRules": of_resources, "nonResourceRules": of_paths, "incomplete": !errors.is_empty(),
+    });
+    if !errors.is_empty() {
+        status["evaluationError"] = errors.join(", ").into();
+    }
+    Ok(status)
 }
 
 fn text<'v>(value: &'v Value, field: &str) -> &'v str {

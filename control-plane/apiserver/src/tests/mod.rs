@@ -1,7 +1,9 @@
 //! Requests straight onto the handler with a store in memory: no ports, no TLS, the same code as for remote clients.
 
+mod crd;
 mod create;
 mod delete;
+mod disk;
 mod list;
 mod nodes;
 mod patch;
@@ -11,6 +13,7 @@ mod rbac;
 mod reviews;
 mod server;
 mod services;
+mod shared;
 mod subresources;
 mod tokens;
 mod update;

@@ -32,32 +32,28 @@ async fn users_learn_what_they_may_do() {
     assert_eq!(cluster.fails("POST", path, json!({"spec": {}})).await["message"], "no namespace on request");
 }
 
-/// Lets only `reader` read.
-struct ReadersOnly;
-
-impl crate::Authorizer for ReadersOnly {
-    fn authorize(&self, user: &User, request: &crate::RequestInfo<'_>) -> crate::Decision {
-        let reads = request.resource.as_ref().is_none_or(|r| r.verb == Some(api::Verb::Get));
-        let allowed = user.is_in("system:masters") || (user.name == "reader" && reads);
-        if allowed { crate::Decision::Allow } else { crate::Decision::Deny("only readers".into()) }
-    }
-}
-
 #[tokio::test]
-async fn reviews_about_others_ask_the_authorizer() {
-    let cluster = Cluster::with(|config| config.authorizer = Arc::new(ReadersOnly)).await;
+async fn reviews_about_others_ask_the_authorizers() {
+    let cluster = Cluster::new().await;
+    cluster.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", json!({
+        "metadata": {"name": "readers"}, "subjects": [{"kind": "User", "name": "reader"}],
+        "roleRef": {"kind": "ClusterRole", "name": "view"},
+    })).await;
     let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
     let ask = |user: &str, verb: &str| json!({"spec": {"user": user, "resourceAttributes": {"verb": verb, "resource": "pods"}}});
-    assert_eq!(cluster.post(path, ask("reader", "get")).await["status"]["allowed"], true);
     assert_eq!(
-        cluster.post(path, ask("reader", "delete")).await["status"],
-        json!({"allowed": false, "reason": "only readers"})
+        cluster.post(path, ask("reader", "get")).await["status"],
+        json!({"allowed": true, "reason": r#"RBAC: allowed by ClusterRoleBinding "readers" of ClusterRole "view" to User "reader""#})
     );
+    assert_eq!(cluster.post(path, ask("reader", "delete")).await["status"], json!({"allowed": false}));
     assert_eq!(cluster.fails("POST", path, ask("", "get")).await["details"]["causes"][0]["field"], "spec.user");
     let local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
     assert_eq!(cluster.fails("POST", local, ask("reader", "get")).await["code"], 400);
     let rules = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
-    assert_eq!(cluster.post(rules, json!({"spec": {"namespace": "x"}})).await["status"]["incomplete"], true);
+    let mine = cluster.as_user(User::authenticated("reader", ["x"]), "POST", rules, &json!({"spec": {"namespace": "x"}})).await.json();
+    let listed = mine["status"]["resourceRules"].as_array().unwrap();
+    assert!(listed.iter().any(|rule| rule["resources"].as_array().unwrap().contains(&"pods".into())), "{mine}");
+    assert_eq!(mine["status"]["incomplete"], false);
 }
 
 #[tokio::test]

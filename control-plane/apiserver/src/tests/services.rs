@@ -83,42 +83,6 @@ async fn a_cluster_begins_with_its_namespaces_and_its_own_service() {
     assert_eq!(cluster.core.store.revision(), 1, "nothing is missing at a second start");
 }
 
-#[tokio::test]
-async fn a_create_that_is_given_up_leaves_books_and_store_in_agreement() {
-    let cluster = Cluster::new().await;
-    let mut wanted = service("a");
-    wanted["spec"]["clusterIP"] = "127.96.0.60".into();
-    let mut watch =
-        cluster.watch(&format!("{SERVICES}?watch=1&resourceVersion=1&fieldSelector=metadata.name%3Da")).await;
-    {
-        let create = cluster.post(SERVICES, wanted.clone());
-        futures::pin_mut!(create);
-        assert!(futures::poll!(create).is_pending(), "the commit is under way");
-    }
-    assert_eq!(watch.short().await, ("ADDED".into(), "a".into()));
-    cluster.ok("DELETE", &format!("{SERVICES}/a"), Value::Null).await;
-    cluster.post(SERVICES, wanted).await;
-}
-
-#[tokio::test]
-async fn a_delete_that_is_given_up_gives_the_address_back() {
-    let cluster = Cluster::new().await;
-    let mut wanted = service("a");
-    wanted["spec"]["clusterIP"] = "127.96.0.61".into();
-    cluster.post(SERVICES, wanted.clone()).await;
-    let mut watch = cluster.watch(&format!("{SERVICES}?watch=1&fieldSelector=metadata.name%3Da")).await;
-    assert_eq!(watch.short().await, ("ADDED".into(), "a".into()));
-    {
-        let path = format!("{SERVICES}/a");
-        let delete = cluster.ok("DELETE", &path, Value::Null);
-        futures::pin_mut!(delete);
-        assert!(futures::poll!(delete).is_pending(), "the commit is under way");
-    }
-    assert_eq!(watch.short().await, ("DELETED".into(), "a".into()));
-    assert!(cluster.core.store.snapshot().get(b"networking.k8s.io/ipaddresses/127.96.0.61").is_none());
-    cluster.post(SERVICES, wanted).await;
-}
-
 const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
 
 #[tokio::test]
@@ -153,7 +117,8 @@ async fn a_service_that_becomes_external_gives_its_address_and_ports_back() {
     let refused = cluster.fails("POST", SERVICES, wanted.clone()).await;
     let message = r#"Service "b" is invalid: spec.ports[0].nodePort: Invalid value: 30100: provided port is already allocated"#;
     assert_eq!(refused["message"], message);
-    let change = json!({"spec": {"type": "ExternalName", "externalName": "example.com", "clusterIP": null, "clusterIPs": null, "ports": null}});
+    let change = json!({"spec": {"type": "ExternalName", "externalName": "example.com", "clusterIP": null, "clusterIPs": null, "ports": null,
+        "externalTrafficPolicy": null, "internalTrafficPolicy": null}});
     cluster.ok("PATCH", &format!("{SERVICES}/a"), change).await;
     assert_eq!(cluster.fails("GET", &format!("{ADDRESSES}/{ip}"), Value::Null).await["code"], 404);
     wanted["spec"]["clusterIP"] = ip.into();
