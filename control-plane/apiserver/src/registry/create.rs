@@ -1,5 +1,6 @@
 //! POST to a collection (`registry/rest/create.go`): default → admit → prepare → metadata → validate → store.
 
+use super::owners::{Owners, Writer};
 use super::{Call, Outcome, input, services};
 use crate::admission::{Operation, Request};
 use crate::crd::present::Encoded;
@@ -31,9 +32,28 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
 ///
 /// # Errors
 /// 409 when the name is taken, 422 when the object is invalid, and what admission says.
-pub(super) async fn insert(call: &Call<'_>, options: Common, mut object: Value) -> Result<Outcome, Status> {
+pub(super) async fn insert(call: &Call<'_>, options: Common, object: Value) -> Result<Outcome, Status> {
+    insert_owned(call, options, object, None).await
+}
+
+/// [`insert`] with owners of the fields; `None`: whoever sent the request.
+///
+/// # Errors
+/// As [`insert`].
+pub(super) async fn insert_owned(
+    call: &Call<'_>,
+    options: Common,
+    mut object: Value,
+    owners: Option<Owners>,
+) -> Result<Outcome, Status> {
     let strategy = &call.resource.strategy;
+    crate::objects::take_owners(&mut object);
     strategy.default(&mut object);
+    let owners = owners.unwrap_or_else(|| Writer::of(call).created(&object));
+    let managed = match &owners {
+        Owners::New(managed) | Owners::Applied { managed, .. } => managed.as_deref(),
+        Owners::Same => None,
+    };
     let snapshot = call.core.latest().await?;
     let given = meta::name(&object).to_owned();
     let mut admission = Request {
@@ -57,7 +77,7 @@ pub(super) async fn insert(call: &Call<'_>, options: Common, mut object: Value) 
         false => 1,
     };
     for _ in 1..attempts {
-        match attempt(call, options, object.clone()).await? {
+        match attempt(call, options, object.clone(), managed).await? {
             Ok(outcome) => return Ok(outcome),
             Err(Taken::Name { name, by }) if !generated => return Err(already_exists(call, &name, by.as_deref())),
             Err(Taken::Name { .. }) => {}
@@ -65,7 +85,7 @@ pub(super) async fn insert(call: &Call<'_>, options: Common, mut object: Value) 
             Err(Taken::Address) => _ = call.core.latest().await?,
         }
     }
-    attempt(call, options, object).await?.map_err(|taken| match taken {
+    attempt(call, options, object, managed).await?.map_err(|taken| match taken {
         Taken::Name { name, by } => already_exists(call, &name, by.as_deref()),
         Taken::Address => Status::internal("failed to allocate a serviceIP: others kept taking the free ones"),
     })
@@ -82,7 +102,12 @@ enum Taken {
 }
 
 /// Everything from the name on, once.
-async fn attempt(call: &Call<'_>, options: Common, mut object: Value) -> Result<Result<Outcome, Taken>, Status> {
+async fn attempt(
+    call: &Call<'_>,
+    options: Common,
+    mut object: Value,
+    managed: Option<&str>,
+) -> Result<Result<Outcome, Taken>, Status> {
     let strategy = &call.resource.strategy;
     name_and_date(call, &mut object);
     strategy.prepare_create(&mut object);
@@ -90,7 +115,7 @@ async fn attempt(call: &Call<'_>, options: Common, mut object: Value) -> Result<
     validate(call, &mut object, options).await?;
     let name = meta::name(&object).to_owned();
     let key = crate::objects::key(call.resource, call.namespace(), &name);
-    let Encoded { stored, shown } = call.encode(&object).await?;
+    let Encoded { stored, shown } = call.encode(&object).await?.owned(managed);
     let mut outcome = Outcome { body: shown, revision: None };
     if options.is_dry_run() {
         if let Some(taken) = call.core.store.snapshot().get(&key) {

@@ -1,9 +1,11 @@
 //! Updates (`registry/rest/update.go`): one loop for PUT, PATCH and the subresources that change an object. The old
 //! object is parsed once an attempt; a commit that comes second starts over with what came first.
 
+use super::owners::{Owners, Writer};
 use super::{Call, Outcome, create, input, namespace, services};
 use crate::admission::{Operation, Request};
 use crate::crd::present::Encoded;
+use crate::objects::{self, Apart};
 use crate::request::{Common, WriteOptions};
 use api::{Status, Verb, field, meta};
 use axum::body::Body;
@@ -54,18 +56,38 @@ pub(super) async fn modify(
     options: Common,
     mut produce: impl FnMut(&Value) -> Result<Value, Status>,
 ) -> Result<Outcome, Status> {
+    let writer = Writer::of(call);
+    modify_owned(call, (&writer, part), options, |old| Ok((produce(&old.object)?, None))).await
+}
+
+/// [`modify`] for who sees `managedFields`, and who may say what they become; where that is `None` they follow the update.
+///
+/// # Errors
+/// As [`modify`].
+pub(super) async fn modify_owned(
+    call: &Call<'_>,
+    (writer, part): (&Writer<'_>, Part),
+    options: Common,
+    mut produce: impl FnMut(&Apart) -> Result<(Value, Option<Owners>), Status>,
+) -> Result<Outcome, Status> {
     let key = call.key();
     for _ in 0..ATTEMPTS {
         let snapshot = call.core.latest().await?;
         let entry = snapshot.get(&key).ok_or_else(|| call.not_found())?;
-        let old = call.parse(entry).await?;
-        let mut new = produce(&old)?;
-        check_version(call, &new, &old)?;
-        admit(call, &mut new, &old, &snapshot, options).await?;
-        let assignment = prepare(call, part, &mut new, &old)?;
-        validate(call, part, &new, &old)?;
-        let Encoded { stored, shown } = call.encode(&new).await?;
-        let removed = should_be_removed(call, &new, &old);
+        let before = call.parse_apart(entry).await?;
+        let old = &before.object;
+        let (mut new, owners) = produce(&before)?;
+        let given = objects::take_owners(&mut new);
+        check_version(call, &new, old)?;
+        call.resource.strategy.default(&mut new);
+        meta::default_update(&mut new, old);
+        let owners = owners.unwrap_or_else(|| writer.updated(&before, &new, given));
+        admit(call, &mut new, old, &snapshot, options).await?;
+        let assignment = prepare(call, part, &mut new, old)?;
+        validate(call, part, &new, old)?;
+        let managed = managed_fields(&owners, &before, &new);
+        let Encoded { stored, shown } = call.encode(&new).await?.owned(managed);
+        let removed = should_be_removed(call, &new, old);
         if stored.body == entry.value.body && !removed {
             return Ok(Outcome { body: shown, revision: Some(entry.mod_revision) });
         }
@@ -74,11 +96,20 @@ pub(super) async fn modify(
         }
         let txn =
             if removed { Txn::remove(&key, entry.mod_revision) } else { Txn::update(&key, entry.mod_revision, stored) };
-        if let Ok(committed) = services::commit(call, txn, assignment, removed.then_some(&old)).await? {
+        if let Ok(committed) = services::commit(call, txn, assignment, removed.then_some(old)).await? {
             return Ok(Outcome { body: shown, revision: Some(committed.revision) });
         }
     }
     Err(call.conflict(MODIFIED))
+}
+
+/// The text of `managedFields` to store with `new`.
+fn managed_fields<'a>(owners: &'a Owners, before: &'a Apart, new: &Value) -> Option<&'a str> {
+    match owners {
+        Owners::Same => before.managed(),
+        Owners::Applied { same_owners: true, .. } if *new == before.object => before.managed(),
+        Owners::New(managed) | Owners::Applied { managed, .. } => managed.as_deref(),
+    }
 }
 
 fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status> {
@@ -105,8 +136,6 @@ async fn admit(
     snapshot: &store::Snapshot,
     options: Common,
 ) -> Result<(), Status> {
-    call.resource.strategy.default(new);
-    meta::default_update(new, old);
     let mut admission = Request {
         operation: Operation::Update,
         resource: call.resource,

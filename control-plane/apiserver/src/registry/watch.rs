@@ -139,6 +139,8 @@ impl Start {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
+    /// The kind is no longer served: what happened before that is still told.
+    Draining,
     /// The last frame has been sent.
     Ended,
 }
@@ -206,12 +208,24 @@ impl Watcher {
                     let revision = self.watch.progress();
                     return Some(self.encoder.bookmark(revision, Frame::Plain));
                 }
+                Step::End if self.state == State::Open && self.selection.resource.custom.is_some() => {
+                    self.state = State::Draining;
+                }
                 Step::End => return None,
             }
         }
     }
 
     async fn step(&mut self) -> Step {
+        if self.state == State::Draining {
+            return match self.watch.try_next().await {
+                Ok(Some(batch)) => Step::Batch(Ok(batch)),
+                _ => {
+                    self.state = State::Ended;
+                    Step::End
+                }
+            };
+        }
         let bookmark = async {
             match &mut self.bookmarks {
                 Some(timer) => _ = timer.tick().await,

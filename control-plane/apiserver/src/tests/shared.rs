@@ -101,7 +101,6 @@ async fn a_server_passes_on_what_is_for_another_ones_node() {
     first.attach_node("n1", kubelet);
     let admin = crate::local::LocalService::new(Arc::clone(&first.core), User::component("system:admin"));
     let cluster = Cluster { core: Arc::clone(&first.core), service: admin, seconds: Arc::default() };
-    cluster.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
     let mut bound = pod("p");
     bound["spec"]["nodeName"] = "n1".into();
     cluster.post(PODS, bound.clone()).await;
