@@ -5,6 +5,8 @@
 mod api;
 mod comeback;
 mod containers;
+#[cfg(feature = "clients")]
+mod crds;
 mod deployments;
 mod faults;
 mod images;

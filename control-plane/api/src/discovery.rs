@@ -127,7 +127,7 @@ fn rows<'a>(kinds: &'a Kinds, group: &'a str, version: &'a str) -> impl Iterator
 fn resource(row: &Resource) -> Value {
     let mut entry = json!({
         "name": row.plural, "singularName": row.singular, "namespaced": row.namespaced(), "kind": row.kind,
-        "verbs": verbs(&row.verbs),
+        "verbs": verbs(row.advertised_verbs()),
     });
     add_names(&mut entry, row);
     if row.stored() {
@@ -154,7 +154,7 @@ fn aggregated_version(kinds: &Kinds, group: &str, version: &str) -> Value {
             let mut entry = json!({
                 "resource": row.plural, "responseKind": {"group": "", "version": "", "kind": row.kind},
                 "scope": if row.namespaced() { "Namespaced" } else { "Cluster" },
-                "singularResource": row.singular, "verbs": verbs(&row.verbs),
+                "singularResource": row.singular, "verbs": verbs(row.advertised_verbs()),
             });
             add_names(&mut entry, row);
             if !row.subresources.is_empty() {
@@ -194,7 +194,9 @@ fn add_names(entry: &mut Value, row: &Resource) {
 
 /// `discovery.StorageVersionHash`: base64 of the first eight bytes of SHA-256 of `group/version/kind` as stored.
 fn storage_version_hash(row: &Resource) -> String {
-    let (group, version) = row.storage_api_version.rsplit_once('/').unwrap_or(("", &row.storage_api_version));
+    let stored = row.custom.as_ref().map(|custom| custom.definition.stored_api_version());
+    let stored = stored.as_deref().unwrap_or(&row.storage_api_version);
+    let (group, version) = stored.rsplit_once('/').unwrap_or(("", stored));
     let digest = Sha256::digest(format!("{group}/{version}/{}", row.kind));
     base64::engine::general_purpose::STANDARD.encode(&digest[..8])
 }

@@ -122,21 +122,23 @@ fn accept(object: &mut Value, taken: &Taken, now: Timestamp) -> bool {
     let asked = object["spec"]["names"].clone();
     let before = object["status"]["acceptedNames"].clone();
     let mut accepted = if before.is_object() { before.clone() } else { json!({}) };
-    let mut conflict: Option<(&str, String)> = None;
+    let mut conflict: Option<(&'static str, String)> = None;
     let in_use = |name: &str| format!("{name:?} is already in use");
-    for (field, reason, used) in [
-        ("plural", "PluralConflict", &taken.resources),
-        ("singular", "SingularConflict", &taken.resources),
-        ("kind", "KindConflict", &taken.kinds),
-        ("listKind", "ListKindConflict", &taken.kinds),
-    ] {
+    let mut one = |field: &str, reason: &'static str, used: &BTreeSet<String>| {
         let name = asked[field].as_str().unwrap_or_default();
         if asked.get(field) != before.get(field) && used.contains(name) {
-            conflict = Some((reason, in_use(name)));
-        } else {
-            copy(&asked, &mut accepted, field);
+            return Some((reason, in_use(name)));
         }
-    }
+        copy(&asked, &mut accepted, field);
+        None
+    };
+    // The last one is told, as in Kubernetes.
+    let names = [
+        one("plural", "PluralConflict", &taken.resources),
+        one("singular", "SingularConflict", &taken.resources),
+    ];
+    let kinds = [one("kind", "KindConflict", &taken.kinds), one("listKind", "ListKindConflict", &taken.kinds)];
+    conflict = names.into_iter().flatten().last().or(conflict);
     if asked.get("shortNames") != before.get("shortNames") {
         let known = schema::strings(before.get("shortNames"));
         let wrong: Vec<String> = schema::strings(asked.get("shortNames"))
@@ -150,6 +152,7 @@ fn accept(object: &mut Value, taken: &Taken, now: Timestamp) -> bool {
             many => conflict = Some(("ShortNamesConflict", format!("[{}]", many.join(", ")))),
         }
     }
+    conflict = kinds.into_iter().flatten().last().or(conflict);
     copy(&asked, &mut accepted, "categories");
     if accepted != before {
         object["status"]["acceptedNames"] = accepted;

@@ -22,10 +22,10 @@ pub mod value;
 pub use acceptance::{FINALIZER, Verdict, established, finish, is_terminating, settle};
 pub use rows::rows;
 
-use crate::kinds::{LazySchema, Scope, group_version};
+use crate::kinds::{LazySchema, Scope, Verb, group_version};
 use crate::schema;
 use crate::selector::Fields;
-use crate::{Status, meta};
+use crate::{Reason, Status, meta};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -52,6 +52,7 @@ pub struct Definition {
     /// Position of the version that is stored.
     storage: usize,
     pub conversion: Conversion,
+    pub phase: Phase,
     /// The selectable fields of all versions.
     selectable: Vec<Selectable>,
 }
@@ -69,6 +70,14 @@ pub struct Version {
     /// The names of the fields that this version can be selected by: `spec.color`.
     selectable: Vec<String>,
     has_status: bool,
+}
+
+/// Where a CRD is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Serving,
+    /// Being deleted: no object more may be created.
+    Terminating,
 }
 
 /// `spec.conversion`.
@@ -110,6 +119,25 @@ impl Custom {
     #[must_use]
     pub fn is_stored_version(&self) -> bool {
         self.index == self.definition.storage
+    }
+
+    pub(crate) fn advertised_verbs<'v>(&self, all: &'v [Verb]) -> &'v [Verb] {
+        match self.definition.phase {
+            Phase::Serving => all,
+            Phase::Terminating => rows::TERMINATING,
+        }
+    }
+
+    /// Refuses new objects of a CRD that is being deleted.
+    ///
+    /// # Errors
+    /// 405.
+    pub fn check_create(&self) -> Result<(), Status> {
+        if self.definition.phase == Phase::Serving {
+            return Ok(());
+        }
+        let message = "create not allowed while custom resource definition is terminating";
+        Err(Status::new(Reason::MethodNotAllowed, message).with_subject(&self.definition.group, &self.definition.plural, ""))
     }
 
     /// The fields that the version can be selected by.
@@ -160,6 +188,7 @@ impl Definition {
             versions,
             storage,
             conversion: conversion(spec),
+            phase: if is_terminating(object) { Phase::Terminating } else { Phase::Serving },
             selectable,
         })
     }

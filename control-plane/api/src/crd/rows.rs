@@ -14,8 +14,8 @@ use Verb::{Create, Delete, DeleteCollection, Get, List, Patch, Update, Watch};
 
 /// In the order that Kubernetes tells them for custom resources.
 const ALL: &[Verb] = &[Delete, DeleteCollection, Get, List, Patch, Create, Update, Watch];
-/// What is left while the CRD is being deleted.
-const TERMINATING: &[Verb] = &[Delete, DeleteCollection, Get, List, Watch];
+/// What discovery tells while the CRD is being deleted.
+pub(super) const TERMINATING: &[Verb] = &[Delete, DeleteCollection, Get, List, Watch];
 const GET_PATCH_UPDATE: &[Verb] = &[Get, Patch, Update];
 
 /// The rows of an established CRD.
@@ -50,7 +50,7 @@ fn row(object: &Value, version: &Value, definition: &Arc<Definition>, index: usi
         short_names: list("shortNames"),
         categories: list("categories"),
         scope: if object["spec"]["scope"] == "Cluster" { Scope::Cluster } else { Scope::Namespaced },
-        verbs: Cow::Borrowed(if super::is_terminating(object) { TERMINATING } else { ALL }),
+        verbs: Cow::Borrowed(ALL),
         subresources: subresources(version, definition, &own.name),
         storage: definition.place().into(),
         storage_api_version: custom.api_version().into(),

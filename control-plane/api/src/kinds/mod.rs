@@ -141,6 +141,15 @@ impl Resource {
         }
     }
 
+    /// The verbs that discovery tells: while a CRD is being deleted fewer than requests may still use.
+    #[must_use]
+    pub fn advertised_verbs(&self) -> &[Verb] {
+        match &self.custom {
+            Some(custom) => custom.advertised_verbs(&self.verbs),
+            None => &self.verbs,
+        }
+    }
+
     #[must_use]
     pub fn supports(&self, verb: Verb) -> bool {
         self.verbs.contains(&verb)

@@ -27,6 +27,8 @@ const REDISCOVER: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_secs(1);
 /// Never collected, as in Kubernetes: they expire.
 const IGNORED: [&str; 2] = ["events", "events.events.k8s.io"];
+/// What comes and goes with these is another set of kinds.
+const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 
 /// Where changes of one resource go.
 struct Intake {
@@ -34,16 +36,26 @@ struct Intake {
     graph: Arc<Mutex<Graph>>,
     queue: Arc<Queue>,
     synced: watch::Sender<bool>,
+    /// Has discovery asked again; only where the objects are definitions of kinds.
+    refresh: Option<Arc<Notify>>,
 }
 
 impl Intake {
     fn put(&self, meta: &ObjectMeta) {
+        self.rediscover();
         let Some(uid) = meta.uid.as_deref() else { return };
         let look = self.graph.lock().put(uid, Object::new(&self.served, meta));
         self.enqueue(&look);
     }
 
+    fn rediscover(&self) {
+        if let Some(refresh) = &self.refresh {
+            refresh.notify_one();
+        }
+    }
+
     fn remove(&self, uid: &str) {
+        self.rediscover();
         let look = self.graph.lock().remove(uid);
         self.enqueue(&look);
     }
@@ -212,6 +224,7 @@ impl Feed {
                 graph: Arc::clone(&self.graph),
                 queue: Arc::clone(&self.queue),
                 synced: watch::Sender::new(false),
+                refresh: (served.name() == DEFINITIONS).then(|| Arc::clone(&self.refresh)),
             };
             synced.push(intake.synced.subscribe());
             let span = tracing::info_span!("metadata", resource = %served.name());
@@ -243,6 +256,7 @@ fn attach<K: Kind>(
         graph: Arc::clone(graph),
         queue: Arc::clone(queue),
         synced: watch::Sender::new(true),
+        refresh: None,
     };
     shared.insert(resource);
     informer.on_change(move |change| match change {
