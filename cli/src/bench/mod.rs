@@ -4,6 +4,7 @@ mod pods;
 mod process;
 mod startup;
 mod stats;
+mod store;
 
 use crate::args::{self, BenchCommand};
 use anyhow::Result;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 pub async fn command(args: args::Bench) -> Result<ExitCode> {
     match args.command {
         BenchCommand::Startup(args) => startup::command(&args).await?,
+        BenchCommand::Store(args) => store::command(&args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
