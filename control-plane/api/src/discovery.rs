@@ -196,7 +196,11 @@ fn add_names(entry: &mut Value, row: &Resource) {
 fn storage_version_hash(row: &Resource) -> String {
     let stored = row.custom.as_ref().map(|custom| custom.definition.stored_api_version());
     let stored = stored.as_deref().unwrap_or(&row.storage_api_version);
-    let (group, version) = stored.rsplit_once('/').unwrap_or(("", stored));
+    let (group, mut version) = stored.rsplit_once('/').unwrap_or(("", stored));
+    if group == crate::crd::GROUP {
+        // The hash that Kubernetes tells is of the version that it stores CRDs in to this day.
+        version = "v1beta1";
+    }
     let digest = Sha256::digest(format!("{group}/{version}/{}", row.kind));
     base64::engine::general_purpose::STANDARD.encode(&digest[..8])
 }
