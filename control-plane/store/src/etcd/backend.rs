@@ -42,6 +42,8 @@ pub(crate) struct Core {
     pub seen: watch::Sender<Revision>,
     /// The revision of the newest marker in memory.
     pub marker: AtomicU64,
+    /// Whether the feed's watch runs: what is written now comes back.
+    pub attached: watch::Sender<bool>,
     /// Asks the feed to begin its watch again.
     pub restart: Notify,
     pub retention: Mutex<Retention>,
@@ -54,6 +56,18 @@ pub(crate) struct Core {
 impl Core {
     pub fn now_ms(&self) -> u64 {
         feed::millis((self.clock)())
+    }
+
+    /// Wait until what is written comes back, for at most `limit`.
+    pub async fn attached(&self, limit: Duration) -> Result<(), String> {
+        if *self.attached.borrow() {
+            return Ok(());
+        }
+        let mut attached = self.attached.subscribe();
+        match tokio::time::timeout(limit, attached.wait_for(|attached| *attached)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err("its watch has not begun again yet".to_owned()),
+        }
     }
 
     /// Count `commits` and remember when they were.
@@ -111,6 +125,7 @@ impl Backend {
             barrier: Barrier::default(),
             seen: watch::channel(revision).0,
             marker: AtomicU64::new(marker.0),
+            attached: watch::channel(false).0,
             restart: Notify::new(),
             retention: Mutex::new(retention),
             oldest: Mutex::new(Oldest { written: loaded.compact.map_or(0, |(_, written)| written) }),

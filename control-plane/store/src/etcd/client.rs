@@ -237,10 +237,7 @@ impl Client {
         if header.cluster_id == expected {
             return Ok(answer);
         }
-        Err(Failure::Foreign(format!(
-            "another etcd cluster answers: {:x} in place of {expected:x}",
-            header.cluster_id
-        )))
+        Err(Failure::Foreign(format!("another etcd cluster answers: {:x} in place of {expected:x}", header.cluster_id)))
     }
 }
 

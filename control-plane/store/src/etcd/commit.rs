@@ -87,7 +87,9 @@ impl Core {
             return Err(CommitError::TooLarge { bytes, limit });
         }
         let patience = self.client.timeouts.patience;
-        self.health.wait(patience).await.map_err(|reason| CommitError::Unavailable { reason })?;
+        let unavailable = |reason| CommitError::Unavailable { reason };
+        self.health.wait(patience).await.map_err(unavailable)?;
+        self.attached(patience).await.map_err(unavailable)?;
         let answer = tokio::select! {
             biased;
             answer = self.client.write::<_, TxnResponse>(proto::TXN, request) => answer,
@@ -196,9 +198,9 @@ fn pin(state: &State, key: &Key) -> Option<Compare> {
 
 /// The first of `compares` that does not hold in `state`.
 fn failing<'a>(state: &State, compares: &'a [Compare]) -> Option<&'a Compare> {
-    compares.iter().find(|compare| {
-        state.root.get(&compare.key).map_or(0, |entry| entry.mod_revision) != compare.mod_revision
-    })
+    compares
+        .iter()
+        .find(|compare| state.root.get(&compare.key).map_or(0, |entry| entry.mod_revision) != compare.mod_revision)
 }
 
 /// The first of `compares` that does not hold for what the keys hold.

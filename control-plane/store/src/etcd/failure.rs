@@ -22,6 +22,9 @@ pub(crate) enum Failure {
     /// The requested revision is gone.
     #[error("the revision has been compacted")]
     Compacted,
+    /// The requested revision has not happened.
+    #[error("the revision is in the future")]
+    Future,
     #[error("user or rights: {0}")]
     Denied(String),
     /// The session that the token stands for is over.
@@ -43,6 +46,8 @@ impl Failure {
         }
         if says("required revision has been compacted") {
             Self::Compacted
+        } else if says("required revision is a future revision") {
+            Self::Future
         } else if says("database space exceeded") {
             Self::Full
         } else if says("request is too large") || says("too many operations") || says("message larger than max") {

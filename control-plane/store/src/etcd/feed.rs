@@ -67,6 +67,7 @@ impl Feed {
         loop {
             let before = self.upto;
             let Err(broken) = self.follow().await;
+            self.core.attached.send_replace(false);
             if self.upto != before {
                 pause = FIRST_PAUSE;
             }
@@ -93,6 +94,7 @@ impl Feed {
         let range = core.layout.range();
         let mut watching = Watching::begin(&core.client, range, self.upto, Previous::Without).await?;
         let mut assembler = Assembler::new(core.layout.clone(), self.upto);
+        core.attached.send_replace(true);
         loop {
             let message = tokio::select! {
                 message = watching.next() => message?,
@@ -109,34 +111,31 @@ impl Feed {
         if raws.is_empty() { Ok(()) } else { self.publish(raws) }
     }
 
-    /// Make sure that etcd's past is the one that is in memory: a member restored from a backup counts the same
-    /// revisions again for other things.
-    async fn verify(&self) -> Result<(), Failure> {
+    /// Make sure that etcd's past is the one that is in memory, and that it goes back to where memory ends: a member
+    /// restored from a backup counts the same revisions again for other things.
+    async fn verify(&self) -> Result<(), Ended> {
         let client = &self.core.client;
+        let request = RangeRequest {
+            key: self.core.layout.commit(),
+            revision: signed(self.upto),
+            ..RangeRequest::default()
+        };
+        let then = match client.read::<_, RangeResponse>(proto::RANGE, request, client.timeouts.request).await {
+            Err(Failure::Compacted) => return Err(Ended::Compacted(self.upto + 1)),
+            Err(Failure::Future) => return Err(self.other_past().into()),
+            then => then?,
+        };
         let (revision, value) = &self.marker;
-        let read = |at: Revision| {
-            let request =
-                RangeRequest { key: self.core.layout.commit(), revision: signed(at), ..RangeRequest::default() };
-            client.read::<_, RangeResponse>(proto::RANGE, request, client.timeouts.request)
-        };
-        let now = read(0).await?;
-        let newest = now.kvs.first().map_or(0, |kv| unsigned(kv.mod_revision));
-        let then = if newest > *revision {
-            match read(*revision).await {
-                // Not to be known any more; events that do not fit are noticed.
-                Err(Failure::Compacted) => return Ok(()),
-                then => then?,
-            }
-        } else {
-            now
-        };
-        let same = |kv: &proto::KeyValue| unsigned(kv.mod_revision) == *revision && kv.value == *value;
-        if then.kvs.first().is_some_and(same) {
-            return Ok(());
+        match then.kvs.first() {
+            Some(kv) if unsigned(kv.mod_revision) == *revision && kv.value == *value => Ok(()),
+            _ => Err(self.other_past().into()),
         }
-        let reason = format!("etcd no longer has what was written at revision {revision}: it is not the one it was");
-        tracing::error!(revision, newest, "etcd's past has changed (restored from a backup?); refusing it");
-        Err(Failure::Foreign(reason))
+    }
+
+    fn other_past(&self) -> Failure {
+        let revision = self.marker.0;
+        tracing::error!(revision, "etcd's past has changed (restored from a backup?); refusing it");
+        Failure::Foreign(format!("etcd no longer has what was written at revision {revision}: it is not the one it was"))
     }
 
     /// Show `raws` to everybody: history first, then the root, then the watches, then who wrote them.
@@ -185,15 +184,18 @@ impl Feed {
     /// Read the state anew and go on behind it.
     async fn reload(&mut self, why: &Broken) -> Result<(), Failure> {
         let core = self.core.clone();
-        self.verify().await?;
         let loaded = load::everything(&core.client, &core.layout).await?;
         let shared = &core.shared;
         let known = shared.current().revision;
         let (Some((id, _)), Some(marker)) = (loaded.cluster, loaded.marker.clone()) else {
             return Err(Failure::Foreign("the store's own keys are gone from etcd".to_owned()));
         };
-        if id != shared.cluster_id || marker.0 < self.marker.0 || loaded.revision < known {
+        if id != shared.cluster_id {
             return Err(Failure::Foreign("another store lies in etcd in place of this one".to_owned()));
+        }
+        let goes_on = marker.0 > self.marker.0 || marker == self.marker;
+        if !goes_on || loaded.revision < known {
+            return Err(self.other_past());
         }
         self.upto = loaded.upto;
         if loaded.revision == known && matches!(why, Broken::Watch(_)) {
@@ -236,9 +238,9 @@ fn apply(root: &mut Root, raw: Raw, now_ms: u64, last: &mut Option<(Revision, Ve
             None => (None, None),
         };
         let continues = change.kv.as_ref().is_none_or(|kv| {
-            let before = prev.as_ref().map_or((kv.create_revision, 0), |prev| {
-                (signed(prev.create_revision), signed(prev.version))
-            });
+            let before = prev
+                .as_ref()
+                .map_or((kv.create_revision, 0), |prev| (signed(prev.create_revision), signed(prev.version)));
             // A key that was written by somebody else is not in memory.
             kv.version == 1 || prev.is_none() || (kv.create_revision, kv.version) == (before.0, before.1 + 1)
         });

@@ -156,9 +156,8 @@ impl Tls {
     /// # Errors
     /// When one cannot be read, or a certificate comes without its key.
     pub fn from_files(ca: Option<&Path>, cert: Option<&Path>, key: Option<&Path>) -> Result<Self, UrlError> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| UrlError::File { path: path.to_path_buf(), source })
-        };
+        let read =
+            |path: &Path| std::fs::read(path).map_err(|source| UrlError::File { path: path.to_path_buf(), source });
         let identity = match (cert, key) {
             (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
             (None, None) => None,

@@ -66,7 +66,11 @@ impl Past {
             slice.events.extend(matching.cloned());
             slice.upto = commit.revision;
             left -= 1;
-            if left == 0 || slice.events.len() >= chunk.events { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if left == 0 || slice.events.len() >= chunk.events {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })
         .await
         .map(|end| slice.upto = slice.upto.max(end))?;
@@ -120,8 +124,7 @@ impl Past {
         let _permit = self.readers.acquire().await.map_err(|_| RevisionError::Closed)?;
         let ended = |ended| error(ended, after);
         let range = self.layout.range();
-        let mut watching =
-            Watching::begin(&self.client, range, after, Previous::With).await.map_err(ended)?;
+        let mut watching = Watching::begin(&self.client, range, after, Previous::With).await.map_err(ended)?;
         let mut assembler = Assembler::new(self.layout.clone(), after);
         loop {
             let message = watching.within(self.client.timeouts.request).await.map_err(ended)?;

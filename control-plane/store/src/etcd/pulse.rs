@@ -78,8 +78,9 @@ pub(crate) async fn run(core: Arc<Core>) {
 async fn look(core: &Core) -> Result<(), Failure> {
     let limit = core.client.timeouts.barrier;
     let request = RangeRequest { key: core.layout.commit(), ..RangeRequest::default() };
-    let answer: RangeResponse = core.client.read(proto::RANGE, request, limit).await?;
+    // Before it is asked: more may come in while it answers.
     let known = core.marker.load(Ordering::Acquire);
+    let answer: RangeResponse = core.client.read(proto::RANGE, request, limit).await?;
     let newest = answer.kvs.first().map_or(0, |kv| unsigned(kv.mod_revision));
     if newest < known {
         let reason = format!("etcd went back from revision {known} to {newest}: it is not the one it was");
@@ -92,5 +93,5 @@ async fn look(core: &Core) -> Result<(), Failure> {
         core.restart.notify_one();
         return Err(Failure::Refused(format!("its watch has not shown revision {newest} yet")));
     }
-    Ok(())
+    core.attached(limit).await.map_err(Failure::Refused)
 }

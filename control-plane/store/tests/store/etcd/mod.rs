@@ -1,5 +1,8 @@
 //! The store on a real etcd: what is particular to it. What every store promises is tested beside, over each place.
 
+mod outage;
+mod proxy;
+mod security;
 mod server;
 mod shared;
 
