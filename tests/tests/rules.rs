@@ -21,7 +21,9 @@ const EDGES: &[(&str, &[&str])] = &[
 /// Who may use an external crate; what is not named here is free. Tests and benches (dev-dependencies) are free too.
 const OWNERS: &[(&str, &[&str])] = &[
     ("redb", &["store"]),
-    ("etcd-client", &["store"]),
+    ("tonic", &["store"]),
+    ("tonic-prost", &["store"]),
+    ("prost", &["store"]),
     ("wasmtime", &["runtime"]),
     ("wasmtime-wasi", &["runtime"]),
     ("wasmtime-wasi-http", &["runtime"]),

@@ -37,6 +37,10 @@ pub(crate) enum Failure {
     Refused(String),
 }
 
+/// How etcd, its gRPC server and our own side say so.
+const TOO_LARGE: &[&str] =
+    &["request is too large", "too many operations", "message larger than max", "message length too large"];
+
 impl Failure {
     pub fn from_status(status: &Status) -> Self {
         let message = status.message().to_owned();
@@ -50,9 +54,7 @@ impl Failure {
             Self::Future
         } else if says("database space exceeded") {
             Self::Full
-        } else if says("request is too large") || says("too many operations") || says("message larger than max") {
-            Self::TooLarge(message)
-        } else if says("message length too large") || says("message too large") {
+        } else if TOO_LARGE.iter().any(|text| says(text)) {
             Self::TooLarge(message)
         } else if says("too many requests") || says("no leader") {
             Self::Unreachable(message)

@@ -115,11 +115,8 @@ impl Feed {
     /// restored from a backup counts the same revisions again for other things.
     async fn verify(&self) -> Result<(), Ended> {
         let client = &self.core.client;
-        let request = RangeRequest {
-            key: self.core.layout.commit(),
-            revision: signed(self.upto),
-            ..RangeRequest::default()
-        };
+        let request =
+            RangeRequest { key: self.core.layout.commit(), revision: signed(self.upto), ..RangeRequest::default() };
         let then = match client.read::<_, RangeResponse>(proto::RANGE, request, client.timeouts.request).await {
             Err(Failure::Compacted) => return Err(Ended::Compacted(self.upto + 1)),
             Err(Failure::Future) => return Err(self.other_past().into()),
@@ -135,7 +132,9 @@ impl Feed {
     fn other_past(&self) -> Failure {
         let revision = self.marker.0;
         tracing::error!(revision, "etcd's past has changed (restored from a backup?); refusing it");
-        Failure::Foreign(format!("etcd no longer has what was written at revision {revision}: it is not the one it was"))
+        Failure::Foreign(format!(
+            "etcd no longer has what was written at revision {revision}: it is not the one it was"
+        ))
     }
 
     /// Show `raws` to everybody: history first, then the root, then the watches, then who wrote them.

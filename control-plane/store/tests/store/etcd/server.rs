@@ -158,10 +158,12 @@ impl Drop for Server {
 }
 
 fn binary() -> PathBuf {
-    let named = std::env::var_os("ETCD").map(PathBuf::from);
-    let path = named.unwrap_or_else(|| PathBuf::from("/usr/bin/etcd"));
-    assert!(path.exists(), "{} is missing: install Debian's etcd-server, or name an etcd by ETCD", path.display());
-    path
+    if let Some(named) = std::env::var_os("ETCD") {
+        return named.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("etcd")).find(|file| file.exists());
+    found.expect("install Debian's etcd-server and etcd-client, or name an etcd, with etcdctl beside it, by ETCD")
 }
 
 /// Two ports that nobody uses at the moment.
