@@ -1,9 +1,11 @@
 //! The composition root: every part of a cluster, built in the order of its dependencies and wired together.
 
+mod election;
 mod stop;
 
 use crate::args::Serving;
 use crate::ranges::Range;
+use crate::storage::Place;
 use crate::{examples, kubeconfig, node, paths};
 use agent::images::{self, FileImages, ImageStore};
 use agent::network::{self, Claim, Network};
@@ -11,8 +13,8 @@ use agent::runtime::{self, Runtime};
 use agent::{Agent, ServiceSync};
 use anyhow::{Context as _, Result};
 use apiserver::pki::PkiSource;
-use apiserver::store::{self, Store};
-use apiserver::{ApiServer, User};
+use apiserver::store::Store;
+use apiserver::{ApiServer, AuthorizationMode, Sharing, StaticTokens, User};
 use kube::Client;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -24,6 +26,9 @@ use tracing::Instrument as _;
 
 /// Prefix of the part of the default ranges that a cluster in memory takes, so that several fit on one machine.
 const EPHEMERAL_PREFIX: u8 = 16;
+
+/// How many nodes there is room for where several servers share a store.
+const SHARED_NODES: u16 = 128;
 
 /// Which nodes run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +47,8 @@ pub struct Cluster {
     token: CancellationToken,
     tasks: JoinSet<()>,
     // Held for as long as the cluster runs.
-    _claims: [Claim; 2],
+    _claims: Vec<Claim>,
+    sharing: Sharing,
     _scratch: Option<TempDir>,
 }
 
@@ -50,21 +56,46 @@ pub struct Cluster {
 struct Ranges {
     pods: Range,
     services: Range,
-    claims: [Claim; 2],
+    claims: Vec<Claim>,
+}
+
+/// Whether a cluster must find everything again at its next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Nothing,
+    Everything,
+}
+
+/// Whether this process gives out addresses of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// For nodes of its own, or nodes on this host that nobody else looks after.
+    Claimed,
+    /// The cluster's other servers do so, too: nobody has the ranges for itself.
+    Common,
+}
+
+impl Use {
+    fn of(nodes: Nodes, sharing: Sharing) -> Self {
+        if nodes == Nodes::None && sharing == Sharing::Shared { Self::Common } else { Self::Claimed }
+    }
 }
 
 impl Cluster {
     /// Starts everything. When it fails, nothing is left running.
     pub async fn start(args: &Serving, nodes: Nodes) -> Result<Self> {
-        let scratch = if args.ephemeral { Some(tempfile::tempdir().context("no temporary folder")?) } else { None };
+        let place = Place::of(args)?;
+        let sharing = place.sharing();
+        let scratch = if place.is_memory() { Some(tempfile::tempdir().context("no temporary folder")?) } else { None };
         let dir = match &scratch {
             Some(scratch) => scratch.path().to_path_buf(),
             None => paths::data_dir(&args.data)?,
         };
         paths::create_private(&dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
-        let ranges = claim_ranges(args)?;
-        let store = open_store(args, &dir).await?;
-        let server = start_server(args, &dir, &store, &ranges).await?;
+        let keep = if place.is_memory() { Keep::Nothing } else { Keep::Everything };
+        let ranges = claim_ranges(args, keep, Use::of(nodes, sharing))?;
+        let store = place.open(args, &dir).await?;
+        let server = start_server(args, (&dir, keep), (&store, sharing), &ranges).await?;
 
         let kubeconfig = args.kubeconfig.clone().unwrap_or_else(|| dir.join(paths::KUBECONFIG));
         let text = server.kubeconfig(&server.url());
@@ -83,10 +114,12 @@ impl Cluster {
             token: CancellationToken::new(),
             tasks: JoinSet::new(),
             _claims: ranges.claims,
+            sharing,
             _scratch: scratch,
         };
         let count = if let Nodes::Local(count) = nodes { count } else { 0 };
-        let node_prefix = ranges.pods.node_prefix(count.max(1))?;
+        // Nodes' parts must be of one size, whichever server gives them out.
+        let node_prefix = ranges.pods.node_prefix(if sharing == Sharing::Shared { SHARED_NODES } else { count.max(1) })?;
         if count > 0 {
             cluster.start_nodes(&dir, count, (ranges.pods, node_prefix), ranges.services)?;
         }
@@ -114,13 +147,19 @@ impl Cluster {
 
     fn start_control_loops(&mut self, pods: Range, node_prefix: u8) {
         let scheduler =
-            scheduler::Config { client: component(&self.server, "kube-scheduler"), name: "default-scheduler".into() };
-        self.spawn("scheduler", scheduler::run(scheduler, self.token.clone()));
-        let mut config = controllers::Config::new(component(&self.server, "kube-controller-manager"));
+            scheduler::Config { client: component(&self.server, "system:kube-scheduler"), name: "default-scheduler".into() };
+        self.spawn_loop("kube-scheduler", "system:kube-scheduler", move |token| scheduler::run(scheduler.clone(), token));
+        let mut config = controllers::Config::new(local_client(
+            &self.server,
+            "system:kube-controller-manager",
+            // As one identity for all controllers it needs what each of them needs, the garbage collector's everything too.
+            &["system:masters"],
+        ));
         config.cluster_cidr = (Ipv4Addr::from(pods.base), pods.prefix);
         config.node_cidr_mask = node_prefix;
         config.root_ca = Some(self.server.pki().ca_pem().to_owned());
-        self.spawn("controllers", controllers::run(config, self.token.clone()));
+        let run = move |token| controllers::run(config.clone(), token);
+        self.spawn_loop("kube-controller-manager", "system:kube-controller-manager", run);
     }
 
     fn start_nodes(&mut self, dir: &Path, count: u16, pods: (Range, u8), services: Range) -> Result<()> {
@@ -128,11 +167,11 @@ impl Cluster {
         examples::import(&images)?;
         let runtime = open_runtime(dir)?;
         let network = network(pods.0, services)?;
-        let sync = ServiceSync::new(component(&self.server, "kube-proxy"), Arc::clone(&network));
+        let sync = ServiceSync::new(component(&self.server, "system:kube-proxy"), Arc::clone(&network));
         let (services_sync, token) = (Arc::clone(&sync), self.token.clone());
         self.spawn("services", async move { services_sync.run(token).await });
         for index in 0..count {
-            let name = format!("node-{}", index + 1);
+            let name = self.node_name(index)?;
             let user = User::node(&name);
             let client = Client::new(self.server.local_client_service(user), "default");
             let mut config = agent::Config::new(
@@ -144,7 +183,10 @@ impl Cluster {
                 images.clone(),
             );
             config.services = Some(Arc::clone(&sync));
-            config.pod_cidr = Some(pods.0.part(pods.1, index).to_string().parse().context("a node's address range")?);
+            if self.sharing == Sharing::Alone {
+                let part = pods.0.part(pods.1, index).to_string();
+                config.pod_cidr = Some(part.parse().context("a node's address range")?);
+            }
             let agent = Agent::new(config);
             self.server.attach_node(&name, agent.router());
             let token = self.token.clone();
@@ -154,13 +196,22 @@ impl Cluster {
         Ok(())
     }
 
+    /// Where other machines have nodes, too, a node is called after its machine.
+    fn node_name(&self, index: u16) -> Result<String> {
+        Ok(match self.sharing {
+            Sharing::Alone => format!("node-{}", index + 1),
+            Sharing::Shared => format!("{}-{}", node::host_name()?, index + 1),
+        })
+    }
+
     fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(work.instrument(tracing::info_span!("component", name)));
     }
 }
 
+/// A component with the rights that Kubernetes' default roles give its name.
 fn component(server: &ApiServer, name: &str) -> Client {
-    Client::new(server.local_client_service(User::component(name)), "default")
+    local_client(server, name, &[])
 }
 
 fn local_client(server: &ApiServer, user: &str, groups: &[&str]) -> Client {
@@ -168,21 +219,24 @@ fn local_client(server: &ApiServer, user: &str, groups: &[&str]) -> Client {
     Client::new(server.local_client_service(user), "default")
 }
 
-fn claim_ranges(args: &Serving) -> Result<Ranges> {
+fn claim_ranges(args: &Serving, keep: Keep, usage: Use) -> Result<Ranges> {
     let pods = Range::parse("--cluster-cidr", &args.cluster_cidr)?;
     let services = Range::parse("--service-cluster-ip-range", &args.service_cluster_ip_range)?;
     if pods.overlaps(services) {
         anyhow::bail!("--cluster-cidr {pods} and --service-cluster-ip-range {services} overlap");
     }
-    let (pods, pod_claim) = claim("--cluster-cidr", pods, args.ephemeral)?;
-    let (services, service_claim) = claim("--service-cluster-ip-range", services, args.ephemeral)?;
-    Ok(Ranges { pods, services, claims: [pod_claim, service_claim] })
+    if usage == Use::Common {
+        return Ok(Ranges { pods, services, claims: Vec::new() });
+    }
+    let (pods, pod_claim) = claim("--cluster-cidr", pods, keep)?;
+    let (services, service_claim) = claim("--service-cluster-ip-range", services, keep)?;
+    Ok(Ranges { pods, services, claims: vec![pod_claim, service_claim] })
 }
 
-/// A cluster in memory takes any free part of a wide range; one on disk must find its addresses again.
-fn claim(flag: &str, range: Range, ephemeral: bool) -> Result<(Range, Claim)> {
+/// A cluster in memory takes any free part of a wide range; one that is kept must find its addresses again.
+fn claim(flag: &str, range: Range, keep: Keep) -> Result<(Range, Claim)> {
     let cidr: network::Cidr = range.to_string().parse().with_context(|| format!("{flag} {range}"))?;
-    let claim = if ephemeral && range.prefix < EPHEMERAL_PREFIX {
+    let claim = if keep == Keep::Nothing && range.prefix < EPHEMERAL_PREFIX {
         Claim::first_free(cidr, EPHEMERAL_PREFIX)
     } else {
         Claim::exactly(cidr)
@@ -192,23 +246,23 @@ fn claim(flag: &str, range: Range, ephemeral: bool) -> Result<(Range, Claim)> {
     Ok((range, claim))
 }
 
-async fn open_store(args: &Serving, dir: &Path) -> Result<Store> {
-    if args.ephemeral {
-        return Ok(Store::open(store::Options::memory())?);
-    }
-    let path = dir.join("store.redb");
-    let options = store::Options::file(&path);
-    // Reading all of it blocks on the disk.
-    let opened = tokio::task::spawn_blocking(move || Store::open(options)).await.context("opening the store")?;
-    opened.with_context(|| format!("cannot open the data directory {}", dir.display()))
-}
-
-async fn start_server(args: &Serving, dir: &Path, store: &Store, ranges: &Ranges) -> Result<ApiServer> {
+async fn start_server(
+    args: &Serving,
+    (dir, keep): (&Path, Keep),
+    (store, sharing): (&Store, Sharing),
+    ranges: &Ranges,
+) -> Result<ApiServer> {
     let mut config = apiserver::Config::new(store.clone());
+    config.sharing = sharing;
+    config.advertise = args.advertise_address;
     config.listen = SocketAddr::new(args.bind_address, args.https_port);
     config.tls_san.clone_from(&args.tls_san);
+    config.authorization = AuthorizationMode::parse_list(&args.authorization_mode).context("--authorization-mode")?;
+    if let Some(file) = &args.token_auth_file {
+        config.tokens = StaticTokens::from_file(file).context("--token-auth-file")?;
+    }
     config.service_cidr = ranges.services.to_string().parse().context("--service-cluster-ip-range")?;
-    if !args.ephemeral {
+    if keep == Keep::Everything {
         config.pki = PkiSource::Directory(dir.join("pki"));
     }
     let server = ApiServer::start(config).await;

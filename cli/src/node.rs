@@ -93,7 +93,7 @@ fn agent(args: &args::Node, name: &str, client: &Client, token: &CancellationTok
     Ok(Agent::new(config))
 }
 
-fn host_name() -> Result<String> {
+pub fn host_name() -> Result<String> {
     let name =
         std::fs::read_to_string("/proc/sys/kernel/hostname").context("this host has no name: give --node-name")?;
     Ok(name.trim().to_lowercase())
