@@ -323,6 +323,8 @@ fn summary(restored: &Restored, what: &str) -> String {
     .collect();
     let parts = parts.join(", ");
     if restored.dry_run {
+        let parts = parts.replace("created", "to create").replace("updated", "to update").replace("deleted", "to delete");
+        let parts = parts.replace("skipped", "to skip");
         format!("\nThis would restore {what} to revision {}: {parts} (dry run: nothing was changed).\n", restored.to)
     } else {
         format!("\nRestored {what} to revision {}: {parts}.\n", restored.to)

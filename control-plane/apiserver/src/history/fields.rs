@@ -92,10 +92,11 @@ impl Path {
     fn rank(&self) -> u8 {
         let path = &self.0;
         let last = path.rsplit('.').next().unwrap_or_default();
-        if last.ends_with("Time") || last.ends_with("Timestamp") || path == "metadata.generation" || last == "observedGeneration" {
-            3
+        let explains = path.contains("conditions[") && matches!(last, "message" | "reason");
+        if last.ends_with("Time") || last.ends_with("Timestamp") || last.ends_with("eneration") || explains {
+            4
         } else if path.starts_with("status") {
-            2
+            2 + u8::from(path.contains("conditions["))
         } else {
             u8::from(path.starts_with("metadata"))
         }
@@ -111,6 +112,7 @@ fn walk(path: &Path, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<F
             objects(path, old.and_then(Value::as_object), new.and_then(Value::as_object), found);
         }
         (Some(Value::Array(old)), Some(Value::Array(new))) => lists(path, old, new, found),
+        (None, Some(Value::Array(new))) if !new.is_empty() => lists(path, &[], new, found),
         _ => found.push(Field { rank: path.rank(), text: leaf(path, old, new) }),
     }
 }
@@ -245,7 +247,7 @@ mod tests {
         let new = json!({"spec": {"containers": [{"name": "b", "image": "y"}, {"name": "a", "image": "x:2", "args": ["-v"]}]},
             "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Up", "status": "True"}]}});
         let expected = [
-            "+spec.containers[a].args",
+            "+spec.containers[a].args[-v]",
             "spec.containers[a].image x:1→x:2",
             "status.conditions[Ready].status False→True",
             "+status.conditions[Up]=True",

@@ -104,15 +104,16 @@ fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let number: u32 = rest[..digits].parse().ok()?;
-        let (unit, after) = match rest[digits..].split_at(1) {
-            ("s", after) => (1, after),
-            ("m", after) => (60, after),
-            ("h", after) => (3_600, after),
-            ("d", after) => (86_400, after),
+        let mut after = rest[digits..].chars();
+        let unit = match after.next()? {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
             _ => return None,
         };
         total = total.checked_add(Duration::from_secs(unit).checked_mul(number)?)?;
-        rest = after;
+        rest = after.as_str();
     }
     (!text.is_empty()).then_some(total)
 }
