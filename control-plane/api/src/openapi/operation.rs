@@ -13,6 +13,8 @@ pub(super) enum Body {
     /// `DeleteOptions`, which need not be there.
     Optional(String),
     Patch(String),
+    /// A patch of a custom resource: never a strategic one. kubectl chooses its patch by what is said here.
+    CustomPatch(String),
 }
 
 /// One method of one path.
@@ -73,17 +75,26 @@ const PATCH_TYPES: [&str; 4] = [
     "application/strategic-merge-patch+json",
 ];
 
+const CUSTOM_PATCH_TYPES: &[&str] =
+    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+
 fn operation_text(operation: &Operation<'_>, dialect: Dialect) -> Value {
     let mut parameters: Vec<Value> = operation.parameters.iter().map(|p| parameter(p, "query", dialect)).collect();
     let mut text = Map::new();
     match dialect {
         Dialect::V2 => {
-            if let Body::Object(name) | Body::Optional(name) | Body::Patch(name) = &operation.body {
+            if let Body::Object(name) | Body::Optional(name) | Body::Patch(name) | Body::CustomPatch(name) =
+                &operation.body
+            {
                 let required = !matches!(operation.body, Body::Optional(_));
                 let schema = dialect.reference(name);
                 parameters.insert(0, json!({"name": "body", "in": "body", "required": required, "schema": schema}));
             }
-            let consumes = if matches!(operation.body, Body::Patch(_)) { PATCH_TYPES.to_vec() } else { vec!["*/*"] };
+            let consumes = match operation.body {
+                Body::Patch(_) => &PATCH_TYPES[..],
+                Body::CustomPatch(_) => CUSTOM_PATCH_TYPES,
+                _ => &["*/*"],
+            };
             text.insert("consumes".into(), json!(consumes));
             text.insert("produces".into(), json!(answer_types(operation)));
         }
@@ -113,6 +124,7 @@ fn request_body(body: &Body, dialect: Dialect) -> Option<Value> {
         Body::Object(name) => json!({"required": true, "content": of(&["*/*"], name)}),
         Body::Optional(name) => json!({"content": of(&["*/*"], name)}),
         Body::Patch(name) => json!({"required": true, "content": of(&PATCH_TYPES, name)}),
+        Body::CustomPatch(name) => json!({"required": true, "content": of(CUSTOM_PATCH_TYPES, name)}),
     })
 }
 

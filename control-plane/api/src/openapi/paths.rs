@@ -188,6 +188,7 @@ fn simple<'a>(
     };
     let body = match verb {
         Verb::Update => Body::Object(definition.into()),
+        Verb::Patch if row.custom.is_some() => Body::CustomPatch(definitions.patch()),
         Verb::Patch => Body::Patch(definitions.patch()),
         _ => Body::None,
     };

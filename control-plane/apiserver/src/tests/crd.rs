@@ -90,6 +90,8 @@ async fn a_crd_is_established_and_its_kind_is_discovered() {
     let openapi = cluster.get("/openapi/v3/apis/stable.example.com/v1").await;
     insta::assert_json_snapshot!(openapi["components"]["schemas"]["com.example.stable.v1.CronTab"]);
     assert!(openapi["paths"]["/apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}/scale"].is_object());
+    let item = &openapi["paths"]["/apis/stable.example.com/v1/namespaces/{namespace}/crontabs/{name}"];
+    assert!(item["patch"]["requestBody"]["content"].get("application/strategic-merge-patch+json").is_none());
     let v2 = cluster.get("/openapi/v2").await;
     assert_eq!(v2["definitions"]["com.example.stable.v1.CronTab"]["properties"]["spec"]["type"], "object");
 }
