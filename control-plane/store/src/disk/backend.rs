@@ -83,7 +83,7 @@ impl StorageBackend for LockedFile {
 /// The one owner of the storage. Databases come and go above it.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    inner: Box<dyn StorageBackend>,
+    inner: Arc<dyn StorageBackend>,
     /// Writes that have not been let through yet; `None` once they have.
     held: Mutex<Option<Held>>,
     header: Mutex<Header>,
@@ -101,13 +101,19 @@ struct Header {
 
 impl Gate {
     /// A gate that holds writes back until [`Gate::release`].
-    pub fn held(inner: Box<dyn StorageBackend>) -> io::Result<Arc<Self>> {
+    pub fn held(inner: Arc<dyn StorageBackend>) -> io::Result<Arc<Self>> {
         let len = inner.len()?;
         let mut written = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(HEADER)];
         inner.read(0, &mut written)?;
         let header = Mutex::new(Header { durable: written.clone(), written });
         let held = Mutex::new(Some(Held { len, kept: len, pages: BTreeMap::new() }));
         Ok(Arc::new(Self { inner, held, header, generation: AtomicU64::new(0) }))
+    }
+
+    /// A second gate to the same storage, which never lets anything through. It reads right as long as this one does
+    /// not either.
+    pub fn shadow(&self) -> io::Result<Arc<Self>> {
+        Self::held(self.inner.clone())
     }
 
     /// Let through what was held back, and everything from now on.

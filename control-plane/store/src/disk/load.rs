@@ -5,13 +5,16 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use redb::{Database, ReadableDatabase, StorageBackend};
 
+use super::ahead::{self, Ahead};
 use super::backend::{Gate, LockedFile};
 use super::make::{self, Draft, DraftError};
 use super::{CACHE_BYTES, CLUSTER, FORMAT, META, format, meta};
 use crate::error::OpenError;
+use crate::history_policy::HistoryPolicy;
 use crate::types::ClusterId;
 
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -33,37 +36,51 @@ pub(super) fn database(gate: &Arc<Gate>) -> Result<Database, redb::Error> {
     Ok(builder.create_with_backend(gate.handle())?)
 }
 
-/// Open the file at `path`, or make it; or use `backend` in its place.
-pub(super) fn open(path: &Path, backend: Option<Box<dyn StorageBackend>>) -> Result<Opened, OpenError> {
+/// Open the file at `path`, or make it; or use `backend` in its place. A large file is read by `policy` meanwhile.
+pub(super) fn open(
+    path: &Path,
+    backend: Option<Box<dyn StorageBackend>>,
+    policy: HistoryPolicy,
+) -> Result<(Opened, Option<Ahead>), OpenError> {
     let failed = |error| OpenError::from_io(path, error);
-    let backend = match backend {
+    let gate = match backend {
         Some(backend) => {
-            if backend.len().map_err(failed)? == 0 {
-                return initialise(path, backend);
+            let gate = Gate::held(backend.into()).map_err(failed)?;
+            if gate.len().map_err(failed)? == 0 {
+                return Ok((initialise(path, gate)?, None));
             }
-            backend
+            gate
         }
         None => open_or_make(path)?,
     };
-    identify(path, backend)
+    let is_large = gate.len().map_err(failed)? >= ahead::LARGE;
+    let (database, ahead) = thread::scope(|scope| {
+        let ahead = is_large.then(|| scope.spawn(|| ahead::read(&gate, policy)));
+        let database = guarded(path, || database(&gate));
+        (database, ahead.and_then(|ahead| ahead.join().ok().flatten()))
+    });
+    Ok((identify(path, gate, database?)?, ahead))
 }
 
 /// Open the file at `path`, which must be there.
 pub(super) fn open_existing(path: &Path) -> Result<Opened, OpenError> {
     refuse_directory(path)?;
     let file = LockedFile::open(path, &mut OpenOptions::new()).map_err(|error| OpenError::from_io(path, error))?;
-    identify(path, begins_like_a_database(path, file)?)
+    let gate = begins_like_a_database(path, file)?;
+    let database = guarded(path, || database(&gate))?;
+    identify(path, gate, database)
 }
 
 /// Open the file at `path`, which nobody else may have open, so that nothing can be written to it.
 pub(super) fn inspect(path: &Path) -> Result<Opened, OpenError> {
     refuse_directory(path)?;
     let file = LockedFile::open_read_only(path).map_err(|error| OpenError::from_io(path, error))?;
-    identify(path, begins_like_a_database(path, file)?)
+    let gate = begins_like_a_database(path, file)?;
+    let database = guarded(path, || database(&gate))?;
+    identify(path, gate, database)
 }
 
-fn initialise(path: &Path, backend: Box<dyn StorageBackend>) -> Result<Opened, OpenError> {
-    let gate = Gate::held(backend).map_err(|error| OpenError::from_io(path, error))?;
+fn initialise(path: &Path, gate: Arc<Gate>) -> Result<Opened, OpenError> {
     let database = guarded(path, || database(&gate))?;
     let cluster_id = guarded(path, || make::initialise(&database))?;
     Ok(Opened { gate, database, cluster_id, format: format::CURRENT, layout: format::current() })
@@ -96,7 +113,7 @@ fn classify(path: &Path, error: redb::Error) -> OpenError {
 
 /// Open and lock the file at `path`. A file that is not there is made under another name first, so
 /// that an empty file at `path` can only mean that something else emptied it.
-fn open_or_make(path: &Path) -> Result<Box<dyn StorageBackend>, OpenError> {
+fn open_or_make(path: &Path) -> Result<Arc<Gate>, OpenError> {
     refuse_directory(path)?;
     if !path.exists() {
         match Draft::new(path) {
@@ -118,34 +135,23 @@ fn refuse_directory(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn begins_like_a_database(path: &Path, file: LockedFile) -> Result<Box<dyn StorageBackend>, OpenError> {
+/// A gate to `file`, if that begins as redb's files do.
+fn begins_like_a_database(path: &Path, file: LockedFile) -> Result<Arc<Gate>, OpenError> {
+    let failed = |error| OpenError::from_io(path, error);
     let mut magic = [0; MAGIC.len()];
     let foreign = |reason: &str| OpenError::Foreign { path: path.to_path_buf(), reason: reason.into() };
     match file.read(0, &mut magic) {
-        Ok(()) if magic == *MAGIC => Ok(Box::new(file)),
+        Ok(()) if magic == *MAGIC => Gate::held(Arc::new(file)).map_err(failed),
         Ok(()) => Err(foreign("it does not begin like one")),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(foreign("it is too short")),
-        Err(error) => Err(OpenError::from_io(path, error)),
+        Err(error) => Err(failed(error)),
     }
 }
 
-/// Check that `backend` holds a store of a format that this version knows.
-fn identify(path: &Path, backend: Box<dyn StorageBackend>) -> Result<Opened, OpenError> {
-    let gate = Gate::held(backend).map_err(|error| OpenError::from_io(path, error))?;
-    let database = guarded(path, || database(&gate))?;
-    let read = || {
-        let transaction = database.begin_read()?;
-        let table = match transaction.open_table(META) {
-            Ok(table) => table,
-            Err(redb::TableError::Storage(error)) => return Err(error.into()),
-            Err(_) => return Ok(None),
-        };
-        let format = meta(&table, FORMAT)?;
-        let cluster = table.get(CLUSTER)?.map(|value| ClusterId(value.value()));
-        Ok(format.zip(cluster))
-    };
+/// Check that `database` is a store of a format that this version knows.
+fn identify(path: &Path, gate: Arc<Gate>, database: Database) -> Result<Opened, OpenError> {
     let path = path.to_path_buf();
-    let Some((found, cluster_id)) = guarded(&path, read)? else {
+    let Some((found, cluster_id)) = guarded(&path, || identity(&database))? else {
         return Err(OpenError::Foreign { path, reason: "it is some other program's database".into() });
     };
     match format::layout(found) {
@@ -153,4 +159,17 @@ fn identify(path: &Path, backend: Box<dyn StorageBackend>) -> Result<Opened, Ope
         None if found > format::CURRENT => Err(OpenError::NewerFormat { path, found, supported: format::CURRENT }),
         None => Err(OpenError::Corrupt { path, reason: format!("there is no format {found}") }),
     }
+}
+
+/// The format and the identity of a store; `None` when it is none.
+pub(super) fn identity(database: &Database) -> Result<Option<(u64, ClusterId)>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = match transaction.open_table(META) {
+        Ok(table) => table,
+        Err(redb::TableError::Storage(error)) => return Err(error.into()),
+        Err(_) => return Ok(None),
+    };
+    let format = meta(&table, FORMAT)?;
+    let cluster = table.get(CLUSTER)?.map(|value| ClusterId(value.value()));
+    Ok(format.zip(cluster))
 }

@@ -55,7 +55,7 @@ impl Draft {
         }
         let mut made = Self { path: path.to_path_buf(), draft, gate: None };
         file.set_len(0).map_err(failed)?;
-        made.gate = Some(Gate::held(Box::new(file)).map_err(failed)?);
+        made.gate = Some(Gate::held(Arc::new(file)).map_err(failed)?);
         Ok(made)
     }
 

@@ -4,6 +4,7 @@
 //! compaction deletes the rows that nothing refers to any more (a value that was overwritten, a
 //! deletion) up to the compacted revision. A write therefore costs one row at the end of one table.
 
+mod ahead;
 mod authors;
 mod backend;
 mod format;
@@ -77,9 +78,13 @@ impl Disk {
         backend: Option<Box<dyn StorageBackend>>,
         policy: HistoryPolicy,
     ) -> Result<(Self, Loaded), OpenError> {
-        let opened = load::open(path, backend)?;
+        let (opened, ahead) = load::open(path, backend, policy)?;
         let read = |layout| guarded(path, || replay::replay(&opened.database, layout, opened.cluster_id, policy));
-        let mut loaded = read(opened.layout)?;
+        let ahead = ahead.map(|ahead| guarded(path, || ahead.of(&opened.database, opened.layout))).transpose()?;
+        let mut loaded = match ahead.flatten() {
+            Some(loaded) => loaded,
+            None => read(opened.layout)?,
+        };
         opened.gate.release().map_err(|error| OpenError::from_io(path, error))?;
         if opened.format < format::CURRENT {
             // What was read is right, so the file is sound; what it refers to is of the old format.

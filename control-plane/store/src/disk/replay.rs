@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
@@ -17,6 +19,12 @@ use crate::history_policy::HistoryPolicy;
 use crate::policy::Retention;
 use crate::snapshot::{Root, State};
 use crate::types::{Author, ClusterId, Entry, Event, Key, Revision};
+
+/// Live entries go to the thread that makes the map of them in batches of this many; so many batches may wait.
+const BATCH: usize = 256;
+const WAITING: usize = 64;
+
+type Live = (Key, Arc<Entry>);
 
 /// Everything the file says.
 #[derive(Debug)]
@@ -43,19 +51,26 @@ pub(super) fn replay(
     let (compacted, swept, noted) = (mark(COMPACTED)?, mark(SWEPT)?, mark(REVISION)?);
     let names =
         if layout.has_authors { Names::read(&transaction.open_table(authors::TABLE)?)? } else { Names::default() };
-    let mut replay = Replay::new(compacted, policy.memory_bytes, names);
-    for row in transaction.open_table(layout.log)?.iter()?.rev() {
-        let (row_key, row) = row?;
-        replay.row(row_key.value(), (layout.parse)(row.value()).map_err(corrupt)?)?;
-    }
-    replay.finish()?;
+    let log = transaction.open_table(layout.log)?;
+    let (replay, root) = thread::scope(|scope| {
+        let (live, arriving) = mpsc::sync_channel(WAITING);
+        let root = scope.spawn(move || root(&arriving));
+        let mut replay = Replay::new(compacted, policy.memory_bytes, names, live);
+        for row in log.iter()?.rev() {
+            let (row_key, row) = row?;
+            replay.row(row_key.value(), (layout.parse)(row.value()).map_err(corrupt)?)?;
+        }
+        let replay = replay.finish()?;
+        let root = root.join().map_err(|_| redb::Error::Corrupted("its keys cannot be sorted".into()))?;
+        Ok::<_, redb::Error>((replay, root))
+    })?;
     let mut retention = Retention::new(policy);
     for revision in replay.revisions.iter().rev() {
         retention.record(revision.number, revision.at_ms, revision.bytes);
     }
     let authors = Authors::new(&replay.names);
     let newest = replay.newest;
-    let (root, ring) = (root(std::mem::take(&mut replay.live)), replay.ring()?);
+    let ring = replay.ring()?;
     // A deletion that was the newest change may have been compacted away.
     let state = Arc::new(State { revision: newest.max(noted).max(compacted), root });
     let history = History::new(ring.after, policy.memory_bytes);
@@ -112,7 +127,9 @@ struct Replay {
     /// The revision being read; 0 before the first.
     reached: Revision,
     seen: HashMap<Key, Seen>,
-    live: Vec<(Key, Arc<Entry>)>,
+    /// Live entries on their way to [`root`].
+    live: Vec<Live>,
+    sender: SyncSender<Vec<Live>>,
     /// Newest first.
     revisions: Vec<Dated>,
     /// Newest first.
@@ -125,6 +142,16 @@ struct Replay {
     in_ring: Wanted,
 }
 
+/// What is left of a [`Replay`] when it has come to its end.
+struct Read {
+    compacted: Revision,
+    names: Names,
+    newest: Revision,
+    revisions: Vec<Dated>,
+    halves: Vec<Half>,
+    bases: HashMap<Key, Arc<Entry>>,
+}
+
 /// The newest part of history.
 struct Newest {
     after: Revision,
@@ -132,7 +159,7 @@ struct Newest {
 }
 
 impl Replay {
-    fn new(compacted: Revision, room: usize, names: Names) -> Self {
+    fn new(compacted: Revision, room: usize, names: Names, sender: SyncSender<Vec<Live>>) -> Self {
         Self {
             compacted,
             names,
@@ -140,6 +167,7 @@ impl Replay {
             reached: 0,
             seen: HashMap::new(),
             live: Vec::new(),
+            sender,
             revisions: Vec::new(),
             halves: Vec::new(),
             bases: HashMap::new(),
@@ -159,6 +187,9 @@ impl Replay {
         if let Some(entry) = &entry {
             if is_live {
                 self.live.push((key.clone(), entry.clone()));
+                if self.live.len() == BATCH {
+                    self.send();
+                }
             }
             if is_base && !in_ring {
                 self.bases.insert(key.clone(), entry.clone());
@@ -215,11 +246,15 @@ impl Replay {
         Ok((key, is_put, false))
     }
 
-    /// Check what is only certain once everything has been read.
-    fn finish(&mut self) -> Result<(), redb::Error> {
-        if self.reached > self.compacted && self.reached != self.compacted + 1 {
-            return Err(missing(self.compacted + 1));
-        }
+    fn send(&mut self) {
+        let batch = std::mem::replace(&mut self.live, Vec::with_capacity(BATCH));
+        // The other end is gone only when it panicked, and then joining it says so.
+        drop(self.sender.send(batch));
+    }
+
+    /// Check what is only certain once everything has been read, and let go of the thread that makes the root.
+    fn finish(mut self) -> Result<Read, redb::Error> {
+        self.send();
         if let Some(oldest) = self.revisions.last()
             && oldest.number != self.compacted + 1
         {
@@ -229,9 +264,12 @@ impl Replay {
         if self.seen.values().any(is_loose) {
             return Err(corrupt(Malformed::Predecessor));
         }
-        Ok(())
+        let Self { compacted, names, newest, revisions, halves, bases, .. } = self;
+        Ok(Read { compacted, names, newest, revisions, halves, bases })
     }
+}
 
+impl Read {
     fn ring(mut self) -> Result<Newest, redb::Error> {
         let after = match (self.halves.last(), self.revisions.first()) {
             (Some(oldest), _) => oldest.revision - 1,
@@ -262,10 +300,9 @@ impl Replay {
     }
 }
 
-/// The map of `live`. In order, inserting goes along the map's edge.
-fn root(mut live: Vec<(Key, Arc<Entry>)>) -> Root {
-    live.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    live.into_iter().collect()
+/// The map of what arrives, until nothing more does.
+fn root(arriving: &Receiver<Vec<Live>>) -> Root {
+    arriving.iter().flatten().collect()
 }
 
 fn missing(revision: Revision) -> redb::Error {
