@@ -5,6 +5,7 @@
 
 pub mod binary;
 pub mod cluster;
+pub mod command;
 pub mod condition;
 pub mod kubectl;
 pub mod raw;

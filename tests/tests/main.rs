@@ -9,6 +9,7 @@ mod containers;
 mod crds;
 mod deployments;
 mod faults;
+mod history;
 mod images;
 mod jobs;
 #[cfg(feature = "clients")]
@@ -23,5 +24,6 @@ mod rules;
 mod run;
 mod scheduling;
 mod services;
+mod store;
 mod up;
 mod watch;

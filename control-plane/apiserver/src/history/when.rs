@@ -73,7 +73,7 @@ async fn newest_at(store: &Store, at_ms: u64, (oldest, current): (Revision, Revi
         }
     }
     // What the oldest revision was like is known, but not since when.
-    if low == oldest && oldest > 0 && first.is_none_or(|first| at_ms < first) && current > oldest {
+    if low == oldest && oldest > 0 && first.is_none_or(|first| at_ms < first) {
         let begins = first.map(|ms| format!(", at {}", super::documents::Moment::from_millis(ms))).unwrap_or_default();
         return Err(Status::expired(format!(
             "history does not reach back that far: it begins after revision {oldest}{begins}"
