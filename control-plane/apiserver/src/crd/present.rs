@@ -5,7 +5,7 @@
 
 use super::webhook;
 use crate::core::Core;
-use crate::objects::{self, Index};
+use crate::objects::{self, Apart, Index};
 use api::crd::{Conversion, Custom, STAMP};
 use api::{Resource, Status, meta};
 use bytes::Bytes;
@@ -109,6 +109,19 @@ pub(crate) struct Encoded {
     pub shown: Bytes,
 }
 
+impl Encoded {
+    /// With `managedFields` put in.
+    pub(crate) fn owned(mut self, managed: Option<&str>) -> Self {
+        if managed.is_some() {
+            let native = self.stored.body == self.shown;
+            self.stored.body = objects::put_owners(&self.stored.body, managed);
+            self.shown =
+                if native { self.stored.body.clone() } else { objects::put_owners(&self.shown, managed) };
+        }
+        self
+    }
+}
+
 /// `object` of the row's version in its stored form.
 ///
 /// # Errors
@@ -132,16 +145,16 @@ pub(crate) async fn encode(
     Ok(Encoded { stored, shown })
 }
 
-/// The object of an entry, in the row's version, with its resourceVersion.
+/// The object of an entry, in the row's version, with its resourceVersion; its `managedFields` beside it.
 ///
 /// # Errors
 /// As [`show`].
-pub(crate) async fn parse(core: &Core, resource: &Resource, entry: &Arc<Entry>) -> Result<Value, Status> {
+pub(crate) async fn parse_apart(core: &Core, resource: &Resource, entry: &Arc<Entry>) -> Result<Apart, Status> {
     if is_current(resource, entry) {
-        return objects::parse(resource, &entry.value.body, Some(entry.mod_revision));
+        return objects::parse_apart(resource, &entry.value.body, Some(entry.mod_revision));
     }
     let shown = one(core, resource, entry).await?;
-    objects::parse(resource, &shown.value.body, Some(entry.mod_revision))
+    objects::parse_apart(resource, &shown.value.body, Some(entry.mod_revision))
 }
 
 /// Whether `converted` still is the same object as `original` (`validateConvertedObject`).

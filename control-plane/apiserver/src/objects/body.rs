@@ -60,7 +60,10 @@ fn body(kind: &str, api_version: &str, object: &Value) -> Bytes {
     out.extend_from_slice(b"\",\"metadata\":{");
     let empty = Map::new();
     let metadata = object.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
-    members(&mut out, metadata.iter().filter(|(key, _)| *key != "resourceVersion"));
+    // First, where readers that leave them be find them at once.
+    let managed = metadata.get_key_value("managedFields");
+    let rest = metadata.iter().filter(|(key, _)| !matches!(key.as_str(), "resourceVersion" | "managedFields"));
+    members(&mut out, managed.into_iter().chain(rest));
     out.push(b'}');
     if let Value::Object(fields) = object {
         for (key, value) in fields {

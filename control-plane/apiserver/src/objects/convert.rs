@@ -16,6 +16,14 @@ pub(super) fn to_stored(object: &mut Value, resource: &Resource) {
     object["apiVersion"] = resource.storage_api_version.as_ref().into();
 }
 
+/// An object that `from` serves as `to` would serve it; both are rows of one storage.
+pub(crate) fn between(object: &Value, from: &Resource, to: &Resource) -> Value {
+    let mut object = object.clone();
+    to_stored(&mut object, from);
+    to_served(&mut object, to);
+    object
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     ToServed,

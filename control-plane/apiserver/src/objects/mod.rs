@@ -6,10 +6,13 @@
 mod body;
 mod convert;
 mod index;
+mod owners;
 pub(crate) mod wire;
 
 pub(crate) use body::{encode, encode_as, encode_marked, encode_unserved, parse};
+pub(crate) use convert::between;
 pub(crate) use index::Index;
+pub(crate) use owners::{Apart, parse_apart, put as put_owners, take as take_owners};
 
 use api::Resource;
 

@@ -98,19 +98,29 @@ pub(crate) fn put_metadata_only(out: &mut BytesMut, resource: &Resource, body: &
 
 /// Where the object whose opening brace was just before `text` ends, its closing brace included.
 fn object_end(text: &[u8]) -> usize {
-    let (mut depth, mut in_string, mut escaped) = (1_u32, false, false);
-    for (at, byte) in text.iter().enumerate() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
+    close(text, 1)
+}
+
+/// Where the array or object that `text` begins with ends, its closing bracket included.
+pub(super) fn value_end(text: &[u8]) -> usize {
+    close(text, 0)
+}
+
+/// The end of the bracket that brings the depth back to nothing.
+fn close(text: &[u8], mut depth: u32) -> usize {
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
         match byte {
-            b'"' => in_string = true,
+            b'"' => {
+                at += 1;
+                while let Some(byte) = text.get(at) {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => at += 2,
+                        _ => at += 1,
+                    }
+                }
+            }
             b'{' | b'[' => depth += 1,
             b'}' | b']' => {
                 depth -= 1;
@@ -120,6 +130,7 @@ fn object_end(text: &[u8]) -> usize {
             }
             _ => {}
         }
+        at += 1;
     }
     text.len()
 }

@@ -47,13 +47,15 @@ async fn bind(call: &Call<'_>, name: &str, node: &str, binding: &Value, options:
     for _ in 0..ATTEMPTS {
         let snapshot = call.core.latest().await?;
         let entry = snapshot.get(&key).ok_or_else(|| Status::not_found("", "pods", name))?;
-        let mut pod = objects::parse(&pods, &entry.value.body, Some(entry.mod_revision))?;
-        check(&pod, name, binding)?;
-        assign(&mut pod, node, binding, &time::format(now));
+        let mut apart = objects::parse_apart(&pods, &entry.value.body, Some(entry.mod_revision))?;
+        let pod = &mut apart.object;
+        check(pod, name, binding)?;
+        assign(pod, node, binding, &time::format(now));
         if options.is_dry_run() {
             return Ok(());
         }
-        let stored = objects::encode(&pods, &pod, now.as_second());
+        let mut stored = objects::encode(&pods, pod, now.as_second());
+        stored.body = objects::put_owners(&stored.body, apart.managed());
         if call.commit(Txn::update(&key, entry.mod_revision, stored)).await?.is_ok() {
             return Ok(());
         }

@@ -202,18 +202,10 @@ impl Call<'_> {
         present::encode(self.core, self.resource, object, self.core.now().as_second()).await
     }
 
-    /// The object of an entry, in the version of the request, with its resourceVersion.
+    /// The object of an entry, in the version of the request, with its resourceVersion; its `managedFields` beside it.
     ///
     /// # Errors
     /// 500 when it cannot be read or converted.
-    pub(crate) async fn parse(&self, entry: &Arc<store::Entry>) -> Result<Value, Status> {
-        present::parse(self.core, self.resource, entry).await
-    }
-
-    /// The same, with the `managedFields` left as text.
-    ///
-    /// # Errors
-    /// As [`Call::parse`].
     pub(crate) async fn parse_apart(&self, entry: &Arc<store::Entry>) -> Result<objects::Apart, Status> {
         present::parse_apart(self.core, self.resource, entry).await
     }

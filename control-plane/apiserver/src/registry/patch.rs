@@ -1,7 +1,8 @@
 //! PATCH: JSON, merge and strategic merge patches, applied anew to the newest object whenever another write came first.
 
-use super::update::{Part, modify};
-use super::{Call, input};
+use super::owners::{self, Writer};
+use super::update::{Part, modify_owned};
+use super::{Call, apply, input};
 use crate::request::{FieldValidation, WriteOptions};
 use crate::{body, negotiate};
 use api::field::{Error as FieldError, Path};
@@ -10,8 +11,12 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-const ACCEPTED: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+/// Custom kinds have no Go structs that say how their lists merge.
+const ACCEPTED_CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
+/// What a patch of owners has in it. Whoever spells it with escapes patches what is not shown to the patch.
+const OWNERS: &[u8] = b"managedFields";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
@@ -25,20 +30,44 @@ pub(super) struct Patch {
     dialect: Dialect,
     document: Value,
     duplicates: Vec<String>,
+    /// The patch may be about `managedFields`: only then it is shown them.
+    sees_owners: bool,
 }
 
 pub(super) async fn patch(call: &Call<'_>, part: Part, request_body: Body) -> Result<Response<Body>, Status> {
+    if apply::is(call) {
+        return apply::apply(call, part, request_body).await;
+    }
     let options = WriteOptions::parse(&call.query, Verb::Patch)?;
+    no_apply(&options)?;
     let patch = Patch::read(call, request_body).await?;
     let resource = call.resource;
     let mut complained = false;
-    let outcome = modify(call, part, options.common, |old| {
+    let writer = Writer::of(call);
+    let outcome = modify_owned(call, (&writer, part), options.common, |before| {
+        let whole;
+        let old = if patch.sees_owners {
+            whole = before.whole();
+            &whole
+        } else {
+            &before.object
+        };
         let mut new = patch.apply(resource.schema.get(), old)?;
         finish(call, &patch, &mut new, old, &options, &mut complained)?;
-        Ok(new)
+        Ok((new, None))
     })
     .await?;
     call.show(StatusCode::OK, &outcome)
+}
+
+/// # Errors
+/// 422 for options that only an apply may have.
+pub(super) fn no_apply(options: &WriteOptions) -> Result<(), Status> {
+    let mut errors = Vec::new();
+    if options.force.is_some() {
+        errors.push(FieldError::forbidden(&Path::new("force"), "may not be specified for non-apply patch"));
+    }
+    owners::refuse(&errors)
 }
 
 /// A patched object is held to what a PUT is held to.
@@ -76,21 +105,22 @@ fn immutable(resource: &Resource, call: &Call<'_>, new: &mut Value, old: &Value)
 
 impl Patch {
     /// # Errors
-    /// 415 for other dialects, server-side apply among them for now; 400 for what is no document.
+    /// 415 for other dialects; 400 for what is no document.
     pub(super) async fn read(call: &Call<'_>, request_body: Body) -> Result<Self, Status> {
         let dialect = match negotiate::media_type(call.headers) {
             Some("application/json-patch+json") => Dialect::Json,
             Some("application/merge-patch+json") => Dialect::Merge,
             Some("application/strategic-merge-patch+json") if call.resource.custom.is_none() => Dialect::Strategic,
-            Some("application/apply-patch+yaml" | "application/apply-patch+cbor") => {
-                return Err(super::apply::refuse(ACCEPTED));
+            other => {
+                let accepted = if call.resource.custom.is_some() { ACCEPTED_CUSTOM } else { ACCEPTED };
+                return Err(negotiate::unsupported(other.unwrap_or_default(), accepted));
             }
-            other => return Err(negotiate::unsupported(other.unwrap_or_default(), ACCEPTED)),
         };
         let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
         let (document, duplicates) = body::decode(negotiate::Format::Json, &bytes)
             .map_err(|error| Status::bad_request(format!("error decoding patch: {}", decoding(&error.message))))?;
-        Ok(Self { dialect, document, duplicates })
+        let sees_owners = bytes.windows(OWNERS.len()).any(|window| window == OWNERS);
+        Ok(Self { dialect, document, duplicates, sees_owners })
     }
 
     /// # Errors

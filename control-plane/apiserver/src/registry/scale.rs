@@ -1,12 +1,14 @@
 //! The `scale` subresource: `autoscaling/v1 Scale` in front of whatever object has replicas.
 
-use super::patch::Patch;
-use super::update::{Part, modify};
-use super::{Call, Outcome, input};
+use super::owners::{Owners, Writer};
+use super::patch::{Patch, no_apply};
+use super::update::{Part, modify_owned};
+use super::{Call, Outcome, apply, input};
 use crate::negotiate::Shape;
 use crate::objects;
 use crate::request::WriteOptions;
 use crate::respond;
+use api::apply::{Replicas, Updated, applied_scale, updated_scale};
 use api::field::{Error as FieldError, Path};
 use api::kinds::{ScalePaths, Subresource};
 use api::selector::Labels;
@@ -35,8 +37,14 @@ pub(super) async fn serve(
             meta::ensure_name(&mut scale, call.name())?;
             write(call, paths, &options, |_| Ok(scale.clone())).await
         }
+        Verb::Patch if apply::is(call) => {
+            let options = apply::options(call)?;
+            let config = apply::read(call, body, options.field_validation, ("autoscaling/v1", "Scale")).await?;
+            apply_scale(call, paths, &options, &config).await
+        }
         Verb::Patch => {
             let options = WriteOptions::parse(&call.query, verb)?;
+            no_apply(&options)?;
             let patch = Patch::read(call, body).await?;
             write(call, paths, &options, |scale| patch.apply_plain(scale)).await
         }
@@ -50,18 +58,64 @@ async fn write(
     options: &WriteOptions,
     change: impl Fn(&Value) -> Result<Value, Status>,
 ) -> Result<Response<Body>, Status> {
-    let outcome = modify(call, Part::Main, options.common, |old| {
-        let scale = change(&view(old, paths))?;
-        let mut new = old.clone();
-        set(&mut new, &paths.spec_replicas, replicas(call, &scale)?.into());
-        let version = meta::resource_version(&scale);
-        if let (false, Some(metadata)) = (version.is_empty(), meta::metadata_mut(&mut new)) {
-            metadata.insert("resourceVersion".into(), version.into());
-        }
-        Ok(new)
+    let writer = Writer::of(call);
+    let outcome = modify_owned(call, (&writer, Part::Main), options.common, |before| {
+        let scale = change(&view(&before.object, paths))?;
+        let (new, replicas) = scaled(call, paths, &before.object, &scale)?;
+        let updated = updated_scale(&writer.context(), before.managed(), replicas, writer.name());
+        Ok((new, Some(owners(updated))))
     })
     .await?;
     show(call, paths, &outcome)
+}
+
+/// An apply of a `Scale`. One that does not say how many replicas it wants wants nothing.
+async fn apply_scale(
+    call: &Call<'_>,
+    paths: &ScalePaths,
+    options: &WriteOptions,
+    config: &Value,
+) -> Result<Response<Body>, Status> {
+    let mut config = config.clone();
+    meta::ensure_name(&mut config, call.name())?;
+    let says = config.pointer("/spec/replicas").is_some();
+    let writer = Writer::of(call);
+    let outcome = modify_owned(call, (&writer, Part::Main), options.common, |before| {
+        if !says {
+            return Ok((before.object.clone(), Some(Owners::Same)));
+        }
+        let (new, replicas) = scaled(call, paths, &before.object, &config)?;
+        let who = (writer.name(), apply::force(options));
+        let applied = applied_scale(&writer.context(), before.managed(), replicas, who);
+        Ok((new, Some(owners(applied.map_err(|error| error.to_status())?))))
+    })
+    .await?;
+    show(call, paths, &outcome)
+}
+
+fn owners(updated: Updated) -> Owners {
+    match updated {
+        Updated::Same => Owners::Same,
+        Updated::New(managed) => Owners::New(managed),
+    }
+}
+
+/// The object with the replicas, and the version if it says one, of `scale`.
+fn scaled<'p>(
+    call: &Call<'_>,
+    paths: &'p ScalePaths,
+    old: &Value,
+    scale: &Value,
+) -> Result<(Value, Replicas<'p>), Status> {
+    let mut new = old.clone();
+    let after = replicas(call, scale)?;
+    let before = find(old, &paths.spec_replicas).and_then(Value::as_i64).unwrap_or(0);
+    set(&mut new, &paths.spec_replicas, after.into());
+    let version = meta::resource_version(scale);
+    if let (false, Some(metadata)) = (version.is_empty(), meta::metadata_mut(&mut new)) {
+        metadata.insert("resourceVersion".into(), version.into());
+    }
+    Ok((new, Replicas { path: &paths.spec_replicas, before, after }))
 }
 
 fn replicas(call: &Call<'_>, scale: &Value) -> Result<i64, Status> {

@@ -68,6 +68,10 @@ impl WriteOptions {
         if field_manager.len() > 128 {
             errors.push(FieldError::too_long(&Path::new("fieldManager"), 128));
         }
+        for (position, c) in field_manager.char_indices().filter(|(_, c)| c.is_control()) {
+            let why = format!("invalid character U+{:04X} (at position {position})", u32::from(c));
+            errors.push(FieldError::invalid(&Path::new("fieldManager"), field_manager.as_str(), why));
+        }
         let force = query.optional_flag("force");
         let kind = match verb {
             Verb::Create => "CreateOptions",
