@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use store::{OpenError, Options, Store, Txn};
+use store::{OpenError, Options, Store, Txn, Value};
 
 use crate::{open_in, value};
 
@@ -98,20 +98,126 @@ async fn a_newer_format_is_refused() {
     assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
 }
 
+/// Bytes of a store of more than 8 MiB, which is read by two threads, in `folder`.
+async fn large(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    let store = open_in(folder);
+    for round in 0..100u64 {
+        let body = vec![u8::try_from(round).unwrap(); 150_000];
+        store.commit(Txn::new().put(format!("key/{}", round % 80), Value::new(body))).await.unwrap();
+    }
+    store.compact(10).await.unwrap();
+    store.close().await;
+    folder.path().join("store.redb")
+}
+
 #[tokio::test]
 async fn truncated_files_are_damaged() {
     let bytes = sample().await;
-    for length in [64, 400, 4_096, 5_000, bytes.len() / 2, bytes.len() - 4_096] {
+    let pages = (1..bytes.len() / 4_096).map(|page| page * 4_096);
+    let edges = [9, 10, 63, 64, 191, 192, 319, 320, 400, 511, 512, 4_095, 4_097, 5_000];
+    for length in pages.chain(edges).chain([bytes.len() / 2 + 1, bytes.len() - 1]) {
         let error = refused_bytes(&bytes[..length]);
         assert!(matches!(error, OpenError::Corrupt { .. }), "{length}: {error}");
     }
+    for length in 0..9 {
+        let error = refused_bytes(&bytes[..length]);
+        assert!(matches!(error, OpenError::Foreign { .. }), "{length}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_cut_and_filled_up_again_is_damaged() {
+    let bytes = sample().await;
+    for at in (4_096..bytes.len()).step_by(bytes.len() / 20) {
+        let mut hollow = bytes.clone();
+        hollow[at..].fill(0);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.redb");
+        fs::write(&path, &hollow).unwrap();
+        match Store::open(Options::file(&path)) {
+            Ok(store) => {
+                assert_eq!((store.revision(), store.snapshot().len()), (100, 100), "at {at}");
+                store.close().await;
+            }
+            Err(OpenError::Corrupt { .. }) => assert!(fs::read(&path).unwrap() == hollow),
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_is_read_while_it_is_verified_and_never_believed_too_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = large(&folder).await;
+    let bytes = fs::read(&path).unwrap();
+    assert!(bytes.len() > 8 << 20);
+    let store = open_in(&folder);
+    assert_eq!((store.revision(), store.stats().oldest, store.snapshot().len()), (100, 10, 80));
+    let snapshot = store.snapshot();
+    assert!((0..80u8).all(|key| {
+        let round = if key < 20 { key + 80 } else { key };
+        snapshot.get(format!("key/{key}").as_bytes()).unwrap().value.body[..] == [round; 150_000]
+    }));
+    store.close().await;
+    let mut refused = 0;
+    for at in (0..bytes.len()).step_by(bytes.len() / 24).chain([100, 200, 4_100]) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x20;
+        fs::write(&path, &flipped).unwrap();
+        match Store::open(Options::file(&path)) {
+            Ok(store) => {
+                assert_eq!((store.revision(), store.snapshot().len()), (100, 80), "at {at}");
+                store.close().await;
+            }
+            Err(OpenError::Corrupt { .. } | OpenError::Foreign { .. }) => {
+                refused += 1;
+                assert!(fs::read(&path).unwrap() == flipped, "changed, flipped at {at}");
+            }
+            Err(error) => panic!("{at}: {error}"),
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+/// What a power loss leaves: redb has to repair it before anybody may read it.
+#[tokio::test]
+async fn a_large_file_that_was_not_closed_is_all_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = large(&folder).await;
+    let store = open_in(&folder);
+    for round in 0..5 {
+        store.commit(Txn::new().put(format!("late/{round}"), value("x"))).await.unwrap();
+        let copy = folder.path().join(format!("copy-{round}"));
+        fs::copy(&path, &copy).unwrap();
+        let found = Store::open(Options::file(&copy)).unwrap();
+        assert_eq!((found.revision(), found.snapshot().len()), (101 + round, 81 + usize::try_from(round).unwrap()));
+        found.close().await;
+        assert!(store::ops::check(&copy).unwrap().is_sound());
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn two_processes_cannot_make_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    // The draft of another process, which is still at it.
+    let draft = fs::File::create(folder.path().join("store.redb.new")).unwrap();
+    draft.lock().unwrap();
+    assert!(matches!(refused(&path), OpenError::Locked { .. }));
+    assert!(!path.exists());
+    // It died: what it left is of no use to anybody.
+    drop(draft);
+    let store = open_in(&folder);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    store.close().await;
 }
 
 #[tokio::test]
 async fn flipped_bits_are_damage_or_harmless() {
     let bytes = sample().await;
     let mut damaged = 0;
-    for at in (0..bytes.len()).step_by(bytes.len() / 40 + 1) {
+    for at in (0..bytes.len()).step_by(bytes.len() / 150 + 1) {
         let mut flipped = bytes.clone();
         flipped[at] ^= 0x10;
         let folder = tempfile::tempdir().unwrap();
