@@ -334,7 +334,7 @@ fn conversion(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
 }
 
 /// `webhook.ValidateWebhookURL` and `ValidateWebhookService`.
-fn client_config(client: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+pub(crate) fn client_config(client: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     let url = client.get("url").and_then(Value::as_str);
     let service = client.get("service").filter(|service| service.is_object());
     match (url, service) {

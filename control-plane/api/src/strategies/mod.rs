@@ -12,6 +12,7 @@ mod crd;
 mod cron;
 mod discovery;
 pub mod events;
+mod hooks;
 mod json;
 mod limits;
 mod passive;
@@ -24,6 +25,8 @@ mod workloads;
 use crate::kinds::Columns;
 use crate::strategy::{Plain, Strategy};
 use std::sync::Arc;
+
+const HOOKS: &str = "admissionregistration.k8s.io";
 
 /// The strategy of a built-in kind; `Plain` for kinds without rules of their own.
 #[must_use]
@@ -52,6 +55,8 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Strategy> {
         ("apps", "ControllerRevision") => Arc::new(apps::ControllerRevision),
         ("batch", "Job") => Arc::new(batch::Job),
         ("batch", "CronJob") => Arc::new(batch::CronJob),
+        (HOOKS, "MutatingWebhookConfiguration") => Arc::new(hooks::Webhooks::Mutating),
+        (HOOKS, "ValidatingWebhookConfiguration") => Arc::new(hooks::Webhooks::Validating),
         (crate::crd::GROUP, "CustomResourceDefinition") => Arc::new(crd::CustomResourceDefinition),
         ("coordination.k8s.io", "Lease") => Arc::new(discovery::Lease),
         ("discovery.k8s.io", "EndpointSlice") => Arc::new(discovery::EndpointSlice),

@@ -30,16 +30,12 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
     ("storage.k8s.io", "VolumeAttachment", false, true),
     ("storage.k8s.io", "VolumeAttributesClass", false, true),
     ("node.k8s.io", "RuntimeClass", false, true),
-    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", true, true),
-    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", true, true),
 ];
 
 /// Kinds whose updates must carry a resourceVersion.
 const CONDITIONAL: &[&str] = &[
     "PodDisruptionBudget",
     "RuntimeClass",
-    "MutatingWebhookConfiguration",
-    "ValidatingWebhookConfiguration",
     "CSIDriver",
     "CSINode",
     "CSIStorageCapacity",
