@@ -11,8 +11,8 @@ use super::health::Waiting;
 use super::layout::{Marker, encode_value};
 use super::load::readable;
 use super::proto::{
-    self, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, Request, RequestOp, Response, Target, TxnRequest,
-    TxnResponse, signed, unsigned,
+    self, DeleteRangeRequest, PutRequest, RangeRequest, Request, RequestOp, Response, Target, TxnRequest, TxnResponse,
+    signed, unsigned,
 };
 use crate::error::CommitError;
 use crate::history::Commit;
@@ -180,13 +180,8 @@ impl Core {
             let reason = format!("its watch has not shown revision {newest} yet");
             return Err(CommitError::Unavailable { reason });
         }
-        let entries: Result<_, Failure> = kvs.into_iter().map(|kv| self.entry(kv)).collect();
+        let entries: Result<_, Failure> = kvs.into_iter().map(|kv| kv.map_or(Ok(None), readable)).collect();
         entries.map(Decision::Refused).map_err(|failure| failure.of_commit(0, 0))
-    }
-
-    /// The entry of `kv`, which is the one in memory if that is the same.
-    fn entry(&self, kv: Option<KeyValue>) -> Result<Option<Arc<Entry>>, Failure> {
-        kv.map_or(Ok(None), readable)
     }
 }
 

@@ -96,7 +96,8 @@ async fn pages(
             Some(last) if page.more => key = [&last[..], b"\0"].concat(),
             _ => return Ok(revision),
         }
-        limit = i64::try_from(fitting).unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
+        // Slowly upwards: what comes next may be larger.
+        limit = i64::try_from(fitting).unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE.min(limit * 2));
     }
 }
 

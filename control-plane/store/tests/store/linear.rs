@@ -334,7 +334,9 @@ impl Client {
         match tokio::time::timeout(self.plan.patience, store.commit(txn)).await {
             Ok(Ok(done)) => Outcome::Done(done.revision),
             Ok(Err(CommitError::Conflict { .. })) => Outcome::Refused,
-            Ok(Err(CommitError::Full | CommitError::TooLarge { .. })) => Outcome::Failed,
+            Ok(Err(CommitError::Full | CommitError::TooLarge { .. } | CommitError::Unavailable { .. })) => {
+                Outcome::Failed
+            }
             Ok(Err(CommitError::Closed)) => {
                 self.reopened(generation).await;
                 Outcome::Unknown

@@ -235,6 +235,68 @@ async fn an_etcd_with_another_past_is_refused() {
     assert_eq!(server.ctl(&["get", "--prefix", "/skiff/", "--keys-only"]).trim(), "");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_member_takes_over_when_the_leader_is_gone() {
+    let mut members = Server::three();
+    let endpoints: Vec<String> = members.iter().map(Server::endpoint).collect();
+    let leader = members.iter().position(Server::leads).unwrap();
+    // The leader is the one that is talked to.
+    let mut order = endpoints.clone();
+    order.rotate_left(leader);
+    let store = Store::connect(quick(Options::new(order))).await.unwrap();
+    let mut watch = store.watch(b"", store.revision()).unwrap();
+    store.commit(Txn::new().put("a", value("1"))).await.unwrap();
+    members[leader].kill();
+    persist(&store, Txn::new().put("a", value("2"))).await;
+    assert_eq!(text(&store.latest().await.unwrap(), "a").as_deref(), Some("2"));
+    members[leader].restart();
+    // Without a majority nothing can be written, or known to be the newest.
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    others.iter().for_each(|other| members[*other].kill());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while store.commit(Txn::new().put("b", value("x"))).await.is_ok() {
+        assert!(Instant::now() < deadline);
+    }
+    assert!(store.latest().await.is_err());
+    assert_eq!(text(&store.snapshot(), "a").as_deref(), Some("2"), "reads go on");
+    // Both at once: one alone would not come up.
+    members[others[0]].spawn();
+    members[others[1]].restart();
+    persist(&store, Txn::new().put("a", value("3"))).await;
+    assert_eq!(values(&mut watch, 3).await.last().map(String::as_str), Some("3"));
+}
+
+/// More than etcd sends at once, and more than one message may have: read in pages, followed in pieces.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_states_and_long_absences() {
+    const LARGE: usize = 80;
+    let prefix = Prefix::fresh();
+    let proxy = Proxy::before(prefix.server.endpoint()).await;
+    let cut_off = Options { endpoints: vec![proxy.endpoint()], ..prefix.options() };
+    let follower =
+        Store::connect(Options { timeouts: Timeouts { request: Duration::from_secs(30), ..QUICK }, ..cut_off });
+    let follower = follower.await.unwrap();
+    let store = Store::connect(prefix.options()).await.unwrap();
+    let mut watch = follower.watch(b"large", follower.revision()).unwrap();
+    proxy.cut();
+    for page in 0..8 {
+        let txn = (0..100).fold(Txn::new(), |txn, key| txn.put(format!("a/{page}/{key}"), value("small")));
+        store.commit(txn).await.unwrap();
+    }
+    let mut expected = Vec::new();
+    for number in 0..LARGE {
+        let body = number.to_string().repeat(500_000);
+        store.commit(Txn::new().put(format!("large/{number}"), value(&body))).await.unwrap();
+        expected.push(body);
+    }
+    proxy.heal();
+    assert!(values(&mut watch, LARGE).await == expected, "each once, in order");
+    assert_eq!(follower.snapshot().len(), 800 + LARGE);
+    let fresh = Store::connect(prefix.options()).await.unwrap();
+    let (fresh, known) = (fresh.snapshot(), store.snapshot());
+    assert!(fresh.range(b"", None).eq(known.range(b"", None)));
+}
+
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     assert!(std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }

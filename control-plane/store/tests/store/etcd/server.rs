@@ -33,6 +33,9 @@ pub struct Server {
     disk: Disk,
     scheme: &'static str,
     arguments: Vec<String>,
+    name: String,
+    /// Its own name and address, and those of its fellow members.
+    cluster: String,
     process: Option<Process>,
 }
 
@@ -53,12 +56,41 @@ impl Server {
         for _ in 0..10 {
             let folder = tempfile::tempdir().unwrap();
             let arguments = arguments(&folder);
-            let mut server = Self { folder, ports: free_ports(), disk, scheme, arguments, process: None };
+            let ports = free_ports();
+            let cluster = member("a", ports);
+            let name = "a".to_owned();
+            let mut server = Self { folder, ports, disk, scheme, arguments, name, cluster, process: None };
             if server.run() {
                 return server;
             }
         }
         panic!("etcd does not start");
+    }
+
+    /// Three that form one cluster.
+    pub fn three() -> [Self; 3] {
+        for _ in 0..10 {
+            let members = ["a", "b", "c"].map(|name| (name, free_ports()));
+            let cluster = members.map(|(name, ports)| member(name, ports)).join(",");
+            let mut servers = members.map(|(name, ports)| {
+                let (folder, arguments) = (tempfile::tempdir().unwrap(), Vec::new());
+                let (name, cluster) = (name.to_owned(), cluster.clone());
+                Self { folder, ports, disk: Disk::Fast, scheme: "http", arguments, name, cluster, process: None }
+            });
+            servers.iter_mut().for_each(Self::spawn);
+            // None is ready before it has met another.
+            if servers.iter_mut().all(Self::is_up) {
+                return servers;
+            }
+        }
+        panic!("etcd does not start");
+    }
+
+    /// Whether it leads its cluster.
+    pub fn leads(&self) -> bool {
+        let status = self.ctl(&["endpoint", "status", "--write-out", "fields"]);
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
+        field("\"MemberID\" :") == field("\"Leader\" :")
     }
 
     /// Start it again where it was, after [`Server::kill`].
@@ -70,14 +102,20 @@ impl Server {
     }
 
     fn run(&mut self) -> bool {
+        self.spawn();
+        self.is_up()
+    }
+
+    /// Start it without waiting for it.
+    pub fn spawn(&mut self) {
         let url =
             |port: u16| format!("{}://127.0.0.1:{port}", if port == self.ports[0] { self.scheme } else { "http" });
         let [client, peer] = self.ports.map(url);
         let mut command = Command::new("sh");
         command.args(["-c", WATCHDOG, "watchdog"]).arg(binary()).arg("--data-dir").arg(self.folder.path().join("data"));
-        command.args(["--name", "a", "--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        command.args(["--name", &self.name, "--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-        command.args(["--initial-cluster", &format!("a={peer}"), "--max-request-bytes", "1572864"]);
+        command.args(["--initial-cluster", &self.cluster, "--max-request-bytes", "1572864"]);
         command.args(&self.arguments);
         if self.disk == Disk::Fast {
             command.arg("--unsafe-no-fsync");
@@ -90,6 +128,11 @@ impl Server {
         BufReader::new(watchdog.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = line.trim().parse().unwrap();
         self.process = Some(Process { watchdog, stdin, pid });
+    }
+
+    /// Wait until it serves. Ends it when it does not.
+    fn is_up(&mut self) -> bool {
+        let pid = self.process.as_ref().unwrap().pid;
         let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
             if TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[0])).is_ok() {
@@ -155,6 +198,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn member(name: &str, ports: [u16; 2]) -> String {
+    format!("{name}=http://127.0.0.1:{}", ports[1])
 }
 
 fn binary() -> PathBuf {
