@@ -9,7 +9,7 @@ use crate::snapshot::State;
 use crate::types::{ClusterId, Key, Revision};
 
 /// What a store's file holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStats {
     pub format: u64,
     pub cluster_id: ClusterId,
