@@ -1,5 +1,6 @@
 //! The composition root: every part of a cluster, built in the order of its dependencies and wired together.
 
+mod authority;
 mod election;
 mod stop;
 
@@ -158,6 +159,7 @@ impl Cluster {
         config.cluster_cidr = (Ipv4Addr::from(pods.base), pods.prefix);
         config.node_cidr_mask = node_prefix;
         config.root_ca = Some(self.server.pki().ca_pem().to_owned());
+        config.authority = Some(Arc::new(authority::ClusterAuthority(self.server.pki().clone())));
         let run = move |token| controllers::run(config.clone(), token);
         self.spawn_loop("kube-controller-manager", "system:kube-controller-manager", run);
     }

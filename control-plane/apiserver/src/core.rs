@@ -32,7 +32,7 @@ pub(crate) struct Core {
     pub admission: Chain,
     pub services: ServiceAddresses,
     pub nodes: Links,
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
     pub authorizers: Arc<Authorizers>,
     /// Set before the first request is answered; unit tests may do without.
     pub pki: OnceLock<Pki>,
@@ -54,14 +54,15 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(config: &Config, address: SocketAddr) -> Arc<Self> {
         let kinds = Kinds::builtin();
+        let tokens = Arc::new(Tokens::new(config.store.clone(), config.tokens.clone()));
         let authorizers = Authorizers::new(config.authorization.clone(), &config.store);
         Arc::new(Self {
             store: config.store.clone(),
             catalog: ArcSwap::new(Catalog::new(kinds)),
-            admission: Chain::builtin(&authorizers, &config.store, &config.clock),
+            admission: Chain::builtin(&authorizers, &config.store, &config.clock, &tokens),
             services: ServiceAddresses::new(config.service_cidr),
             nodes: Links::default(),
-            tokens: Tokens::new(config.store.clone(), config.tokens.clone()),
+            tokens,
             authorizers,
             pki: OnceLock::new(),
             limits: config.limits,
@@ -138,7 +139,7 @@ impl Core {
     /// # Errors
     /// The key is not one that signs tokens.
     pub(crate) fn set_keys(&self, pki: Pki, account: &AccountKey) -> Result<(), PkiError> {
-        let accounts = ServiceAccounts::new(account).map_err(|error| PkiError::Account(error.to_string()))?;
+        let accounts = ServiceAccounts::new(account, pki.ca_pem()).map_err(|error| PkiError::Account(error.to_string()))?;
         self.tokens.know_accounts(accounts);
         let _ = self.pki.set(pki);
         Ok(())
@@ -165,6 +166,9 @@ pub(crate) struct Conflict {
     pub actual: Option<Arc<store::Entry>>,
 }
 
+// No Retry-After on what follows: clients would repeat by themselves what may have happened, and kubectl would be silent
+// for a minute before it says what is wrong.
+
 fn commit_status(error: &CommitError) -> Status {
     match error {
         CommitError::TooLarge { limit, .. } => Status::too_large(*limit),
@@ -173,9 +177,8 @@ fn commit_status(error: &CommitError) -> Status {
         }
         CommitError::Closed => closing(),
         CommitError::Unavailable { .. } => {
-            Status::new(Reason::ServiceUnavailable, format!("nothing was written: {error}")).with_retry_after(1)
+            Status::new(Reason::ServiceUnavailable, format!("nothing was written: {error}"))
         }
-        // No Retry-After: clients would repeat by themselves what may have happened.
         CommitError::Unknown { .. } => {
             Status::new(Reason::Timeout, format!("Timeout: {error}; the write may have happened"))
         }
@@ -187,7 +190,7 @@ fn commit_status(error: &CommitError) -> Status {
 pub(crate) fn read_status(error: &RevisionError) -> Status {
     match error {
         RevisionError::Unavailable { .. } => {
-            Status::new(Reason::ServiceUnavailable, error.to_string()).with_retry_after(1)
+            Status::new(Reason::ServiceUnavailable, error.to_string())
         }
         RevisionError::Closed => closing(),
         other => Status::internal(other),

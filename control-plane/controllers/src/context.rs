@@ -9,11 +9,13 @@ use crate::frame::queue::Queue;
 use crate::frame::runner::{Reconciler, run};
 use crate::k8s::api::apps::v1::{Deployment, ReplicaSet};
 use crate::k8s::api::batch::v1::Job;
+use crate::k8s::api::certificates::v1::CertificateSigningRequest;
 use crate::k8s::api::coordination::v1::Lease;
 use crate::k8s::api::core::v1::{
     ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
 };
 use crate::k8s::api::discovery::v1::EndpointSlice;
+use crate::k8s::api::rbac::v1::ClusterRole;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +37,8 @@ pub struct Informers {
     pub jobs: Informer<Job>,
     pub service_accounts: Informer<ServiceAccount>,
     pub config_maps: Informer<ConfigMap>,
+    pub cluster_roles: Informer<ClusterRole>,
+    pub signing_requests: Informer<CertificateSigningRequest>,
 }
 
 impl Default for Informers {
@@ -53,6 +57,8 @@ impl Default for Informers {
             jobs: Informer::new(unindexed),
             service_accounts: Informer::new(unindexed),
             config_maps: Informer::new(unindexed),
+            cluster_roles: Informer::new(unindexed),
+            signing_requests: Informer::new(unindexed),
         }
     }
 }
@@ -120,6 +126,14 @@ macro_rules! each_informer {
         }
         {
             let $informer = &all.config_maps;
+            $body;
+        }
+        {
+            let $informer = &all.cluster_roles;
+            $body;
+        }
+        {
+            let $informer = &all.signing_requests;
             $body;
         }
     }};

@@ -5,7 +5,9 @@
 
 pub(crate) use api::k8s_openapi as k8s;
 
+pub mod certificates;
 pub mod clock;
+mod cluster_roles;
 mod context;
 mod deployment;
 mod endpoints;
@@ -21,6 +23,7 @@ mod pods;
 mod publishers;
 mod replicaset;
 mod selector;
+mod tokens;
 #[cfg(test)]
 mod testing;
 
@@ -32,6 +35,7 @@ use context::{Context, Informers};
 use frame::access::Access;
 use frame::events::Recorder;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -48,6 +52,8 @@ pub struct Config {
     pub enabled: Vec<String>,
     /// PEM of the cluster's CA, published as ConfigMap `kube-root-ca.crt` in every namespace. `None`: not published.
     pub root_ca: Option<String>,
+    /// What signs certificate signing requests. `None`: nothing does.
+    pub authority: Option<Arc<dyn certificates::Authority>>,
     /// How long a node may be silent (`--node-monitor-grace-period`).
     pub node_grace: std::time::Duration,
     /// How many terminated pods are kept (`--terminated-pod-gc-threshold`).
@@ -66,6 +72,7 @@ impl Config {
             node_cidr_mask: 24,
             enabled: vec!["*".into()],
             root_ca: None,
+            authority: None,
             node_grace: std::time::Duration::from_secs(40),
             terminated_pods: 12_500,
             clock: Clock::system(),
@@ -89,7 +96,7 @@ impl Config {
 type Starter = fn(&Config, &Context, &mut JoinSet<()>);
 
 /// All controllers, under Kubernetes' names.
-const CONTROLLERS: [(&str, Starter); 15] = [
+const CONTROLLERS: [(&str, Starter); 21] = [
     ("deployment-controller", deployment::start),
     ("replicaset-controller", replicaset::start_replica_sets),
     ("replicationcontroller-controller", replicaset::start_replication_controllers),
@@ -104,6 +111,12 @@ const CONTROLLERS: [(&str, Starter); 15] = [
     ("taint-eviction-controller", node::eviction::start),
     ("serviceaccount-controller", publishers::start_service_accounts),
     ("root-ca-certificate-publisher-controller", publishers::start_root_ca),
+    ("serviceaccount-token-controller", tokens::start_account_tokens),
+    ("token-cleaner-controller", tokens::start_bootstrap_tokens),
+    ("clusterrole-aggregation-controller", cluster_roles::start),
+    ("certificatesigningrequest-approving-controller", certificates::start_approver),
+    ("certificatesigningrequest-signing-controller", certificates::start_signer),
+    ("certificatesigningrequest-cleaner-controller", certificates::start_cleaner),
     // Last: it shares the informers that the others want.
     ("garbage-collector-controller", garbage::start),
 ];

@@ -8,7 +8,9 @@ mod node_ports;
 pub(crate) mod node_restriction;
 pub(crate) mod reservations;
 mod service_account;
+mod token_secret;
 
+use crate::authn::Tokens;
 use crate::authz::{Authorizers, rbac};
 use crate::config::Clock;
 use crate::user::User;
@@ -58,12 +60,13 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    pub(crate) fn builtin(authorizers: &Arc<Authorizers>, store: &Store, clock: &Clock) -> Self {
+    pub(crate) fn builtin(authorizers: &Arc<Authorizers>, store: &Store, clock: &Clock, tokens: &Arc<Tokens>) -> Self {
         Self {
             mutating: vec![
                 Arc::new(namespace_lifecycle::NamespaceLifecycle),
                 Arc::new(node_restriction::NodeRestriction),
                 Arc::new(service_account::ServiceAccount { store: store.clone() }),
+                Arc::new(token_secret::TokenSecret { tokens: Arc::clone(tokens) }),
                 Arc::new(certificates::Certificates { authorizers: Arc::clone(authorizers), clock: Arc::clone(clock) }),
             ],
             validating: vec![Arc::new(rbac::Guard { authorizers: Arc::clone(authorizers) })],

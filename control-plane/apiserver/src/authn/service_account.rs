@@ -28,6 +28,7 @@ const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 /// The objects of one server's tokens.
 pub(crate) struct ServiceAccounts {
     signer: Signer,
+    ca_pem: String,
     /// New entries go into the first; when it is full it takes the place of the second.
     known: Mutex<(Remembered, Remembered)>,
 }
@@ -113,8 +114,13 @@ fn refuse(why: impl Into<String>) -> Refused {
 impl ServiceAccounts {
     /// # Errors
     /// [`JwtError::Key`].
-    pub(crate) fn new(key: &AccountKey) -> Result<Self, JwtError> {
-        Ok(Self { signer: Signer::new(key.pkcs8())?, known: Mutex::default() })
+    pub(crate) fn new(key: &AccountKey, ca_pem: &str) -> Result<Self, JwtError> {
+        Ok(Self { signer: Signer::new(key.pkcs8())?, ca_pem: ca_pem.to_owned(), known: Mutex::default() })
+    }
+
+    /// The CA that those who use tokens check the server with.
+    pub(crate) fn ca_pem(&self) -> &str {
+        &self.ca_pem
     }
 
     /// # Errors

@@ -4,6 +4,7 @@
 use super::{Authority, PkiError};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::SigningKey as _;
+use std::time::SystemTime;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
@@ -68,8 +69,10 @@ impl Authority {
         &self,
         pem: &[u8],
         usages: &[String],
-        (now, seconds): (Timestamp, i64),
+        now: SystemTime,
+        seconds: i64,
     ) -> Result<String, RequestError> {
+        let now = Timestamp::try_from(now).unwrap_or(Timestamp::UNIX_EPOCH);
         let request_der = der(pem)?;
         let request = parse(&request_der)?;
         let usages = Usages::parse(usages)?;
@@ -338,15 +341,16 @@ mod tests {
         let facts = read_request(pem.as_bytes()).unwrap();
         assert_eq!((facts.common_name.as_str(), facts.dns_names), ("system:node:n1", 1));
         assert_eq!(facts.organizations, ["system:nodes"]);
-        let now = Timestamp::now();
+        let now = SystemTime::now();
         let usages = ["digital signature".to_owned(), "server auth".to_owned()];
-        let signed = authority.sign_request(pem.as_bytes(), &usages, (now, 3600)).unwrap();
+        let signed = authority.sign_request(pem.as_bytes(), &usages, now, 3600).unwrap();
         let der = super::super::issue::der(&signed).unwrap();
         let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
         let ca_der = super::super::issue::der(authority.certificate_pem()).unwrap();
         let (_, ca) = x509_parser::parse_x509_certificate(&ca_der).unwrap();
         certificate.verify_signature(Some(ca.public_key())).unwrap();
         assert_eq!(certificate.issuer(), ca.subject());
+        let now = Timestamp::try_from(now).unwrap();
         assert_eq!(certificate.validity().not_after.timestamp(), now.as_second() + 3600);
         assert!(certificate.key_usage().unwrap().unwrap().value.digital_signature());
         assert!(certificate.extended_key_usage().unwrap().unwrap().value.server_auth);
@@ -360,12 +364,12 @@ mod tests {
     #[test]
     fn requests_that_make_no_sense_get_nothing() {
         let authority = Authority::generate().unwrap();
-        let now = (Timestamp::now(), 600);
+        let now = SystemTime::now();
         assert!(matches!(read_request(b"junk"), Err(RequestError::Pem)));
         let ca = authority.certificate_pem().as_bytes();
-        assert!(matches!(authority.sign_request(ca, &[], now), Err(RequestError::Pem)));
+        assert!(matches!(authority.sign_request(ca, &[], now, 600), Err(RequestError::Pem)));
         let pem = request("x", "y", None);
-        let sign = |usage: &str| authority.sign_request(pem.as_bytes(), &[usage.to_owned()], now);
+        let sign = |usage: &str| authority.sign_request(pem.as_bytes(), &[usage.to_owned()], now, 600);
         assert!(matches!(sign("cert sign"), Err(RequestError::Usage(_))));
         assert!(matches!(sign("nonsense"), Err(RequestError::Usage(_))));
         assert!(sign("client auth").is_ok());
