@@ -13,6 +13,7 @@ mod manifests;
 mod node;
 mod paths;
 mod ranges;
+mod relay;
 mod run;
 mod server;
 mod storage;

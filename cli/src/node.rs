@@ -2,6 +2,7 @@
 
 use crate::cluster::{network, open_images, open_runtime};
 use crate::ranges::Range;
+use crate::relay::{self, Relay};
 use crate::ui::Ui;
 use crate::{args, examples, paths, up};
 use agent::images::FileImages;
@@ -32,8 +33,8 @@ pub async fn command(args: args::Node, started: Instant) -> Result<ExitCode> {
         Some(name) => name.clone(),
         None => host_name()?,
     };
-    let client = connect(&args).await?;
     let token = CancellationToken::new();
+    let client = connect(&args, &token).await?;
     let agent = agent(&args, &name, &client, &token)?;
     let cancelled = token.clone();
     let running = tokio::spawn(async move { agent.run(cancelled).await });
@@ -55,12 +56,30 @@ pub async fn command(args: args::Node, started: Instant) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn connect(args: &args::Node) -> Result<Client> {
+/// A client of the cluster: of all its servers where they have certificates of one authority, else of the one that the
+/// kubeconfig names.
+async fn connect(args: &args::Node, token: &CancellationToken) -> Result<Client> {
     let file = &args.kubeconfig;
     let config =
         Kubeconfig::read_from(file).with_context(|| format!("cannot read the kubeconfig {}", file.display()))?;
     let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
     let url = config.cluster_url.clone();
+    if let Some(server) = relay::server_of(&config) {
+        let servers = std::iter::once(server).chain(args.servers.iter().cloned()).collect();
+        let ours = token.child_token();
+        let relay = Relay::start(servers, ours.clone()).await?;
+        let client = Client::try_from(relay.through(&config)?)?;
+        match client.apiserver_version().await {
+            Ok(_) => {
+                relay.follow(client.clone());
+                return Ok(client);
+            }
+            Err(error) => {
+                ours.cancel();
+                tracing::info!(%error, "no way by the name that all servers share; going straight to the one");
+            }
+        }
+    }
     let client = Client::try_from(config)?;
     client.apiserver_version().await.with_context(|| format!("no Kubernetes API at {url}"))?;
     Ok(client)
