@@ -1,6 +1,7 @@
 //! Requests straight onto the handler with a store in memory: no ports, no TLS, the same code as for remote clients.
 
 mod crd;
+mod crd_conversion;
 mod apply;
 mod create;
 mod delete;
