@@ -209,8 +209,31 @@ impl Run {
         }
     }
 
+    /// All of history, in pages.
+    async fn check_history(&self) {
+        let (mut reached, upto) = (self.model.oldest, self.model.revision());
+        let mut found: Vec<Happened> = Vec::new();
+        while reached < upto {
+            let page = self.store.changes(reached, upto, b"", 7).await.unwrap();
+            assert!(page.upto > reached);
+            reached = page.upto;
+            for event in page.changes.iter().flat_map(|change| &change.events) {
+                let value = event.entry.as_ref().map(|entry| entry.value.body.to_vec());
+                found.push((
+                    event.revision,
+                    event.key.to_vec(),
+                    value,
+                    event.prev.as_ref().map(|prev| prev.mod_revision),
+                ));
+            }
+        }
+        let kept = self.model.events.iter().filter(|(revision, ..)| *revision > self.model.oldest);
+        assert_eq!(found, kept.cloned().collect::<Vec<_>>());
+    }
+
     async fn check(&self) {
         assert_eq!(self.store.revision(), self.model.revision());
+        self.check_history().await;
         for (revision, expected) in &self.model.states {
             let revision = *revision;
             match self.store.snapshot_at(revision).await {

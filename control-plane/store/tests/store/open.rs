@@ -57,6 +57,13 @@ fn a_directory_is_named_as_such() {
 }
 
 #[test]
+fn a_file_that_nobody_may_write_is_named_as_such() {
+    // Not even root, who may do anything with files that somebody made.
+    let error = refused(Path::new("/sys/kernel/notes"));
+    assert!(matches!(error, OpenError::Permission { .. }), "{error}");
+}
+
+#[test]
 fn a_missing_folder_is_an_io_error() {
     let error = refused(Path::new("/nonexistent/folder/store.redb"));
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
