@@ -2,7 +2,7 @@
 //! etcd transactions. Several servers may share one cluster.
 //!
 //! Invariant: what readers see is a revision of etcd, whole, and the store moves from one to the next in etcd's order.
-//! Nothing enters memory but through [`feed`], not even this process' own writes.
+//! Nothing enters memory but through the feed, not even this process' own writes.
 //!
 //! Invariant: nothing outside this folder knows that etcd exists, but for errors that say so.
 
