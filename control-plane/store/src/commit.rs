@@ -24,6 +24,8 @@ use crate::types::{Committed, Entry, Event, Op, Revision, Txn};
 /// Rows looked at by compaction beside a group commit, and when the store is idle.
 const SWEEP_BESIDE: usize = 32;
 const SWEEP_IDLE: usize = 128;
+/// Compacted revisions dropped from memory beside a group commit or a sweep.
+const FORGET_BESIDE: usize = 512;
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, CommitError>>;
 
@@ -215,9 +217,11 @@ impl Writer {
         }
         if staged.compacted > shared.compacted() {
             shared.compacted.store(staged.compacted, Ordering::Release);
-            shared.history.forget(staged.compacted);
             self.retention.forget(staged.compacted);
         }
+        // Without a file the ring is all of history, and this is the only time to do it.
+        let most = if self.disk.is_some() { FORGET_BESIDE } else { usize::MAX };
+        shared.history.forget(staged.compacted, most);
         counters.history_bytes.store(self.retention.bytes(), Ordering::Relaxed);
         shared.state.store(state);
         shared.hub.dispatch(&staged.commits)
@@ -236,6 +240,7 @@ impl Writer {
         let Some(disk) = &mut self.disk else { return };
         let revision = self.shared.current().revision;
         let compacted = self.shared.compacted();
+        self.shared.history.forget(compacted, FORGET_BESIDE);
         let step = Step { commits: &[], revision, compacted, sweep: SWEEP_IDLE };
         if let Err(error) = disk.write(&step) {
             self.shared.set_reader(None);

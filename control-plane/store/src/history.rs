@@ -146,10 +146,14 @@ impl History {
         ring.after
     }
 
-    /// Forget everything up to and including `revision`.
-    pub fn forget(&self, revision: Revision) {
+    /// Forget the oldest `most` revisions, as far as they are at or before `revision`. Freeing many takes longer than
+    /// a writer should wait; whoever asks in steps must see to it that nobody reaches what is left.
+    pub fn forget(&self, revision: Revision, most: usize) {
         let mut ring = self.ring.write();
-        while ring.commits.front().is_some_and(|commit| commit.revision <= revision) {
+        for _ in 0..most {
+            if ring.commits.front().is_none_or(|commit| commit.revision > revision) {
+                break;
+            }
             ring.pop();
         }
     }

@@ -68,7 +68,7 @@ pub async fn open_and_fork(ui: &Ui, dir: &Path) -> Result<()> {
         ms(opened[0]),
         ms(opened[1]),
         fork.as_secs_f64() * 1e6,
-        store.stats().file_bytes / 1_000_000
+        std::fs::metadata(&path)?.len() / 1_000_000
     ));
     store.close().await;
     Ok(())
