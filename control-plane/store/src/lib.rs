@@ -4,6 +4,9 @@
 //! a lock; watches ([`Store::watch`]) deliver every change after a revision, in order, once. Nobody
 //! sees a write, by read or by watch, before it is durable.
 //!
+//! [`Store::changes`] and [`Store::snapshot_at`] read history for as long as [`HistoryPolicy`] keeps it; [`ops`] backs
+//! a store up, brings it back, and looks after its file.
+//!
 //! Invariant: the store knows no kinds, no JSON and no HTTP. Keys and values are bytes.
 
 mod commit;
