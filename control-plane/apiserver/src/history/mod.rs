@@ -73,3 +73,6 @@ fn revision_status(error: &RevisionError) -> Status {
 fn future(current: Revision) -> Status {
     Status::bad_request(format!("that revision has not happened yet: the newest is {current}"))
 }
+
+#[cfg(test)]
+mod tests;
