@@ -6,6 +6,7 @@ mod basics;
 #[cfg(feature = "etcd-tests")]
 mod etcd;
 mod faults;
+mod forks;
 mod history;
 mod linear;
 mod model;
