@@ -2,8 +2,8 @@
 
 use crate::{args, paths};
 use anyhow::{Context as _, Result, bail};
-use apiserver::store::{HistoryPolicy, OpenError, Options, Store};
 use apiserver::LocalService;
+use apiserver::store::{HistoryPolicy, OpenError, Options, Store};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -172,10 +172,7 @@ impl Access {
     }
 
     /// Sends bodies of any size, either way.
-    pub async fn send(
-        &self,
-        request: Request<kube::client::Body>,
-    ) -> Result<http::Response<kube::client::Body>> {
+    pub async fn send(&self, request: Request<kube::client::Body>) -> Result<http::Response<kube::client::Body>> {
         self.client.send(request).await.map_err(said)
     }
 }

@@ -31,7 +31,9 @@ pub async fn command(args: args::History) -> Result<ExitCode> {
 pub fn print<T: Serialize>(document: &T, format: Document) -> Result<()> {
     match format {
         Document::Yaml => Ui::data(&serde_saphyr::to_string(document).context("cannot write YAML")?),
-        Document::Json => Ui::data(&format!("{}\n", serde_json::to_string_pretty(document).context("cannot write JSON")?)),
+        Document::Json => {
+            Ui::data(&format!("{}\n", serde_json::to_string_pretty(document).context("cannot write JSON")?))
+        }
     }
     Ok(())
 }
@@ -81,7 +83,10 @@ async fn diff(access: &Access, args: &args::Diff) -> Result<ExitCode> {
         note(&format!("({} of heartbeats and Events not shown: --all shows them)", count(diff.hidden, "object")));
     }
     if diff.omitted > 0 {
-        note(&format!("({} of further objects not shown: narrow it down with --namespace or --kind)", count(diff.omitted, "write")));
+        note(&format!(
+            "({} of further objects not shown: narrow it down with --namespace or --kind)",
+            count(diff.omitted, "write")
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -203,7 +208,13 @@ fn change_of(write: &Write, most: usize) -> String {
 }
 
 fn patch_of_write(write: &Write) -> String {
-    let head = format!("revision {}  {}  ({} ago, by {})\n", write.revision, write.change.as_str(), write.time.age(), write.by);
+    let head = format!(
+        "revision {}  {}  ({} ago, by {})\n",
+        write.revision,
+        write.change.as_str(),
+        write.time.age(),
+        write.by
+    );
     head + write.patch.as_deref().unwrap_or_default() + "\n"
 }
 
@@ -323,7 +334,8 @@ fn summary(restored: &Restored, what: &str) -> String {
     .collect();
     let parts = parts.join(", ");
     if restored.dry_run {
-        let parts = parts.replace("created", "to create").replace("updated", "to update").replace("deleted", "to delete");
+        let parts =
+            parts.replace("created", "to create").replace("updated", "to update").replace("deleted", "to delete");
         let parts = parts.replace("skipped", "to skip");
         format!("\nThis would restore {what} to revision {}: {parts} (dry run: nothing was changed).\n", restored.to)
     } else {

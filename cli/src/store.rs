@@ -201,7 +201,11 @@ async fn compact(access: &AccessArgs, args: &args::Compact) -> Result<()> {
     let done = done?;
     let kept = done.revision - done.oldest.min(done.revision);
     if done.oldest == done.before {
-        Ui::data(&format!("Nothing to forget: history begins at revision {} ({} kept).\n", done.oldest, count(kept, "revision")));
+        Ui::data(&format!(
+            "Nothing to forget: history begins at revision {} ({} kept).\n",
+            done.oldest,
+            count(kept, "revision")
+        ));
     } else {
         Ui::data(&format!(
             "Forgot history before revision {} (it began at {}); {} kept.\n",
@@ -231,19 +235,20 @@ async fn stats(access: &AccessArgs, args: &args::Stats) -> Result<()> {
         rows.push(["file".into(), bytes(stats.file_bytes)]);
     }
     if stats.transactions > 0 {
-        let batches = format!("{} in {} batches, {} failed", number(stats.transactions), number(stats.batches), stats.failures);
+        let batches =
+            format!("{} in {} batches, {} failed", number(stats.transactions), number(stats.batches), stats.failures);
         rows.push(["writes".into(), batches]);
-        rows.push(["last sync".into(), format!("{}.{:03} ms", stats.last_sync_micros / 1_000, stats.last_sync_micros % 1_000)]);
+        rows.push([
+            "last sync".into(),
+            format!("{}.{:03} ms", stats.last_sync_micros / 1_000, stats.last_sync_micros % 1_000),
+        ]);
     }
     rows.push(["watches".into(), number(stats.watches)]);
     for [name, value] in rows {
         Ui::data(&format!("{name:<10} {value}\n"));
     }
-    let kinds: Vec<Vec<String>> = stats
-        .kinds
-        .iter()
-        .map(|kind| vec![kind.resource.clone(), number(kind.objects), bytes(kind.bytes)])
-        .collect();
+    let kinds: Vec<Vec<String>> =
+        stats.kinds.iter().map(|kind| vec![kind.resource.clone(), number(kind.objects), bytes(kind.bytes)]).collect();
     Ui::data(&format!("\n{}", table(&["RESOURCE", "OBJECTS", "SIZE"], &kinds)));
     Ok(())
 }
@@ -257,7 +262,10 @@ async fn check(access: &AccessArgs) -> Result<ExitCode> {
     let report = match tokio::task::spawn_blocking(move || ops::check(&target)).await? {
         Ok(report) => report,
         Err(OpenError::Locked { path }) => {
-            bail!("{} is in use: a server runs on it. Stop it first; a backup can be taken while it runs", path.display())
+            bail!(
+                "{} is in use: a server runs on it. Stop it first; a backup can be taken while it runs",
+                path.display()
+            )
         }
         Err(error) => return Err(error.into()),
     };

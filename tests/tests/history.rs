@@ -46,7 +46,8 @@ async fn a_deployments_life_is_told_and_brought_back() {
     let cluster = Cluster::durable().await;
     let rest = Rest::of(&cluster).await;
     let created = rest.create(deployment("web")).await;
-    let ready = |n: i64| move |d: &Value| (d["status"]["readyReplicas"] == n && d["status"]["replicas"] == n).then_some(());
+    let ready =
+        |n: i64| move |d: &Value| (d["status"]["readyReplicas"] == n && d["status"]["replicas"] == n).then_some(());
     rest.until("deployments/web", "ready", ready(1)).await;
     let before = revision(&cluster).await;
     rest.patch("deployments/web", json!({"spec": {"replicas": 2}})).await;
@@ -63,7 +64,10 @@ async fn a_deployments_life_is_told_and_brought_back() {
 
     let log = json(&cluster, &["history", "log", "deployment", "web"]).await;
     let writes = log["items"].as_array().unwrap();
-    assert_eq!((&writes[writes.len() - 1]["change"], &writes[writes.len() - 1]["by"]), (&json!("created"), &json!("kubernetes-admin")));
+    assert_eq!(
+        (&writes[writes.len() - 1]["change"], &writes[writes.len() - 1]["by"]),
+        (&json!("created"), &json!("kubernetes-admin"))
+    );
     let scaled = writes.iter().find(|w| w["fields"][0] == "spec.replicas 1→2").expect("the change is told");
     assert_eq!(scaled["by"], "kubernetes-admin");
     let table = on(&cluster, &["history", "log", "deploy/web"]).await.ok();
@@ -132,7 +136,11 @@ async fn a_namespace_goes_back_and_watches_see_ordinary_events() {
     assert_eq!(back["metadata"]["uid"], gone["metadata"]["uid"]);
     assert_eq!(rest.get(&path("shop", "configmaps", "changed")).await["data"]["k"], "1");
     assert_eq!(rest.get(&path("shop", "secrets", "s")).await["data"]["p"], "b25l");
-    assert_ne!(&rest.get(&path("shop", "services", "svc")).await["spec"]["clusterIP"], ip, "it is another Service's now");
+    assert_ne!(
+        &rest.get(&path("shop", "services", "svc")).await["spec"]["clusterIP"],
+        ip,
+        "it is another Service's now"
+    );
     rest.get("configmaps/elsewhere").await;
     let again = on(&cluster, &[&arguments[..], &["--yes"]].concat()).await.ok();
     assert!(!again.contains("configmaps") && !again.contains("failed"), "{again}");
@@ -141,7 +149,8 @@ async fn a_namespace_goes_back_and_watches_see_ordinary_events() {
     assert!(cluster.interrupt().await.success());
     let log = at(&cluster.data_dir(), &["history", "log", "cm/changed", "-n", "shop"]).await.ok();
     assert!(log.contains("data.k 2→1") && log.contains("data.k 1→2"), "{log}");
-    let restored = at(&cluster.data_dir(), &["history", "restore", "cm", "new", "-n", "shop", "--to", &since]).await.ok();
+    let restored =
+        at(&cluster.data_dir(), &["history", "restore", "cm", "new", "-n", "shop", "--to", &since]).await.ok();
     assert!(restored.contains("created"), "{restored}");
     cluster.restart().await.unwrap();
     Rest::of(&cluster).await.get(&path("shop", "configmaps", "new")).await;
@@ -159,7 +168,11 @@ async fn what_history_cannot_answer_is_refused_clearly() {
     assert!(refused(&["history", "log", "gizmo", "x"]).await.contains("doesn't have a resource type \"gizmo\""));
     assert!(refused(&["history", "log", "cm", "nope"]).await.contains("configmaps \"nope\" not found"));
     assert!(refused(&["history", "restore", "cm", "a", "--to", "1"]).await.contains("was not there at revision 1"));
-    assert!(refused(&["history", "restore", "-n", "nope", "--to", "1", "-y"]).await.contains("namespaces \"nope\" not found"));
+    assert!(
+        refused(&["history", "restore", "-n", "nope", "--to", "1", "-y"])
+            .await
+            .contains("namespaces \"nope\" not found")
+    );
     assert!(refused(&["history", "restore", "--to", "1"]).await.contains("--all"));
     let now = revision(&cluster).await;
     on(&cluster, &["store", "compact", "--to", &now]).await.ok();

@@ -68,7 +68,13 @@ async fn a_backup_taken_while_writes_go_on_becomes_a_new_cluster() {
     cluster.restart().await.unwrap();
     let rest = Rest::of(&cluster).await;
     assert_eq!(rest.get("configmaps/first").await["metadata"]["uid"], first["metadata"]["uid"]);
-    let mut busy: Vec<String> = rest.items("configmaps").await.iter().map(|m| m["metadata"]["name"].as_str().unwrap().to_owned()).filter(|n| n.starts_with("busy-")).collect();
+    let mut busy: Vec<String> = rest
+        .items("configmaps")
+        .await
+        .iter()
+        .map(|m| m["metadata"]["name"].as_str().unwrap().to_owned())
+        .filter(|n| n.starts_with("busy-"))
+        .collect();
     busy.sort();
     assert!(busy.len() <= written);
     let expected: Vec<String> = (1..=busy.len()).map(|number| format!("busy-{number:05}")).collect();
@@ -76,7 +82,8 @@ async fn a_backup_taken_while_writes_go_on_becomes_a_new_cluster() {
     let next = rest.create(map("next", "1")).await;
     let next: u64 = next["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     assert!(next > taken, "{next} is not beyond {taken}");
-    let old = raw::get(&cluster, &format!("/api/v1/configmaps?watch=true&resourceVersion={taken}&timeoutSeconds=1")).await;
+    let old =
+        raw::get(&cluster, &format!("/api/v1/configmaps?watch=true&resourceVersion={taken}&timeoutSeconds=1")).await;
     let event: Value = serde_json::from_slice(&old.body).unwrap_or_default();
     let code = if event["type"] == "ERROR" { event["object"]["code"].clone() } else { event["code"].clone() };
     assert_eq!(code, 410, "{event}");
@@ -101,7 +108,8 @@ async fn a_backup_goes_back_into_the_running_cluster() {
     assert_eq!(rest.get("configmaps/changed").await["data"]["k"], "1");
     assert_eq!(rest.find("configmaps/new").await, None);
     assert!(stats(&cluster).await["revision"].as_u64().unwrap() > before);
-    rest.until("nodes/node-1", "is still Ready", |n| tests::rest::has_condition(n, "Ready", "True").then_some(())).await;
+    rest.until("nodes/node-1", "is still Ready", |n| tests::rest::has_condition(n, "Ready", "True").then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -147,7 +155,8 @@ async fn a_check_tells_sound_from_damaged() {
     assert!(at(&dir, &["store", "check"]).await.ok().contains("is sound"));
     // Wherever the object's bytes lie: in its row, and in pages that redb has not used again yet.
     let mut bytes = std::fs::read(dir.join("store.redb")).unwrap();
-    let places: Vec<usize> = bytes.windows(8).enumerate().filter(|(_, window)| *window == b"zzzzzzzz").map(|(at, _)| at).collect();
+    let places: Vec<usize> =
+        bytes.windows(8).enumerate().filter(|(_, window)| *window == b"zzzzzzzz").map(|(at, _)| at).collect();
     assert!(!places.is_empty(), "an object's bytes are in the file");
     places.into_iter().for_each(|at| bytes[at] = b'!');
     let damaged = cluster.scratch().join("damaged");

@@ -51,7 +51,8 @@ pub(crate) async fn diff(core: &Core, question: Question<'_>) -> Result<Diff, St
         return Err(Status::bad_request(format!("revision {from} is later than {to}: give the earlier one first")));
     }
     let kinds = core.catalog().kinds.clone();
-    let wanted: Vec<Arc<Resource>> = question.kinds.iter().map(|kind| resolve(&kinds, kind)).collect::<Result<_, _>>()?;
+    let wanted: Vec<Arc<Resource>> =
+        question.kinds.iter().map(|kind| resolve(&kinds, kind)).collect::<Result<_, _>>()?;
     let prefix = match wanted.as_slice() {
         [only] => objects::prefix(only, question.namespace),
         _ => Vec::new(),
@@ -82,7 +83,13 @@ pub(crate) async fn diff(core: &Core, question: Question<'_>) -> Result<Diff, St
         patches += item.patch.as_ref().map_or(0, String::len);
         items.push(item);
     }
-    items.sort_by(|a, b| (&a.subject.namespace, &a.subject.kind, &a.subject.name).cmp(&(&b.subject.namespace, &b.subject.kind, &b.subject.name)));
+    items.sort_by(|a, b| {
+        (&a.subject.namespace, &a.subject.kind, &a.subject.name).cmp(&(
+            &b.subject.namespace,
+            &b.subject.kind,
+            &b.subject.name,
+        ))
+    });
     Ok(Diff {
         kind: "HistoryDiff".into(),
         api_version: API_VERSION.into(),

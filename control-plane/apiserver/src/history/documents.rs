@@ -153,7 +153,11 @@ pub struct Write {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Scope {
     #[serde(rename_all = "camelCase")]
-    Object { kind: String, namespace: String, name: String },
+    Object {
+        kind: String,
+        namespace: String,
+        name: String,
+    },
     Namespace(String),
     All,
 }

@@ -123,7 +123,8 @@ fn objects(path: &Path, old: Option<&Map<String, Value>>, new: Option<&Map<Strin
         return found.push(Field { rank: path.rank(), text: format!("{sign}{}", path.0) });
     }
     let before = old.into_iter().flatten().map(|(key, _)| key);
-    let added = new.into_iter().flatten().map(|(key, _)| key).filter(|key| old.is_none_or(|old| !old.contains_key(*key)));
+    let added =
+        new.into_iter().flatten().map(|(key, _)| key).filter(|key| old.is_none_or(|old| !old.contains_key(*key)));
     for key in before.chain(added) {
         if path.0 == "metadata" && matches!(key.as_str(), "managedFields" | "resourceVersion") {
             continue;

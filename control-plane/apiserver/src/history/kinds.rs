@@ -104,7 +104,9 @@ mod tests {
     #[test]
     fn kinds_go_by_all_their_names() {
         let kinds = Kinds::builtin();
-        for text in ["deploy", "Deployment", "DEPLOYMENTS", "deployments.apps", "deployments.v1.apps", "deployment.apps"] {
+        for text in
+            ["deploy", "Deployment", "DEPLOYMENTS", "deployments.apps", "deployments.v1.apps", "deployment.apps"]
+        {
             assert_eq!(resolve(&kinds, text).unwrap().storage, "apps/deployments", "{text}");
         }
         assert_eq!(resolve(&kinds, "cm").unwrap().plural, "configmaps");
@@ -121,10 +123,16 @@ mod tests {
         let storages = Storages::new(&Kinds::builtin());
         let subject = |key: &str| storages.place(key.as_bytes()).subject();
         let web = subject("apps/deployments/default/web");
-        assert_eq!((web.resource.as_str(), web.namespace.as_str(), web.name.as_str()), ("deployments.apps", "default", "web"));
+        assert_eq!(
+            (web.resource.as_str(), web.namespace.as_str(), web.name.as_str()),
+            ("deployments.apps", "default", "web")
+        );
         assert_eq!(subject("core/nodes/n1").name, "n1");
         let gone = subject("example.com/widgets/a/b");
-        assert_eq!((gone.resource.as_str(), gone.namespace.as_str(), gone.name.as_str()), ("widgets.example.com", "a", "b"));
+        assert_eq!(
+            (gone.resource.as_str(), gone.namespace.as_str(), gone.name.as_str()),
+            ("widgets.example.com", "a", "b")
+        );
         assert_eq!(subject("example.com/widgets/b").name, "b");
         assert_eq!(subject("odd").name, "");
     }

@@ -50,7 +50,8 @@ pub(crate) async fn life(core: &Core, named: &Named, limit: usize, patch: Patch)
         status.message = format!("{}, nor does history know it (it begins at revision {oldest})", status.message);
         return Err(status);
     }
-    let items = kept.iter().rev().map(|(revision, at_ms, by, event)| write(&place, *revision, *at_ms, by, event, patch));
+    let items =
+        kept.iter().rev().map(|(revision, at_ms, by, event)| write(&place, *revision, *at_ms, by, event, patch));
     Ok(Life {
         kind: "HistoryLog".into(),
         api_version: API_VERSION.into(),

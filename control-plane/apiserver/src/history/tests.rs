@@ -44,7 +44,12 @@ async fn another_object_of_the_same_name_makes_way() {
     cluster.ok("DELETE", &path("a"), Value::Null).await;
     let second = cluster.post(CONFIG_MAPS, config_map("a")).await;
     assert_ne!(first["metadata"]["uid"], second["metadata"]["uid"]);
-    let mut events = cluster.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={}", second["metadata"]["resourceVersion"].as_str().unwrap())).await;
+    let mut events = cluster
+        .watch(&format!(
+            "{CONFIG_MAPS}?watch=1&resourceVersion={}",
+            second["metadata"]["resourceVersion"].as_str().unwrap()
+        ))
+        .await;
     let answer = cluster.post(RESTORE, object("a", then)).await;
     assert_eq!(told(&answer), [("create".into(), "a".into())]);
     assert_eq!(events.short().await.0, "DELETED");

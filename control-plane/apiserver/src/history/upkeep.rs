@@ -88,7 +88,8 @@ async fn keeping(core: &Core, keep: &str, (oldest, current): (u64, u64)) -> Resu
 /// (nodes, heartbeats, Events), nor what is this server's own: its address, and the records that servers agree by.
 pub(crate) fn belongs_in_a_backup(key: &[u8]) -> bool {
     const REPORTS: [&[u8]; 3] = [b"core/events/", b"core/nodes/", b"coordination.k8s.io/leases/"];
-    const OWN: [&[u8]; 2] = [b"core/endpoints/default/kubernetes", b"discovery.k8s.io/endpointslices/default/kubernetes"];
+    const OWN: [&[u8]; 2] =
+        [b"core/endpoints/default/kubernetes", b"discovery.k8s.io/endpointslices/default/kubernetes"];
     let internal = key.starts_with(b"~") && !key.starts_with(b"~nodeports/");
     !internal && !OWN.contains(&key) && !REPORTS.iter().any(|prefix| key.starts_with(prefix))
 }

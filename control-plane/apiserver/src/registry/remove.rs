@@ -1,7 +1,7 @@
 //! A delete in the server's own code, in a user's name: the same as the user's DELETE.
 
-use super::delete::{Deleted, one};
 use super::Call;
+use super::delete::{Deleted, one};
 use crate::core::Core;
 use crate::negotiate::Accept;
 use crate::request::{Common, DeleteOptions, DryRun, Preconditions, Query, ResourceRequest};

@@ -68,11 +68,14 @@ pub(super) async fn restore(
 }
 
 async fn receive(mut body: Body) -> Result<BackupFile, Status> {
-    let failed = |error: std::io::Error| Status::internal(format_args!("the backup cannot be kept while it is verified: {error}"));
+    let failed = |error: std::io::Error| {
+        Status::internal(format_args!("the backup cannot be kept while it is verified: {error}"))
+    };
     let mut file = tempfile::tempfile().map_err(failed)?;
     let mut left = BACKUP_BYTES;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Status::bad_request(format!("the backup broke off: {error}; nothing was changed")))?;
+        let frame = frame
+            .map_err(|error| Status::bad_request(format!("the backup broke off: {error}; nothing was changed")))?;
         let Ok(data) = frame.into_data() else { continue };
         left = left.checked_sub(data.len() as u64).ok_or_else(|| Status::too_large(usize::MAX))?;
         file = tokio::task::spawn_blocking(move || file.write_all(&data).map(|()| file))
@@ -87,7 +90,9 @@ async fn receive(mut body: Body) -> Result<BackupFile, Status> {
 fn restore_status(error: &RestoreError) -> Status {
     let text = with_sources(error);
     match error {
-        RestoreError::Backup(BackupError::Io(_)) | RestoreError::Create(_) | RestoreError::Read(_) => Status::internal(text),
+        RestoreError::Backup(BackupError::Io(_)) | RestoreError::Create(_) | RestoreError::Read(_) => {
+            Status::internal(text)
+        }
         RestoreError::Backup(_) | RestoreError::TooLarge { .. } => {
             Status::bad_request(format!("{text}; nothing was changed"))
         }

@@ -62,7 +62,9 @@ pub(crate) async fn serve(
             document(parts, &to_the_end(async move { history::restore(&core, &user, &request).await }).await?)
         }
         ("store/stats", true, _) => document(parts, &history::stats(core)),
-        ("store/compact", _, true) => document(parts, &history::compact(core, query.text("to"), query.text("keep")).await?),
+        ("store/compact", _, true) => {
+            document(parts, &history::compact(core, query.text("to"), query.text("keep")).await?)
+        }
         ("store/backup", true, _) => Ok(backup::backup(core)),
         ("store/restore", _, true) => backup::restore(core, user, parts, query, body).await,
         (

@@ -68,7 +68,11 @@ async fn delete(core: &Arc<Core>, user: &Arc<User>, step: &Step) -> Result<Writt
     match removed.map_err(|status| status.message)? {
         Removed::Gone(revision) => Ok(Written { revision, message: String::new() }),
         Removed::Pending(revision) => {
-            let waits = if policy::is_namespace(&step.place) { "with all that is in it" } else { "as soon as its finalizers or its grace period let it" };
+            let waits = if policy::is_namespace(&step.place) {
+                "with all that is in it"
+            } else {
+                "as soon as its finalizers or its grace period let it"
+            };
             Ok(Written { revision, message: waits.into() })
         }
     }

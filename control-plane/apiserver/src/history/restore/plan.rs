@@ -78,7 +78,10 @@ pub(super) async fn plan(core: &Core, scope: &Scope, reach: Reach) -> Result<Pla
     };
     let found = collect(&core.store, collected, |key| target.holds(&storages, key)).await?;
     if found.omitted > 0 {
-        let message = format!("more than {MAX_OBJECTS} objects changed since revision {}: restore one namespace at a time", reach.to);
+        let message = format!(
+            "more than {MAX_OBJECTS} objects changed since revision {}: restore one namespace at a time",
+            reach.to
+        );
         return Err(Status::bad_request(message));
     }
     check(core, scope, &target, &found.objects, reach)?;
@@ -98,7 +101,9 @@ fn target(core: &Core, scope: &Scope) -> Result<(Target, Vec<u8>), Status> {
             let key = Named::new(core, kind, namespace, name)?.key();
             (Target::Object(key.as_slice().into()), key)
         }
-        Scope::Namespace(name) if name.is_empty() => return Err(Status::bad_request("the namespace's name is missing")),
+        Scope::Namespace(name) if name.is_empty() => {
+            return Err(Status::bad_request("the namespace's name is missing"));
+        }
         Scope::Namespace(name) => (Target::Namespace(name.clone()), Vec::new()),
         Scope::All => (Target::All, Vec::new()),
     })
@@ -126,7 +131,8 @@ type Found = std::collections::BTreeMap<Key, Span>;
 /// What the request names must have been there, and a namespace must not be on its way out.
 fn check(core: &Core, scope: &Scope, target: &Target, found: &Found, reach: Reach) -> Result<(), Status> {
     let snapshot = core.store.snapshot();
-    let was_there = |key: &[u8]| found.get(key).map_or_else(|| snapshot.get(key).is_some(), |span| span.before.is_some());
+    let was_there =
+        |key: &[u8]| found.get(key).map_or_else(|| snapshot.get(key).is_some(), |span| span.before.is_some());
     match (scope, target) {
         (Scope::Object { kind, name, .. }, Target::Object(key)) if !was_there(key) => {
             let row = resolve(&core.catalog().kinds, kind)?;
@@ -143,7 +149,12 @@ fn check(core: &Core, scope: &Scope, target: &Target, found: &Found, reach: Reac
                 return Err(status);
             }
             if snapshot.get(&key).is_some_and(|entry| objects::Index::of(entry).is_deleting()) {
-                return Err(Status::conflict("", "namespaces", name, "it is being deleted: restore it once it is gone"));
+                return Err(Status::conflict(
+                    "",
+                    "namespaces",
+                    name,
+                    "it is being deleted: restore it once it is gone",
+                ));
             }
             Ok(())
         }
@@ -236,7 +247,13 @@ impl Step {
     }
 
     pub(super) fn outcome(&self, action: Action, message: impl Into<String>) -> Outcome {
-        Outcome { action, subject: self.place.subject(), revision: None, message: message.into(), fields: self.fields(action) }
+        Outcome {
+            action,
+            subject: self.place.subject(),
+            revision: None,
+            message: message.into(),
+            fields: self.fields(action),
+        }
     }
 
     /// What would be done.
