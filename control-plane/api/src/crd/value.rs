@@ -9,6 +9,8 @@ use serde_json::{Number, Value};
 
 /// Most errors that are told of one object.
 const MAX_ERRORS: usize = 100;
+/// Most allowed values that an error lists.
+const MAX_TOLD: usize = 1_000;
 /// What the rules of one object may cost altogether (`celconfig.RuntimeCELCostBudget`).
 const CEL_BUDGET: u64 = 10_000_000;
 
@@ -242,7 +244,7 @@ fn scalar(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>
         _ => {}
     }
     if !checks.allowed.is_empty() && !checks.allowed.iter().any(|allowed| same(allowed, value)) {
-        let texts: Vec<String> = checks.allowed.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into)).collect();
+        let texts: Vec<String> = checks.allowed.iter().take(MAX_TOLD).map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         errors.push(Error::not_supported(at, value.clone(), &texts));
     }

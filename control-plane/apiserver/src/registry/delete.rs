@@ -44,7 +44,7 @@ pub(super) async fn collection(call: &Call<'_>, request_body: Body) -> Result<Re
     let options = read_options(call, request_body).await?;
     let selection = Selection::new(call.resource, call.namespace(), "", &list);
     let snapshot = call.core.latest().await?;
-    let selected = super::list::selected(&snapshot, &selection);
+    let selected = super::list::selected(call, &snapshot, &selection).await?;
     let limit = if list.limit == 0 { usize::MAX } else { list.limit };
     let names: Vec<String> =
         selected.iter().take(limit).map(|(key, _)| objects::subject(call.resource, key).1.to_owned()).collect();

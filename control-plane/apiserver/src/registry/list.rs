@@ -60,9 +60,21 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
 }
 
 /// All entries that are selected, in key order, as they are now.
-pub(super) fn selected(snapshot: &Snapshot, selection: &Selection) -> Vec<(Vec<u8>, Arc<Entry>)> {
-    let range = snapshot.range(&selection.prefix, None).filter(|(key, entry)| selection.matches(key, entry));
-    range.map(|(key, entry)| (key.to_vec(), Arc::clone(entry))).collect()
+///
+/// # Errors
+/// 500 when a custom object cannot be converted to the version that the selectors are about.
+pub(super) async fn selected(
+    call: &Call<'_>,
+    snapshot: &Snapshot,
+    selection: &Selection,
+) -> Result<Vec<(Vec<u8>, Arc<Entry>)>, Status> {
+    let range = snapshot.range(&selection.prefix, None).map(|(key, entry)| (key.to_vec(), Arc::clone(entry)));
+    if call.resource.custom.is_none() || selection.is_everything() {
+        return Ok(range.filter(|(key, entry)| selection.matches(key, entry)).collect());
+    }
+    let (keys, mut entries): (Vec<_>, Vec<_>) = range.unzip();
+    present::show(call.core, call.resource, &mut entries).await?;
+    Ok(keys.into_iter().zip(entries).filter(|(key, entry)| selection.matches(key, entry)).collect())
 }
 
 /// What a list answers.

@@ -135,6 +135,10 @@ fn replicas(call: &Call<'_>, scale: &Value) -> Result<i64, Status> {
 
 fn show(call: &Call<'_>, paths: &ScalePaths, outcome: &Outcome) -> Result<Response<Body>, Status> {
     let object = objects::parse(call.resource, &outcome.body, outcome.revision)?;
+    if call.resource.custom.is_some() && find(&object, &paths.spec_replicas).is_none() {
+        let path = &paths.spec_replicas;
+        return Err(Status::internal(format_args!("the spec replicas field \".{path}\" does not exist")));
+    }
     let scale = view(&object, paths);
     let Shape::Table(include) = call.accept.shape else {
         return Ok(respond::value(call.accept, StatusCode::OK, &scale));
