@@ -40,9 +40,12 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// The etcd cluster at `url` cannot be used: it does not answer, refuses us, or holds what we cannot read.
+    /// The etcd cluster at `url` does not answer; it may later.
     #[error("{url}: {reason}")]
     Etcd { url: String, reason: String },
+    /// The etcd cluster at `url` does not let us in, or cannot be used as it is asked to.
+    #[error("{url}: {reason}")]
+    EtcdRefused { url: String, reason: String },
     #[error("cannot start the commit thread")]
     Thread(#[source] io::Error),
 }

@@ -86,8 +86,8 @@ impl Store {
     /// servers may have it open, too. Must be called in a runtime that outlives the store.
     ///
     /// # Errors
-    /// [`OpenError::Etcd`] when the cluster does not answer in time or refuses us; [`OpenError::Foreign`] when
-    /// something else lies below the prefix.
+    /// [`OpenError::Etcd`] when the cluster does not answer in time; [`OpenError::EtcdRefused`] when it does not let us
+    /// in; [`OpenError::Foreign`] when something else lies below the prefix.
     pub async fn connect(options: etcd::Options) -> Result<Self, OpenError> {
         let (limits, history, clock) = (options.limits, options.history, options.clock);
         let (backend, shared) = etcd::Backend::connect(options).await?;

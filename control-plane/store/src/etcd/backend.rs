@@ -78,7 +78,7 @@ impl Core {
         counters.batches.fetch_add(1, Relaxed);
         let mut retention = self.retention.lock();
         for commit in commits {
-            retention.record(commit.revision, commit.at_ms, commit.cost() as u64);
+            retention.record(commit.revision, commit.at_ms, commit.written());
         }
         counters.history_bytes.store(retention.bytes(), Relaxed);
     }
@@ -100,7 +100,8 @@ impl Backend {
         let url = options.url();
         let client = Arc::new(Client::new(&options)?);
         if !options.prefix.ends_with('/') {
-            return Err(OpenError::Etcd { url, reason: format!("the prefix {:?} must end with /", options.prefix) });
+            let reason = format!("the prefix {:?} must end with /", options.prefix);
+            return Err(OpenError::EtcdRefused { url, reason });
         }
         let layout = Layout::new(&options.prefix);
         let clock = options.clock;
@@ -232,7 +233,10 @@ impl Unusable {
     fn at(self, url: &str) -> OpenError {
         match self {
             Self::Foreign(reason) => OpenError::Foreign { path: PathBuf::from(url), reason },
-            Self::Failure(failure) => OpenError::Etcd { url: url.to_owned(), reason: failure.to_string() },
+            Self::Failure(failure @ (Failure::Unreachable(_) | Failure::Silent(_))) => {
+                OpenError::Etcd { url: url.to_owned(), reason: failure.to_string() }
+            }
+            Self::Failure(failure) => OpenError::EtcdRefused { url: url.to_owned(), reason: failure.to_string() },
         }
     }
 }

@@ -54,7 +54,7 @@ enum Session {
 
 impl Client {
     pub fn new(options: &Options) -> Result<Self, OpenError> {
-        let refused = |reason: String| OpenError::Etcd { url: options.url(), reason };
+        let refused = |reason: String| OpenError::EtcdRefused { url: options.url(), reason };
         let members: Result<Vec<_>, _> = options.endpoints.iter().map(|member| endpoint(member, options)).collect();
         let members = members.map_err(|error| refused(super::failure::innermost(&error)))?;
         let first = members.first().ok_or_else(|| refused("no endpoint is given".to_owned()))?;

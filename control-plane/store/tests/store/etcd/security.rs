@@ -53,7 +53,7 @@ fn tls(folder: &Path) -> Tls {
 async fn refused(options: Options) -> String {
     match Store::connect(options).await {
         Ok(_) => panic!("it opened"),
-        Err(error @ OpenError::Etcd { .. }) => error.to_string(),
+        Err(error @ (OpenError::Etcd { .. } | OpenError::EtcdRefused { .. })) => error.to_string(),
         Err(error) => panic!("{error}"),
     }
 }
@@ -96,6 +96,8 @@ async fn a_user_with_a_password_survives_the_end_of_the_session() {
         let login = Login { user: user.to_owned(), password: password.to_owned() };
         Options { login: Some(login), ..super::options(&server) }
     };
+    let error = Store::connect(login("skiff", "wrong")).await.err();
+    assert!(matches!(error, Some(OpenError::EtcdRefused { .. })), "trying again does not help: {error:?}");
     let reason = refused(login("skiff", "wrong")).await;
     assert!(reason.contains("authentication failed"), "{reason}");
     let reason = refused(super::options(&server)).await;
