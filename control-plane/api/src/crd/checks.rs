@@ -2,7 +2,7 @@
 
 use super::formats::Format;
 use super::pattern::Pattern;
-use super::rules::Programs;
+use super::rules::{Programs, Role};
 use crate::schema::{Place, Schema, crd_node, flag};
 use serde_json::{Map, Number, Value};
 
@@ -49,6 +49,7 @@ pub enum BoundKind {
 impl Checks {
     /// The checks of a node; None where it has none.
     pub(crate) fn of(node: &Map<String, Value>, depth: usize) -> Option<Self> {
+        let is_resource = depth == 0 || flag(node, "x-kubernetes-embedded-resource");
         let count = |name: &str| node.get(name).and_then(Value::as_u64);
         let text = |name: &str| node.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let list = |name: &str| -> Box<[Schema]> {
@@ -78,7 +79,7 @@ impl Checks {
             one_of: list("oneOf"),
             not: node.get("not").filter(|n| n.is_object()).map(|n| Box::new(crd_node(n, Place::Junctor, depth + 1))),
             metadata: None,
-            programs: Programs::of(node),
+            programs: Programs::of(node, if is_resource { Role::Resource } else { Role::Value }),
         };
         checks.is_any().then_some(checks)
     }

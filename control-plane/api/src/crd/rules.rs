@@ -16,8 +16,7 @@ use serde_json::{Map, Value};
 pub struct Site<'a> {
     /// The schema node as its author wrote it.
     pub node: &'a Value,
-    /// Whether the node is a resource (the root, or embedded): `self` then has `apiVersion`, `kind` and `metadata`.
-    pub is_resource: bool,
+    pub role: Role,
     /// The path of the first node above that cannot be correlated between two revisions of an object: `oldSelf` is
     /// forbidden below it.
     pub uncorrelatable: Option<String>,
@@ -25,6 +24,14 @@ pub struct Site<'a> {
     pub cardinality: u64,
     /// The rules' own path: `….x-kubernetes-validations` is a child of it.
     pub path: &'a Path<'a>,
+}
+
+/// What the values of a node are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The root, or `x-kubernetes-embedded-resource`: `self` has `apiVersion`, `kind`, `metadata.name` and `generateName`.
+    Resource,
+    Value,
 }
 
 /// Compiles the rules of one node to see what is wrong with them.
@@ -49,7 +56,7 @@ pub struct Programs {
 impl Programs {
     /// The rules of a node that [`check`] has accepted; None where it has none.
     #[must_use]
-    pub fn of(node: &Map<String, Value>) -> Option<Self> {
+    pub fn of(node: &Map<String, Value>, _role: Role) -> Option<Self> {
         let rules = node.get("x-kubernetes-validations")?.as_array()?;
         (!rules.is_empty()).then(|| Self { rules: rules.clone().into() })
     }

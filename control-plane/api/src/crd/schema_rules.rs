@@ -1,7 +1,7 @@
 //! The rules of a CRD's `openAPIV3Schema` (`ValidateCustomResourceDefinitionOpenAPISchema`), and the limits that keep a
 //! hostile one from costing more than it weighs.
 
-use super::rules::{self, Site};
+use super::rules::{self, Role, Site};
 use super::{structural, value};
 use crate::field::{Error, Path};
 use crate::schema::{self, Place, flag, strings};
@@ -366,10 +366,10 @@ struct Reach {
 /// Hands the rules of every node to the interpreter.
 fn expressions(node: &Value, reach: &Reach, path: &Path<'_>, errors: &mut Vec<Error>) {
     let Some(map) = node.as_object() else { return };
-    let is_resource = reach.is_root || flag(map, "x-kubernetes-embedded-resource");
+    let role = if reach.is_root || flag(map, "x-kubernetes-embedded-resource") { Role::Resource } else { Role::Value };
     if map.get("x-kubernetes-validations").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty()) {
         let uncorrelatable = reach.uncorrelatable.clone();
-        rules::check(&Site { node, is_resource, uncorrelatable, cardinality: reach.cardinality, path }, errors);
+        rules::check(&Site { node, role, uncorrelatable, cardinality: reach.cardinality, path }, errors);
     }
     let below = |correlatable: bool, cardinality: u64| Reach {
         is_root: false,
