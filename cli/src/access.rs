@@ -115,6 +115,11 @@ impl Access {
         }
     }
 
+    /// Whether the file is open here: no server runs on it.
+    pub fn is_file(&self) -> bool {
+        matches!(self.way, Way::File(..))
+    }
+
     /// Lets go of the file.
     pub async fn close(self) {
         drop(self.client);

@@ -193,26 +193,24 @@ async fn into(access: &Access, args: &args::Restore, place: &Place, what: &str) 
     serde_json::from_slice(&bytes).context("the server's answer is not understood")
 }
 
-async fn compact(access: &AccessArgs, args: &args::Compact) -> Result<()> {
-    let query = [("to", args.to.as_deref().unwrap_or_default()), ("keep", args.keep.as_deref().unwrap_or_default())];
-    let access = Access::open(access).await?;
+async fn compact(args: &AccessArgs, what: &args::Compact) -> Result<()> {
+    let query = [("to", what.to.as_deref().unwrap_or_default()), ("keep", what.keep.as_deref().unwrap_or_default())];
+    let access = Access::open(args).await?;
     let done: Result<Compacted> = access.post("store/compact", &query, Vec::new()).await;
+    let stopped = access.is_file();
     access.close().await;
     let done = done?;
-    let kept = done.revision - done.oldest.min(done.revision);
+    let kept = count(done.revision - done.oldest.min(done.revision), "revision");
     if done.oldest == done.before {
-        Ui::data(&format!(
-            "Nothing to forget: history begins at revision {} ({} kept).\n",
-            done.oldest,
-            count(kept, "revision")
-        ));
+        Ui::data(&format!("Nothing to forget: history begins at revision {} ({kept} kept).\n", done.oldest));
     } else {
-        Ui::data(&format!(
-            "Forgot history before revision {} (it began at {}); {} kept.\n",
-            done.oldest,
-            done.before,
-            count(kept, "revision")
-        ));
+        let (oldest, before) = (done.oldest, done.before);
+        Ui::data(&format!("Forgot history before revision {oldest} (it began at {before}); {kept} kept.\n"));
+    }
+    if stopped {
+        let path = paths::data_dir(&args.data)?.join(STORE);
+        let shrunk = tokio::task::spawn_blocking(move || ops::shrink(&path)).await??;
+        Ui::data(&format!("The file had {}, now {}.\n", bytes(shrunk.before), bytes(shrunk.after)));
     }
     Ok(())
 }

@@ -185,3 +185,35 @@ async fn what_history_cannot_answer_is_refused_clearly() {
     assert_eq!(raw::get(&cluster, "/skiff/v1/history/restore").await.status.as_u16(), 405);
     assert_eq!(raw::post(&cluster, "/skiff/v1/history/restore", "{\"scope\":1}").await.status.as_u16(), 400);
 }
+
+#[tokio::test]
+async fn definitions_and_namespaces_come_back_before_what_is_of_them() {
+    let cluster = Cluster::up().await;
+    let rest = Rest::of(&cluster).await;
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+        "names": {"kind": "Widget", "plural": "widgets", "singular": "widget"},
+        "versions": [{"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let made = raw::post(&cluster, definitions, definition.to_string()).await;
+    assert_eq!(made.status.as_u16(), 201, "{}", made.json());
+    rest.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})).await;
+    let widgets = "/apis/example.com/v1/namespaces/shop/widgets";
+    let widget =
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "size": 1}).to_string();
+    tests::eventually("the kind is served", LIMIT, || async {
+        let made = raw::post(&cluster, widgets, widget.clone()).await;
+        if made.status.as_u16() == 201 { Ok(()) } else { Err(made.json()) }
+    })
+    .await;
+    let before = revision(&cluster).await;
+    rest.delete(&format!("{definitions}/widgets.example.com"), json!(null)).await;
+    rest.delete("/api/v1/namespaces/shop", json!(null)).await;
+    rest.gone(&format!("{definitions}/widgets.example.com")).await;
+    rest.gone("/api/v1/namespaces/shop").await;
+    rest.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "since"}})).await;
+    on(&cluster, &["history", "restore", "--all", "--to", &before, "--yes"]).await.ok();
+    rest.until(&format!("{widgets}/w"), "back", |w| (w["size"] == 1).then_some(())).await;
+    rest.gone("/api/v1/namespaces/since").await;
+}

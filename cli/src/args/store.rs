@@ -22,7 +22,7 @@ pub enum StoreCommand {
     Restore(Restore),
     /// Verify the stopped cluster's store, byte by byte
     Check,
-    /// Forget old history now, and give its room back
+    /// Forget old history now. A running cluster uses the room again, a stopped one gives it back to the disk
     Compact(Compact),
     /// Show what the store holds and does
     Stats(Stats),

@@ -105,7 +105,7 @@ fn difference(place: &Place, span: &Span, patch: Patch) -> Difference {
     let compared = Compared::new(place, span.before.as_ref(), span.after.as_ref());
     Difference {
         change: compared.what,
-        subject: place.subject(),
+        subject: place.subject_of(compared.new.as_ref().or(compared.old.as_ref())),
         by: span.authors.iter().map(author).collect(),
         writes: span.writes,
         revision: span.revision,

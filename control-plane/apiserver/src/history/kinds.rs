@@ -2,6 +2,7 @@
 
 use super::documents::Subject;
 use api::{Kinds, Resource, Status};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -84,6 +85,15 @@ impl Place {
             }
         };
         Subject { kind, resource, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// As [`Place::subject`], of a kind that may not be served any more: the object itself says what it is.
+    pub(super) fn subject_of(&self, object: Option<&Value>) -> Subject {
+        let mut subject = self.subject();
+        if let (None, Some(kind)) = (&self.resource, object.and_then(|object| object["kind"].as_str())) {
+            kind.clone_into(&mut subject.kind);
+        }
+        subject
     }
 
     /// What writes itself all the time: heartbeats, elections and Events.

@@ -249,7 +249,7 @@ impl Step {
     pub(super) fn outcome(&self, action: Action, message: impl Into<String>) -> Outcome {
         Outcome {
             action,
-            subject: self.place.subject(),
+            subject: self.place.subject_of(self.target.as_ref().or(self.current.as_ref())),
             revision: None,
             message: message.into(),
             fields: self.fields(action),
