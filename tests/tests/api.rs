@@ -30,8 +30,11 @@ async fn only_health_and_version_answer_the_unauthenticated() {
     }
     for path in ["/api/v1/namespaces", "/apis", "/openapi/v2", "/metrics", "/no/such/path"] {
         let answer = raw::send(&cluster, Identity::Nobody, Method::GET, path, &[], Bytes::new()).await.unwrap();
-        assert_status(&answer, 401, "Unauthorized");
+        assert_status(&answer, 403, "Forbidden");
     }
+    let wrong = [("authorization", "Bearer unknown")];
+    let answer = raw::send(&cluster, Identity::Nobody, Method::GET, "/version", &wrong, Bytes::new()).await.unwrap();
+    assert_status(&answer, 401, "Unauthorized");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, helpers included, whatever is not as expected ends it")]
 
 mod api;
+#[cfg(feature = "clients")]
+mod auth;
 mod comeback;
 mod containers;
 #[cfg(feature = "clients")]
@@ -24,6 +26,10 @@ mod rules;
 mod run;
 mod scheduling;
 mod services;
+#[cfg(feature = "clients")]
+mod ssa;
 mod store;
+#[cfg(feature = "clients")]
+mod two_servers;
 mod up;
 mod watch;

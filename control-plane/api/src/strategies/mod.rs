@@ -6,6 +6,7 @@
 
 mod apps;
 mod batch;
+mod certificates;
 mod cluster;
 mod config;
 mod crd;
@@ -17,6 +18,7 @@ mod json;
 mod limits;
 mod passive;
 pub mod pod;
+mod rbac;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use crate::kinds::Columns;
 use crate::strategy::{Plain, Strategy};
 use std::sync::Arc;
 
+const RBAC: &str = "rbac.authorization.k8s.io";
 const HOOKS: &str = "admissionregistration.k8s.io";
 
 /// The strategy of a built-in kind; `Plain` for kinds without rules of their own.
@@ -58,6 +61,11 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Strategy> {
         (HOOKS, "MutatingWebhookConfiguration") => Arc::new(hooks::Webhooks::Mutating),
         (HOOKS, "ValidatingWebhookConfiguration") => Arc::new(hooks::Webhooks::Validating),
         (crate::crd::GROUP, "CustomResourceDefinition") => Arc::new(crd::CustomResourceDefinition),
+        (RBAC, "Role") => Arc::new(rbac::Rbac::Role),
+        (RBAC, "ClusterRole") => Arc::new(rbac::Rbac::ClusterRole),
+        (RBAC, "RoleBinding") => Arc::new(rbac::Rbac::RoleBinding),
+        (RBAC, "ClusterRoleBinding") => Arc::new(rbac::Rbac::ClusterRoleBinding),
+        ("certificates.k8s.io", "CertificateSigningRequest") => Arc::new(certificates::CertificateSigningRequest),
         ("coordination.k8s.io", "Lease") => Arc::new(discovery::Lease),
         ("discovery.k8s.io", "EndpointSlice") => Arc::new(discovery::EndpointSlice),
         _ => passive::find(group, kind).unwrap_or_else(|| Arc::new(Plain)),

@@ -1,7 +1,7 @@
 //! Kinds that are stored and served without rules of their own so far: what is known of each is whether
 //! it has a generation, and whether anything acts on it.
 
-use super::json::{fill, fill_zero, spec_mut};
+use super::json::{fill, spec_mut};
 use super::workloads::no_controller;
 use crate::strategy::Strategy;
 use serde_json::{Value, json};
@@ -17,11 +17,6 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
     ("networking.k8s.io", "NetworkPolicy", true, true),
     ("networking.k8s.io", "IPAddress", false, false),
     ("networking.k8s.io", "ServiceCIDR", false, true),
-    ("rbac.authorization.k8s.io", "Role", false, false),
-    ("rbac.authorization.k8s.io", "RoleBinding", false, false),
-    ("rbac.authorization.k8s.io", "ClusterRole", false, false),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding", false, false),
-    ("certificates.k8s.io", "CertificateSigningRequest", false, false),
     ("scheduling.k8s.io", "PriorityClass", true, true),
     ("storage.k8s.io", "StorageClass", false, true),
     ("storage.k8s.io", "CSIDriver", true, true),
@@ -42,7 +37,7 @@ const CONDITIONAL: &[&str] = &[
     "VolumeAttachment",
 ];
 /// Kinds that a PUT may create.
-const CREATED_BY_UPDATE: &[&str] = &["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PriorityClass"];
+const CREATED_BY_UPDATE: &[&str] = &["PriorityClass"];
 
 struct Passive {
     kind: &'static str,
@@ -55,7 +50,6 @@ impl Strategy for Passive {
         match self.kind {
             "HorizontalPodAutoscaler" => default_autoscaler(object),
             "NetworkPolicy" => default_network_policy(object),
-            "RoleBinding" | "ClusterRoleBinding" => default_binding(object),
             "StorageClass" => default_top(object, &[("reclaimPolicy", "Delete"), ("volumeBindingMode", "Immediate")]),
             "PriorityClass" => default_top(object, &[("preemptionPolicy", "PreemptLowerPriority")]),
             "CSIDriver" => default_csi_driver(object),
@@ -113,19 +107,6 @@ fn default_network_policy(object: &mut Value) {
     }
 }
 
-fn default_binding(object: &mut Value) {
-    const RBAC: &str = "rbac.authorization.k8s.io";
-    if let Some(role) = object.get_mut("roleRef").and_then(Value::as_object_mut) {
-        fill_zero(role, "apiGroup", RBAC);
-    }
-    for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
-        let named = matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group"));
-        if let Some(subject) = subject.as_object_mut().filter(|_| named) {
-            fill_zero(subject, "apiGroup", RBAC);
-        }
-    }
-}
-
 fn default_csi_driver(object: &mut Value) {
     let Some(spec) = spec_mut(object) else { return };
     fill(spec, "attachRequired", true);
@@ -167,11 +148,6 @@ mod tests {
         assert_eq!(policy["spec"]["egress"][0]["ports"][0]["protocol"], "TCP");
         let class = defaulted("storage.k8s.io", "StorageClass", json!({"provisioner": "x"}));
         assert_eq!(class, json!({"provisioner": "x", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"}));
-        let binding = json!({"roleRef": {"kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "name": "s"}]});
-        let binding = defaulted("rbac.authorization.k8s.io", "RoleBinding", binding);
-        assert_eq!(binding["roleRef"]["apiGroup"], "rbac.authorization.k8s.io");
-        assert_eq!(binding["subjects"][0]["apiGroup"], "rbac.authorization.k8s.io");
-        assert_eq!(binding["subjects"][1].get("apiGroup"), None);
     }
 
     #[test]
