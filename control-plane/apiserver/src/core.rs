@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::{Author, CommitError, Committed, Revision, RevisionError, Snapshot, Store, Txn};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long a request waits for a revision that another server has told its client of, as the watch cache of Kubernetes.
@@ -29,6 +29,8 @@ const REACHED: Duration = Duration::from_secs(3);
 pub(crate) struct Core {
     pub store: Store,
     catalog: ArcSwap<Catalog>,
+    /// The CRDs of every revision up to this one are served as they say.
+    pub crds: watch::Sender<Revision>,
     pub admission: Chain,
     pub services: ServiceAddresses,
     pub nodes: Links,
@@ -59,6 +61,7 @@ impl Core {
         Arc::new(Self {
             store: config.store.clone(),
             catalog: ArcSwap::new(Catalog::new(kinds)),
+            crds: watch::Sender::new(0),
             admission: Chain::builtin(&authorizers, &config.store, &config.clock, &tokens),
             services: ServiceAddresses::new(config.service_cidr),
             nodes: Links::default(),

@@ -21,6 +21,8 @@ use tracing::Instrument as _;
 const AUTHOR: &str = "system:apiserver";
 /// How long to wait before the store is asked again that could not be read.
 const RETRY: std::time::Duration = std::time::Duration::from_millis(200);
+/// How long a writer of CRDs waits to have its kinds served.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Serves the CRDs that are stored, and goes on following them in a task of its own until the server shuts down. When
 /// this returns, every established CRD is served.
@@ -32,6 +34,17 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<(), Status> {
     let watch = follower.load().await?;
     tokio::spawn(follower.run(watch).instrument(tracing::info_span!("crds")));
     Ok(())
+}
+
+/// Waits until what was just written about CRDs is served: a client that goes on with the first object of a new kind finds
+/// its kind. Not for long: a follower that is held up must not hold up writers.
+pub(crate) async fn caught_up(core: &Core, row: &Resource) {
+    let snapshot = core.store.snapshot();
+    let prefix = objects::prefix(row, "");
+    let newest = snapshot.range(&prefix, None).map(|(_, entry)| entry.mod_revision).max().unwrap_or(0);
+    let mut reached = core.crds.subscribe();
+    let reached = reached.wait_for(|reached| *reached >= newest);
+    let _ = tokio::time::timeout(PATIENCE, reached).await;
 }
 
 struct Follower {
@@ -135,6 +148,7 @@ impl Follower {
         if is_changed {
             self.core.swap_kinds(self.known.rows(), self.known.lives());
         }
+        self.core.crds.send_replace(snapshot.revision());
         futures::future::join_all(writes.into_iter().map(|write| self.write(write))).await;
     }
 

@@ -27,7 +27,7 @@ mod watch;
 pub(crate) use remove::{Object, Removed, remove};
 
 use crate::core::Core;
-use crate::crd::present::{self, Encoded};
+use crate::crd::{self, present::{self, Encoded}};
 use crate::negotiate::{Accept, Shape};
 use crate::request::{Query, ResourceRequest};
 use crate::user::User;
@@ -91,6 +91,9 @@ pub(crate) async fn serve(
     } else {
         subresource(&call, verb, body).await?
     };
+    if resource.group == api::crd::GROUP && !matches!(verb, Verb::Get | Verb::List | Verb::Watch) {
+        crd::caught_up(core, &resource).await;
+    }
     respond::warn(&mut response, &call.warnings.lock());
     Ok(response)
 }
