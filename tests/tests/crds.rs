@@ -54,7 +54,11 @@ fn tab(name: &str, color: &str) -> String {
 
 async fn with_crd() -> Cluster {
     let cluster = Cluster::up().await;
-    assert!(apply(&cluster, CRD).await.contains("customresourcedefinition.apiextensions.k8s.io/crontabs.stable.example.com created"));
+    assert!(
+        apply(&cluster, CRD)
+            .await
+            .contains("customresourcedefinition.apiextensions.k8s.io/crontabs.stable.example.com created")
+    );
     run(&cluster, &["wait", "--for=condition=Established", "crd/crontabs.stable.example.com", "--timeout=10s"]).await;
     cluster
 }
@@ -79,7 +83,11 @@ async fn a_custom_resource_is_like_any_other() {
     run(&cluster, &["scale", "crontab/one", "--replicas=4"]).await;
     assert_eq!(run(&cluster, &["get", "ct", "one", "-o", "jsonpath={.spec.replicas}"]).await, "4");
     run(&cluster, &["patch", "ct", "one", "--type=merge", "-p", r#"{"spec":{"image":"other"}}"#]).await;
-    run(&cluster, &["patch", "ct", "one", "--subresource=status", "--type=merge", "-p", r#"{"status":{"replicas":4}}"#]).await;
+    run(
+        &cluster,
+        &["patch", "ct", "one", "--subresource=status", "--type=merge", "-p", r#"{"status":{"replicas":4}}"#],
+    )
+    .await;
     let told = run(&cluster, &["get", "ct", "one", "-o", "jsonpath={.spec.image} {.status.replicas}"]).await;
     assert_eq!(told, "other 4");
     run(&cluster, &["label", "ct", "one", "a=b"]).await;

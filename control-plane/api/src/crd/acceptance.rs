@@ -44,12 +44,7 @@ pub fn is_terminating(object: &Value) -> bool {
 
 /// Judges a CRD beside the `others` and the built-in `kinds`.
 #[must_use]
-pub fn settle<'o>(
-    object: &Value,
-    others: impl Iterator<Item = &'o Value>,
-    kinds: &Kinds,
-    now: Timestamp,
-) -> Verdict {
+pub fn settle<'o>(object: &Value, others: impl Iterator<Item = &'o Value>, kinds: &Kinds, now: Timestamp) -> Verdict {
     let mut changed = object.clone();
     let taken = Taken::of(object, others, kinds);
     let accepted = accept(&mut changed, &taken, now);
@@ -133,10 +128,8 @@ fn accept(object: &mut Value, taken: &Taken, now: Timestamp) -> bool {
         None
     };
     // The last one is told, as in Kubernetes.
-    let names = [
-        one("plural", "PluralConflict", &taken.resources),
-        one("singular", "SingularConflict", &taken.resources),
-    ];
+    let names =
+        [one("plural", "PluralConflict", &taken.resources), one("singular", "SingularConflict", &taken.resources)];
     let kinds = [one("kind", "KindConflict", &taken.kinds), one("listKind", "ListKindConflict", &taken.kinds)];
     conflict = names.into_iter().flatten().last().or(conflict);
     if asked.get("shortNames") != before.get("shortNames") {
@@ -218,7 +211,10 @@ pub(super) fn approval(object: &Value) -> (Approval, String) {
         return (Approval::Bypassed, format!("not approved: {text:?}"));
     }
     let is_url = text.split_once("://").is_some_and(|(scheme, rest)| {
-        scheme.bytes().all(|b| b.is_ascii_alphabetic()) && !scheme.is_empty() && !rest.is_empty() && !rest.starts_with('/')
+        scheme.bytes().all(|b| b.is_ascii_alphabetic())
+            && !scheme.is_empty()
+            && !rest.is_empty()
+            && !rest.starts_with('/')
     });
     if is_url {
         (Approval::Approved, format!("approved in {text}"))

@@ -24,7 +24,8 @@ enum Kind {
 #[must_use]
 pub fn columns(definitions: &[Value]) -> Columns {
     let mut columns = vec![column("Name", "string", "name", NAME, 0)];
-    let default = [json!({"name": "Age", "type": "date", "description": CREATED, "jsonPath": ".metadata.creationTimestamp"})];
+    let default =
+        [json!({"name": "Age", "type": "date", "description": CREATED, "jsonPath": ".metadata.creationTimestamp"})];
     let definitions = if definitions.is_empty() { &default[..] } else { definitions };
     let mut cells = Vec::new();
     for definition in definitions {

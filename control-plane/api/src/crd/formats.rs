@@ -139,7 +139,9 @@ fn is_credit_card(text: &str) -> bool {
             (_, twice) => twice / 10 + twice % 10,
         })
         .sum();
-    (13..=16).contains(&numbers.len()) && text.chars().all(|c| c.is_ascii_digit() || c == '-' || c == ' ') && sum % 10 == 0
+    (13..=16).contains(&numbers.len())
+        && text.chars().all(|c| c.is_ascii_digit() || c == '-' || c == ' ')
+        && sum.is_multiple_of(10)
 }
 
 /// Go's `time.ParseDuration`, or a number with a unit in words (`3 days`).
@@ -161,9 +163,10 @@ fn is_go_duration(text: &str) -> bool {
         if digits.bytes().filter(|b| *b == b'.').count() > 1 || !digits.bytes().any(|b| b.is_ascii_digit()) {
             return false;
         }
-        let Some(unit) = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].iter().find(|unit| {
-            after.strip_prefix(**unit).is_some_and(|left| !left.starts_with(|c: char| c.is_alphabetic()))
-        }) else {
+        let Some(unit) = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"]
+            .iter()
+            .find(|unit| after.strip_prefix(**unit).is_some_and(|left| !left.starts_with(|c: char| c.is_alphabetic())))
+        else {
             return false;
         };
         rest = &after[unit.len()..];
@@ -173,8 +176,30 @@ fn is_go_duration(text: &str) -> bool {
 
 fn is_worded_duration(text: &str) -> bool {
     const UNITS: &[&str] = &[
-        "ns", "nano", "nanosecond", "us", "µs", "micro", "microsecond", "ms", "milli", "millisecond", "s", "sec", "second",
-        "m", "min", "minute", "h", "hr", "hour", "d", "day", "w", "week", "wk",
+        "ns",
+        "nano",
+        "nanosecond",
+        "us",
+        "µs",
+        "micro",
+        "microsecond",
+        "ms",
+        "milli",
+        "millisecond",
+        "s",
+        "sec",
+        "second",
+        "m",
+        "min",
+        "minute",
+        "h",
+        "hr",
+        "hour",
+        "d",
+        "day",
+        "w",
+        "week",
+        "wk",
     ];
     let text = text.trim();
     let number = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -192,7 +217,12 @@ fn is_email(text: &str) -> bool {
     let Some((user, domain)) = address.rsplit_once('@') else { return false };
     let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
     let dots = |text: &str| !text.starts_with('.') && !text.ends_with('.') && !text.contains("..");
-    !user.is_empty() && user.chars().all(atom) && dots(user) && !domain.is_empty() && domain.chars().all(atom) && dots(domain)
+    !user.is_empty()
+        && user.chars().all(atom)
+        && dots(user)
+        && !domain.is_empty()
+        && domain.chars().all(atom)
+        && dots(domain)
 }
 
 /// RFC 1034, as `go-openapi/strfmt` has it: labels of letters, digits, hyphens and underscores.
@@ -221,7 +251,7 @@ fn is_isbn10(text: &str) -> bool {
 fn is_isbn13(text: &str) -> bool {
     let numbers = digits(text);
     let sum: u32 = numbers.iter().enumerate().map(|(at, digit)| digit * if at % 2 == 0 { 1 } else { 3 }).sum();
-    numbers.len() == 13 && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ' ')) && sum % 10 == 0
+    numbers.len() == 13 && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ' ')) && sum.is_multiple_of(10)
 }
 
 fn is_mac(text: &str) -> bool {

@@ -18,7 +18,11 @@ enum Step {
     Wildcard,
     /// The value and everything below it.
     Descent,
-    Slice { from: Option<i64>, to: Option<i64>, by: i64 },
+    Slice {
+        from: Option<i64>,
+        to: Option<i64>,
+        by: i64,
+    },
     Union(Vec<Step>),
     Filter(Filter),
 }
@@ -94,7 +98,9 @@ impl Step {
             (Self::Slice { from, to, by }, Value::Array(list)) => slice(list, *from, *to, *by, found),
             (Self::Union(steps), _) => steps.iter().for_each(|step| step.apply(value, found)),
             (Self::Filter(filter), Value::Array(list)) => found.extend(list.iter().filter(|item| filter.accepts(item))),
-            (Self::Filter(filter), Value::Object(map)) => found.extend(map.values().filter(|item| filter.accepts(item))),
+            (Self::Filter(filter), Value::Object(map)) => {
+                found.extend(map.values().filter(|item| filter.accepts(item)))
+            }
             _ => {}
         }
     }

@@ -137,7 +137,11 @@ impl Custom {
             return Ok(());
         }
         let message = "create not allowed while custom resource definition is terminating";
-        Err(Status::new(Reason::MethodNotAllowed, message).with_subject(&self.definition.group, &self.definition.plural, ""))
+        Err(Status::new(Reason::MethodNotAllowed, message).with_subject(
+            &self.definition.group,
+            &self.definition.plural,
+            "",
+        ))
     }
 
     /// The fields that the version can be selected by.

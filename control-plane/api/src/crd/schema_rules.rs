@@ -80,7 +80,8 @@ fn root(schema: &Value, has_status: bool, path: &Path<'_>, errors: &mut Vec<Erro
     let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
     if has_status {
         if !kind.is_empty() && kind != "object" {
-            let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+            let detail =
+                "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
             errors.push(Error::invalid(&path.child("type"), kind, detail));
         }
         let keys = schema.as_object().into_iter().flat_map(Map::keys);
@@ -218,7 +219,8 @@ fn extensions(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Vec<Error>
     }
     let keys = strings(map.get("x-kubernetes-list-map-keys"));
     if !keys.is_empty() && list_type != Some("map") {
-        let (at, detail) = (path.child("x-kubernetes-list-type"), "must be map if x-kubernetes-list-map-keys is non-empty");
+        let (at, detail) =
+            (path.child("x-kubernetes-list-type"), "must be map if x-kubernetes-list-map-keys is non-empty");
         errors.push(list_type.map_or_else(|| Error::required(&at, detail), |word| Error::invalid(&at, word, detail)));
     }
     if list_type == Some("map") {
@@ -283,7 +285,8 @@ fn map_keys(map: &Map<String, Value>, keys: &[String], path: &Path<'_>, errors: 
             errors.push(Error::invalid(&at.child("type"), "object", detail));
         }
         if !required.contains(key) && field.get("default").is_none_or(Value::is_null) {
-            let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+            let detail =
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
             errors.push(Error::required(&at.child("default"), detail));
         }
         if field["nullable"] == true {
@@ -323,7 +326,8 @@ fn defaults(node: &Value, is_root: bool, path: &Path<'_>, errors: &mut Vec<Error
 fn expressions_shape(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
     const REASONS: &[&str] = &["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
     let list = path.child("x-kubernetes-validations");
-    for (index, rule) in map.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten().enumerate() {
+    for (index, rule) in map.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten().enumerate()
+    {
         let at = list.index(index);
         let text = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default();
         let broken = |text: &str| text.contains(['\n', '\r']);
@@ -331,7 +335,11 @@ fn expressions_shape(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Vec
         if rule_text.is_empty() {
             errors.push(Error::required(&at.child("rule"), "rule is not specified"));
         } else if !text("message").is_empty() && message.is_empty() {
-            errors.push(Error::invalid(&at.child("message"), text("message"), "message must be non-empty if specified"));
+            errors.push(Error::invalid(
+                &at.child("message"),
+                text("message"),
+                "message must be non-empty if specified",
+            ));
         } else if broken(message) {
             errors.push(Error::invalid(&at.child("message"), text("message"), "message must not contain line breaks"));
         } else if broken(rule_text) && message.is_empty() {

@@ -30,7 +30,8 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<Error> {
     }
     names_syntax(&spec["names"], &asked, &mut errors);
     if spec.get("preserveUnknownFields") == Some(&Value::Bool(true)) {
-        let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        let detail =
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.push(Error::invalid(&path.child("preserveUnknownFields"), true, detail));
     }
     conversion(spec, &path.child("conversion"), &mut errors);
@@ -163,11 +164,15 @@ fn parts(spec: &Value, list: &[Value], old: Option<&Value>, path: &Path<'_>, err
     let any_status = list.iter().any(has_status);
     let common_schema = shared("schema");
     each("schema", "validation", &mut |version, at, errors| {
-        let Some(schema) = version.pointer("/schema/openAPIV3Schema").filter(|schema| !schema.is_null()) else { return };
+        let Some(schema) = version.pointer("/schema/openAPIV3Schema").filter(|schema| !schema.is_null()) else {
+            return;
+        };
         // What was accepted once, in this very form, is not looked through again.
         let before = old.and_then(|old| items(old, "versions").iter().find(|v| v["name"] == version["name"]));
         let status = if common_schema { any_status } else { has_status(version) };
-        if before.is_some_and(|v| v.pointer("/schema/openAPIV3Schema") == Some(schema) && has_status(v) == has_status(version)) {
+        if before.is_some_and(|v| {
+            v.pointer("/schema/openAPIV3Schema") == Some(schema) && has_status(v) == has_status(version)
+        }) {
             return;
         }
         errors.extend(schema_rules::check(schema, status, &at.child("openAPIV3Schema")));
@@ -200,9 +205,7 @@ fn deprecation(version: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
         bad("must not be an empty string".into());
     }
     if let Some((index, _)) = warning.char_indices().find(|(_, c)| c.is_control()) {
-        bad(format!(
-            "must only contain printable UTF-8 characters; non-printable character found at index {index}"
-        ));
+        bad(format!("must only contain printable UTF-8 characters; non-printable character found at index {index}"));
     }
 }
 
@@ -271,7 +274,8 @@ fn selectable(version: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
         }
         let parts: Vec<&str> = json_path.strip_prefix('.').unwrap_or_default().split('.').collect();
         let schema = version.pointer("/schema/openAPIV3Schema");
-        let found = parts.iter().try_fold(schema.unwrap_or(&Value::Null), |node, part| node.get("properties")?.get(part));
+        let found =
+            parts.iter().try_fold(schema.unwrap_or(&Value::Null), |node, part| node.get("properties")?.get(part));
         let Some(found) = found.filter(|_| json_path.starts_with('.')) else {
             let detail = "is an invalid path: does not refer to a valid field";
             errors.push(Error::invalid(&at, json_path, detail));
@@ -361,7 +365,9 @@ pub(crate) fn client_config(client: &Value, path: &Path<'_>, errors: &mut Vec<Er
         }
         (None, Some(service)) => {
             let at = path.child("service");
-            for (field, detail) in [("name", "service name is required"), ("namespace", "service namespace is required")] {
+            for (field, detail) in
+                [("name", "service name is required"), ("namespace", "service namespace is required")]
+            {
                 if text(service, field).is_empty() {
                     errors.push(Error::required(&at.child(field), detail));
                 }

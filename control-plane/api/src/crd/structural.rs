@@ -109,7 +109,8 @@ fn types(node: &Value, level: Level, path: &Path<'_>, errors: &mut Vec<Error>) {
         errors.push(Error::invalid(&at, kind, "must be object at the root"));
     }
     if embedded && !open && fields(node, "properties").next().is_none() {
-        let detail = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+        let detail =
+            "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
         errors.push(Error::required(&path.child("properties"), detail));
     }
 }
@@ -134,7 +135,8 @@ fn metadata(node: &Value, level: Level, path: &Path<'_>, errors: &mut Vec<Error>
             .and_then(Value::as_object)
             .is_none_or(|fields| fields.keys().all(|name| matches!(name.as_str(), "name" | "generateName")));
         if !only_names || own.keys().any(|key| !matches!(key.as_str(), "type" | "properties" | "default")) {
-            let detail = "must not specify anything other than name and generateName, but metadata is implicitly specified";
+            let detail =
+                "must not specify anything other than name and generateName, but metadata is implicitly specified";
             errors.push(Error::forbidden(&properties.key("metadata"), detail));
         }
     }

@@ -4,9 +4,11 @@ use super::{Definition, acceptance, rows, settle, spec, value};
 use crate::kinds::Kinds;
 use crate::schema::{Schema, apply_defaults, check, prune};
 use serde_json::{Value, json};
+use std::borrow::Borrow;
 use std::sync::Arc;
 
-fn crd(schema: Value) -> Value {
+fn crd(schema: impl Borrow<Value>) -> Value {
+    let schema = schema.borrow();
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "tabs.example.com", "uid": "u", "generation": 1},
         "spec": {"group": "example.com", "scope": "Namespaced", "conversion": {"strategy": "None"},
@@ -15,7 +17,8 @@ fn crd(schema: Value) -> Value {
         "status": {"storedVersions": ["v1"]}})
 }
 
-fn object(properties: Value) -> Value {
+fn object(properties: impl Borrow<Value>) -> Value {
+    let properties = properties.borrow();
     json!({"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}})
 }
 
@@ -24,7 +27,8 @@ fn texts(errors: &[crate::field::Error]) -> Vec<String> {
 }
 
 /// The complaints about a CRD with one property, without what all paths begin with.
-fn refused(property: Value) -> Vec<String> {
+fn refused(property: impl Borrow<Value>) -> Vec<String> {
+    let property = property.borrow();
     let errors = spec::validate(&crd(object(json!({"p": property}))), None);
     let prefix = "spec.validation.openAPIV3Schema.properties[spec].properties[p]";
     texts(&errors).into_iter().map(|text| text.replace(prefix, "p")).collect()
@@ -50,33 +54,60 @@ fn schemas_that_are_not_structural_are_refused() {
     for (property, wanted) in [
         (json!({}), "p.type: Required value: must not be empty for specified object fields"),
         (json!({"type": "array"}), "p.items: Required value: must be specified"),
-        (json!({"type": "array", "items": {}}), "p.items.type: Required value: must not be empty for specified array items"),
-        (json!({"type": "text"}), "p.type: Unsupported value: \"text\": supported values: \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\""),
+        (
+            json!({"type": "array", "items": {}}),
+            "p.items.type: Required value: must not be empty for specified array items",
+        ),
+        (
+            json!({"type": "text"}),
+            "p.type: Unsupported value: \"text\": supported values: \"array\", \"boolean\", \"integer\", \"number\", \"object\", \"string\"",
+        ),
         (json!({"type": "string", "$ref": "#/x"}), "p.$ref: Forbidden: $ref is not supported"),
-        (json!({"type": "string", "anyOf": [{"type": "string"}]}), "p.anyOf[0].type: Forbidden: must be empty to be structural"),
+        (
+            json!({"type": "string", "anyOf": [{"type": "string"}]}),
+            "p.anyOf[0].type: Forbidden: must be empty to be structural",
+        ),
         (
             json!({"type": "object", "allOf": [{"properties": {"x": {"minimum": 1}}}]}),
             "p.properties[x]: Required value: because it is defined in p.allOf[0].properties[x]",
         ),
-        (json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "string"}}),
-            "p.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"),
-        (json!({"type": "string", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}),
-            "p.type: Invalid value: \"string\": must be object if x-kubernetes-embedded-resource is true"),
-        (json!({"type": "array", "uniqueItems": true, "items": {"type": "string"}}),
-            "p.uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"),
-        (json!({"type": "array", "x-kubernetes-list-type": "map", "items": {"type": "object"}}),
-            "p.x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map"),
-        (json!({"type": "array", "x-kubernetes-list-type": "bag", "items": {"type": "string"}}),
-            "p.x-kubernetes-list-type: Unsupported value: \"bag\": supported values: \"atomic\", \"set\", \"map\""),
-        (json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+        (
+            json!({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "string"}}),
+            "p.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive",
+        ),
+        (
+            json!({"type": "string", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}),
+            "p.type: Invalid value: \"string\": must be object if x-kubernetes-embedded-resource is true",
+        ),
+        (
+            json!({"type": "array", "uniqueItems": true, "items": {"type": "string"}}),
+            "p.uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "map", "items": {"type": "object"}}),
+            "p.x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map",
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "bag", "items": {"type": "string"}}),
+            "p.x-kubernetes-list-type: Unsupported value: \"bag\": supported values: \"atomic\", \"set\", \"map\"",
+        ),
+        (
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
             "items": {"type": "object", "properties": {"k": {"type": "string"}}}}),
-            "p.items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"),
-        (json!({"type": "integer", "default": "x"}),
-            "p.default: Invalid value: \"string\": p.default in body must be of type integer: \"string\""),
-        (json!({"type": "object", "properties": {}, "default": {"a": 1}}),
-            "p.default: Invalid value: {\"a\":1}: must not have unknown fields"),
-        (json!({"type": "string", "x-kubernetes-validations": [{"rule": " "}]}),
-            "p.x-kubernetes-validations[0].rule: Required value: rule is not specified"),
+            "p.items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
+        ),
+        (
+            json!({"type": "integer", "default": "x"}),
+            "p.default: Invalid value: \"string\": p.default in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"type": "object", "properties": {}, "default": {"a": 1}}),
+            "p.default: Invalid value: {\"a\":1}: must not have unknown fields",
+        ),
+        (
+            json!({"type": "string", "x-kubernetes-validations": [{"rule": " "}]}),
+            "p.x-kubernetes-validations[0].rule: Required value: rule is not specified",
+        ),
     ] {
         assert_eq!(refused(property.clone()), [wanted], "{property}");
     }
@@ -94,17 +125,26 @@ fn the_rest_of_a_crd_is_checked() {
             (|c: &mut Value| c["spec"]["scope"] = "World".into()) as fn(&mut Value),
             "spec.scope: Unsupported value: \"World\": supported values: \"Cluster\", \"Namespaced\"",
         ),
-        (|c| c["spec"]["versions"][0]["storage"] = false.into(), "must have exactly one version marked as storage version"),
+        (
+            |c| c["spec"]["versions"][0]["storage"] = false.into(),
+            "must have exactly one version marked as storage version",
+        ),
         (|c| c["spec"]["names"]["listKind"] = "Tab".into(), "kind and listKind may not be the same"),
         (|c| c["spec"]["versions"][0]["schema"] = json!({}), "schemas are required"),
         (|c| c["spec"]["preserveUnknownFields"] = true.into(), "spec.preserveUnknownFields: Invalid value: true"),
         (|c| c["spec"]["versions"][0]["deprecationWarning"] = "x".into(), "can only be set for deprecated versions"),
         (
-            |c| c["spec"]["versions"][0]["subresources"] = json!({"scale": {"specReplicasPath": ".x", "statusReplicasPath": ".status.r"}}),
+            |c| {
+                c["spec"]["versions"][0]["subresources"] =
+                    json!({"scale": {"specReplicasPath": ".x", "statusReplicasPath": ".status.r"}})
+            },
             "spec.subresources.scale.specReplicasPath: Invalid value: \".x\": should be a json path under .spec",
         ),
         (
-            |c| c["spec"]["versions"][0]["additionalPrinterColumns"] = json!([{"name": "A", "type": "map", "jsonPath": ".a"}]),
+            |c| {
+                c["spec"]["versions"][0]["additionalPrinterColumns"] =
+                    json!([{"name": "A", "type": "map", "jsonPath": ".a"}])
+            },
             "spec.additionalPrinterColumns[0].type: Invalid value: \"map\": must be one of boolean,date,integer,number,string",
         ),
         (|c| c["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.no"}]), "is an invalid path"),
@@ -138,11 +178,16 @@ fn transitions_are_checked() {
     new["spec"]["names"]["kind"] = "Other".into();
     new["status"]["storedVersions"] = json!(["v0", "v1"]);
     let found = texts(&spec::validate(&new, Some(&old)));
-    assert_eq!(found[..2], [
-        "spec.scope: Invalid value: \"Cluster\": field is immutable",
-        "spec.names.kind: Invalid value: \"Other\": field is immutable",
-    ]);
-    assert!(found[2].starts_with("status.storedVersions[0]: Invalid value: \"v0\": missing from spec.versions; v0 was"));
+    assert_eq!(
+        found[..2],
+        [
+            "spec.scope: Invalid value: \"Cluster\": field is immutable",
+            "spec.names.kind: Invalid value: \"Other\": field is immutable",
+        ]
+    );
+    assert!(
+        found[2].starts_with("status.storedVersions[0]: Invalid value: \"v0\": missing from spec.versions; v0 was")
+    );
 }
 
 #[test]
@@ -173,20 +218,38 @@ fn values_are_judged_in_kubernetes_words() {
         "null": {"type": "string", "nullable": true},
     })));
     let judge = |spec: Value| texts(&value::validate(&schema, &json!({"spec": spec}), None));
-    assert_eq!(judge(json!({"text": "éé", "number": 1.5, "list": [1, 2.0], "one": 9, "not": "y", "null": null})), Vec::<String>::new());
+    assert_eq!(
+        judge(json!({"text": "éé", "number": 1.5, "list": [1, 2.0], "one": 9, "not": "y", "null": null})),
+        Vec::<String>::new()
+    );
     for (spec, wanted) in [
         (json!({"text": "a"}), "spec.text: Invalid value: \"a\": spec.text in body should be at least 2 chars long"),
         (json!({"text": "abcde"}), "spec.text: Too long: may not be more than 4 bytes"),
-        (json!({"text": null}), "spec.text: Invalid value: \"null\": spec.text in body must be of type string: \"null\""),
-        (json!({"when": "now"}), "spec.when: Invalid value: \"now\": spec.when in body must be of type date-time: \"now\""),
+        (
+            json!({"text": null}),
+            "spec.text: Invalid value: \"null\": spec.text in body must be of type string: \"null\"",
+        ),
+        (
+            json!({"when": "now"}),
+            "spec.when: Invalid value: \"now\": spec.when in body must be of type date-time: \"now\"",
+        ),
         (json!({"number": 0}), "spec.number: Invalid value: 0: spec.number in body should be greater than 0"),
         (json!({"number": 0.7}), "spec.number: Invalid value: 0.7: spec.number in body should be a multiple of 0.5"),
         (json!({"list": []}), "spec.list: Invalid value: 0: spec.list in body should have at least 1 items"),
         (json!({"list": [1, 2, 3]}), "spec.list: Too many: 3: must have at most 2 items"),
-        (json!({"list": ["a"]}), "spec.list[0]: Invalid value: \"string\": spec.list[0] in body must be of type integer: \"string\""),
-        (json!({"map": {"a": 1}}), "spec.map.a: Invalid value: \"integer\": spec.map.a in body must be of type boolean: \"integer\""),
+        (
+            json!({"list": ["a"]}),
+            "spec.list[0]: Invalid value: \"string\": spec.list[0] in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"map": {"a": 1}}),
+            "spec.map.a: Invalid value: \"integer\": spec.map.a in body must be of type boolean: \"integer\"",
+        ),
         (json!({"any": {}}), "<nil>: Invalid value: \"\": \"spec.any\" must validate at least one schema (anyOf)"),
-        (json!({"one": 6}), "<nil>: Invalid value: \"\": \"spec.one\" must validate one and only one schema (oneOf). Found 2 valid alternatives"),
+        (
+            json!({"one": 6}),
+            "<nil>: Invalid value: \"\": \"spec.one\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
+        ),
         (json!({"not": "x"}), "<nil>: Invalid value: \"\": \"spec.not\" must not validate the schema (not)"),
     ] {
         assert_eq!(judge(spec.clone()).first().map(String::as_str), Some(wanted), "{spec}");
@@ -220,7 +283,11 @@ fn pruning_and_defaulting_follow_the_schema() {
             json!({"a": {"k": {"gone": 1}, "kept": 2}}),
             json!({"a": {"k": {}, "kept": 2}}),
         ),
-        (json!({"a": {"type": "object", "additionalProperties": {"type": "object"}}}), json!({"a": {"x": {"y": 1}}}), json!({"a": {"x": {}}})),
+        (
+            json!({"a": {"type": "object", "additionalProperties": {"type": "object"}}}),
+            json!({"a": {"x": {"y": 1}}}),
+            json!({"a": {"x": {}}}),
+        ),
         (json!({"a": {"type": "integer", "default": 5}}), json!({}), json!({"a": 5})),
         (json!({"a": {"type": "integer", "default": 5}}), json!({"a": null}), json!({"a": 5})),
         (json!({"a": {"type": "integer", "default": 5, "nullable": true}}), json!({"a": null}), json!({"a": null})),
@@ -229,7 +296,11 @@ fn pruning_and_defaulting_follow_the_schema() {
             json!({}),
             json!({"a": {"b": "x"}}),
         ),
-        (json!({"a": {"type": "object", "properties": {"b": {"type": "string", "default": "x"}}}}), json!({}), json!({})),
+        (
+            json!({"a": {"type": "object", "properties": {"b": {"type": "string", "default": "x"}}}}),
+            json!({}),
+            json!({}),
+        ),
         (
             json!({"a": {"type": "array", "items": {"type": "object", "properties": {"b": {"type": "string", "default": "x"}}}}}),
             json!({"a": [{}, {"b": "y", "c": 1}]}),
@@ -276,9 +347,14 @@ fn a_crd_settles_once() {
 
 #[test]
 fn nothing_panics_on_nonsense() {
-    for nonsense in [json!(null), json!(1), json!([]), json!({"spec": 1}), json!({"spec": {"versions": [1, null, {}]}, "metadata": 3}),
-        json!({"spec": {"names": [], "versions": [{"schema": {"openAPIV3Schema": {"properties": 3, "items": [], "allOf": {}}}}]}})]
-    {
+    for nonsense in [
+        json!(null),
+        json!(1),
+        json!([]),
+        json!({"spec": 1}),
+        json!({"spec": {"versions": [1, null, {}]}, "metadata": 3}),
+        json!({"spec": {"names": [], "versions": [{"schema": {"openAPIV3Schema": {"properties": 3, "items": [], "allOf": {}}}}]}}),
+    ] {
         let _ = spec::validate(&nonsense, Some(&nonsense));
         assert!(Definition::of(&nonsense).is_none());
         let mut copy = nonsense.clone();

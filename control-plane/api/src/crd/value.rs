@@ -50,7 +50,9 @@ fn node(schema: &Schema, value: &Value, old: Option<&Value>, at: &Path<'_>, erro
         return;
     }
     if value.is_null() {
-        if !rules.nullable && let Some(wanted) = type_name(schema, rules) {
+        if !rules.nullable
+            && let Some(wanted) = type_name(schema, rules)
+        {
             errors.push(wrong_type(at, wanted, "null"));
         }
         return;
@@ -244,7 +246,12 @@ fn scalar(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>
         _ => {}
     }
     if !checks.allowed.is_empty() && !checks.allowed.iter().any(|allowed| same(allowed, value)) {
-        let texts: Vec<String> = checks.allowed.iter().take(MAX_TOLD).map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into)).collect();
+        let texts: Vec<String> = checks
+            .allowed
+            .iter()
+            .take(MAX_TOLD)
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into))
+            .collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         errors.push(Error::not_supported(at, value.clone(), &texts));
     }
@@ -331,8 +338,10 @@ fn judged(schema: &Schema, value: &Value, at: &Path<'_>) -> Vec<Error> {
 /// `allOf`, `anyOf`, `oneOf` and `not`. Kubernetes tells of them without a path.
 fn junctors(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>) {
     let place = at.to_string();
-    let nowhere = |what: String| Error { field: NOWHERE.into(), ..Error::invalid(at, "", format!("{place:?} must {what}")) };
-    let alternatives = |schemas: &[Schema]| -> Vec<Vec<Error>> { schemas.iter().map(|s| judged(s, value, at)).collect() };
+    let nowhere =
+        |what: String| Error { field: NOWHERE.into(), ..Error::invalid(at, "", format!("{place:?} must {what}")) };
+    let alternatives =
+        |schemas: &[Schema]| -> Vec<Vec<Error>> { schemas.iter().map(|s| judged(s, value, at)).collect() };
     let closest = |failures: Vec<Vec<Error>>| failures.into_iter().min_by_key(Vec::len).unwrap_or_default();
     if !checks.any_of.is_empty() {
         let found = alternatives(&checks.any_of);
@@ -349,9 +358,8 @@ fn junctors(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Erro
                 errors.push(nowhere("validate one and only one schema (oneOf). Found none valid".into()));
                 errors.extend(closest(found));
             }
-            count => errors.push(nowhere(format!(
-                "validate one and only one schema (oneOf). Found {count} valid alternatives"
-            ))),
+            count => errors
+                .push(nowhere(format!("validate one and only one schema (oneOf). Found {count} valid alternatives"))),
         }
     }
     if !checks.all_of.is_empty() {

@@ -108,8 +108,7 @@ fn object(parent: &Map<String, Value>, unknown: Unknown, place: Place, depth: us
         }
         _ => {
             let fields = properties.into_iter().flatten();
-            let fields: Vec<_> =
-                fields.map(|(name, field)| (name.clone(), node(field, place, depth + 1))).collect();
+            let fields: Vec<_> = fields.map(|(name, field)| (name.clone(), node(field, place, depth + 1))).collect();
             Shape::Object(Object::new(fields, unknown))
         }
     }

@@ -55,7 +55,9 @@ impl Strategy for Webhooks {
 }
 
 fn default_parts(hook: &mut Map<String, Value>) {
-    if let Some(service) = hook.get_mut("clientConfig").and_then(|c| c.get_mut("service")).and_then(Value::as_object_mut) {
+    if let Some(service) =
+        hook.get_mut("clientConfig").and_then(|c| c.get_mut("service")).and_then(Value::as_object_mut)
+    {
         fill_zero(service, "port", 443);
     }
     for rule in hook.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -214,11 +216,31 @@ mod tests {
     #[test]
     fn bad_webhooks_are_refused_in_kubernetes_words() {
         for (pointer, value, wanted) in [
-            ("name", json!("short"), "webhooks[0].name: Invalid value: \"short\": should be a domain with at least three segments separated by dots"),
-            ("sideEffects", json!("Some"), "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\""),
-            ("timeoutSeconds", json!(31), "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds"),
-            ("admissionReviewVersions", json!(["v9"]), "webhooks[0].admissionReviewVersions: Invalid value: [\"v9\"]: must include at least one of v1, v1beta1"),
-            ("clientConfig", json!({}), "webhooks[0].clientConfig: Required value: exactly one of url or service is required"),
+            (
+                "name",
+                json!("short"),
+                "webhooks[0].name: Invalid value: \"short\": should be a domain with at least three segments separated by dots",
+            ),
+            (
+                "sideEffects",
+                json!("Some"),
+                "webhooks[0].sideEffects: Unsupported value: \"Some\": supported values: \"None\", \"NoneOnDryRun\"",
+            ),
+            (
+                "timeoutSeconds",
+                json!(31),
+                "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
+            ),
+            (
+                "admissionReviewVersions",
+                json!(["v9"]),
+                "webhooks[0].admissionReviewVersions: Invalid value: [\"v9\"]: must include at least one of v1, v1beta1",
+            ),
+            (
+                "clientConfig",
+                json!({}),
+                "webhooks[0].clientConfig: Required value: exactly one of url or service is required",
+            ),
         ] {
             let mut object = hook();
             Webhooks::Validating.default(&mut object);

@@ -119,7 +119,8 @@ async fn call(target: &Target, roots: RootCertStore, body: &Value) -> Result<(St
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(target.name.clone()).map_err(|error| error.to_string())?;
-    let stream = TcpStream::connect(&target.address).await.map_err(|error| format!("dial tcp {}: {error}", target.address))?;
+    let stream =
+        TcpStream::connect(&target.address).await.map_err(|error| format!("dial tcp {}: {error}", target.address))?;
     _ = stream.set_nodelay(true);
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| error.to_string())?;
     let (mut sender, connection) =

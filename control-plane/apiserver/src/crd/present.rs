@@ -115,8 +115,7 @@ impl Encoded {
         if managed.is_some() {
             let native = self.stored.body == self.shown;
             self.stored.body = objects::put_owners(&self.stored.body, managed);
-            self.shown =
-                if native { self.stored.body.clone() } else { objects::put_owners(&self.shown, managed) };
+            self.shown = if native { self.stored.body.clone() } else { objects::put_owners(&self.shown, managed) };
         }
         self
     }
@@ -164,7 +163,10 @@ pub(super) fn same_object(original: &Value, converted: &Value) -> Result<(), Str
     }
     for field in ["name", "namespace", "uid"] {
         if original["metadata"][field] != converted["metadata"][field] {
-            return Err(format!("must have the same {field}: {} != {}", original["metadata"][field], converted["metadata"][field]));
+            return Err(format!(
+                "must have the same {field}: {} != {}",
+                original["metadata"][field], converted["metadata"][field]
+            ));
         }
     }
     Ok(())
@@ -182,4 +184,3 @@ pub(super) fn restore_metadata(original: &Value, converted: &mut Value) {
         };
     }
 }
-

@@ -106,9 +106,7 @@ mod tests {
 
     #[test]
     fn answers_that_lie_are_told_as_kubernetes_tells_them() {
-        let answer = |response: serde_json::Value| {
-            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response})
-        };
+        let answer = |response: serde_json::Value| json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response});
         let read = |response| converted(answer(response), "apiextensions.k8s.io/v1", "u");
         let good = json!({"uid": "u", "result": {"status": "Success"}, "convertedObjects": [{"a": 1}]});
         assert_eq!(read(good).unwrap(), [json!({"a": 1})]);

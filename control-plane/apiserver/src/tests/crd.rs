@@ -104,7 +104,10 @@ async fn objects_are_defaulted_pruned_and_checked() {
     object["spec"]["free"] = json!({"any": {"thing": [1]}});
     object["status"] = json!({"phase": "mine"});
     let made = cluster.post(TABS, object.clone()).await;
-    assert_eq!(made["spec"], json!({"cron": "* * * * */5", "color": "red", "replicas": 1, "free": {"any": {"thing": [1]}}}));
+    assert_eq!(
+        made["spec"],
+        json!({"cron": "* * * * */5", "color": "red", "replicas": 1, "free": {"any": {"thing": [1]}}})
+    );
     assert_eq!(made.get("status"), None);
     assert_eq!(made["metadata"]["generation"], 1);
     let status = cluster.fails("POST", &format!("{TABS}?fieldValidation=Strict"), object).await;
@@ -160,13 +163,17 @@ async fn lists_select_print_and_watch() {
     assert_eq!((&items[0]["kind"], &items[0]["apiVersion"]), (&json!("CronTab"), &json!("stable.example.com/v1")));
     let status = cluster.fails("GET", &format!("{TABS}?fieldSelector=spec.cron%3Dx"), Value::Null).await;
     assert_eq!(status["message"], "field label not supported: spec.cron");
-    let table = cluster.send("GET", TABS, &[("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")], "").await.json();
+    let table =
+        cluster.send("GET", TABS, &[("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")], "").await.json();
     assert_eq!(table["rows"][1]["cells"], json!(["b", "* * * * */5", 1, "0s"]));
     assert_eq!(table["columnDefinitions"][2]["priority"], 1);
     let accept = [("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")];
     let partial = cluster.send("GET", TABS, &accept, "").await.json();
     assert_eq!(partial["items"][0].get("spec"), None);
-    assert_eq!(cluster.ok("DELETE", &format!("{TABS}?fieldSelector=spec.color%3Dblue"), Value::Null).await["kind"], "CronTabList");
+    assert_eq!(
+        cluster.ok("DELETE", &format!("{TABS}?fieldSelector=spec.color%3Dblue"), Value::Null).await["kind"],
+        "CronTabList"
+    );
     assert_eq!(cluster.get(TABS).await["items"].as_array().unwrap().len(), 1);
 }
 
@@ -205,7 +212,8 @@ async fn a_new_schema_prunes_and_defaults_what_is_stored() {
     properties.as_object_mut().unwrap().remove("color");
     next["selectableFields"] = json!([{"jsonPath": ".spec.size"}]);
     let crd = cluster.get(&format!("{CRDS}/crontabs.stable.example.com")).await;
-    let changed = json!({"metadata": {"resourceVersion": crd["metadata"]["resourceVersion"]}, "spec": {"versions": [next]}});
+    let changed =
+        json!({"metadata": {"resourceVersion": crd["metadata"]["resourceVersion"]}, "spec": {"versions": [next]}});
     cluster.ok("PATCH", &format!("{CRDS}/crontabs.stable.example.com"), changed).await;
     // A watch on the kind as it was ends; clients list again.
     while watch.next().await.is_some() {}
@@ -312,7 +320,12 @@ async fn an_update_is_judged_by_what_it_changes() {
     served(&cluster, "blue").await;
     cluster.ok("PATCH", &format!("{TABS}/a"), json!({"spec": {"replicas": 2}})).await;
     let status = cluster.fails("PATCH", &format!("{TABS}/a"), json!({"spec": {"color": "green"}})).await;
-    assert!(status["message"].as_str().unwrap().contains("spec.color: Unsupported value: \"green\": supported values: \"blue\""));
+    assert!(
+        status["message"]
+            .as_str()
+            .unwrap()
+            .contains("spec.color: Unsupported value: \"green\": supported values: \"blue\"")
+    );
 }
 
 /// Waits until the schema that allows only `color` is the one in force.

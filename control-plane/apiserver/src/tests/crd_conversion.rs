@@ -30,7 +30,8 @@ struct Webhook {
 impl Webhook {
     async fn start() -> Self {
         let pki = Pki::ephemeral(&Names::new(None, &["localhost".into()])).unwrap();
-        let chain = CertificateDer::pem_slice_iter(pki.serving().certificate_pem.as_bytes()).map(Result::unwrap).collect();
+        let chain =
+            CertificateDer::pem_slice_iter(pki.serving().certificate_pem.as_bytes()).map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_slice(pki.serving().key_pem.as_bytes()).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -56,7 +57,9 @@ impl Webhook {
                             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(review.to_string()))))
                         }
                     });
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -148,20 +151,37 @@ async fn webhooks_that_fail_or_lie_are_told_of() {
     let (cluster, webhook) = with_webhook().await;
     cluster.post(V1, json!({"metadata": {"name": "a"}, "spec": {"hostPort": "x:80"}})).await;
     let cases: [(Answer, &str); 4] = [
-        (|review| reply(&review, json!({"result": {"status": "Failure", "message": "not today"}})), "failed: not today"),
-        (|review| reply(&review, json!({"result": {"status": "Success"}, "convertedObjects": []})), "returned 0 objects, expected 1"),
         (
-            |review| reply(&review, json!({"result": {"status": "Success"}, "convertedObjects": review["request"]["objects"]})),
+            |review| reply(&review, json!({"result": {"status": "Failure", "message": "not today"}})),
+            "failed: not today",
+        ),
+        (
+            |review| reply(&review, json!({"result": {"status": "Success"}, "convertedObjects": []})),
+            "returned 0 objects, expected 1",
+        ),
+        (
+            |review| {
+                reply(
+                    &review,
+                    json!({"result": {"status": "Success"}, "convertedObjects": review["request"]["objects"]}),
+                )
+            },
             "returned invalid converted object at index 0: invalid groupVersion (expected example.com/v2, received example.com/v1)",
         ),
-        (|_| json!({"kind": "Pod", "apiVersion": "v1"}), "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got v1, Kind=Pod"),
+        (
+            |_| json!({"kind": "Pod", "apiVersion": "v1"}),
+            "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview, got v1, Kind=Pod",
+        ),
     ];
     for (behaviour, wanted) in cases {
         webhook.behaves(behaviour);
         let status = cluster.fails("GET", &format!("{V2}/a"), Value::Null).await;
         assert_eq!(status["code"], 500);
         let message = status["message"].as_str().unwrap();
-        assert!(message.contains("conversion webhook for example.com/v1, Kind=Host") && message.contains(wanted), "{message}");
+        assert!(
+            message.contains("conversion webhook for example.com/v1, Kind=Host") && message.contains(wanted),
+            "{message}"
+        );
         assert_eq!(cluster.fails("GET", V2, Value::Null).await["code"], 500);
         let event = cluster.watch(&format!("{V2}?watch=1")).await.next().await.unwrap();
         assert_eq!(event["type"], "ERROR");
