@@ -22,7 +22,7 @@ pub mod value;
 pub use acceptance::{FINALIZER, Verdict, established, finish, is_terminating, settle};
 pub use rows::rows;
 
-use crate::kinds::{LazySchema, Scope, Verb, group_version};
+use crate::kinds::{LazySchema, Scope, Verb, group_version, version_priority};
 use crate::schema;
 use crate::selector::Fields;
 use crate::{Reason, Status, meta};
@@ -181,8 +181,13 @@ impl Definition {
                 selectable.push(found);
             }
         }
-        let versions: Vec<Version> =
-            list.iter().filter_map(|version| Version::of(version, &group, &kind, &selectable)).collect();
+        let versions: Vec<Version> = list
+            .iter()
+            .filter_map(|version| {
+                let deprecation = deprecation(version, list, (&group, &kind));
+                Version::of(version, deprecation, &selectable)
+            })
+            .collect();
         (versions.len() == list.len()).then_some(Self {
             name: meta::name(object).to_owned(),
             uid: meta::uid(object).to_owned(),
@@ -237,14 +242,11 @@ impl Definition {
 }
 
 impl Version {
-    fn of(version: &Value, group: &str, kind: &str, selectable: &[Selectable]) -> Option<Self> {
+    fn of(version: &Value, deprecation: Option<String>, selectable: &[Selectable]) -> Option<Self> {
         let name = version.get("name")?.as_str()?.to_owned();
         let schema = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_else(|| json!({"type": "object"}));
-        let deprecated = version.get("deprecated").and_then(Value::as_bool).unwrap_or_default();
-        let warning = version.get("deprecationWarning").and_then(Value::as_str).map(str::to_owned);
-        let standard = || format!("{} {kind} is deprecated", group_version(group, &name));
         Some(Self {
-            deprecation: deprecated.then(|| warning.unwrap_or_else(standard)),
+            deprecation,
             served: version.get("served").and_then(Value::as_bool).unwrap_or_default(),
             stamp: stamp(&schema, selectable),
             schema: LazySchema::custom(schema.to_string().into()),
@@ -271,6 +273,26 @@ impl Selectable {
         let path = name.split('.').map(str::to_owned).collect();
         Self { name, path }
     }
+}
+
+/// What every request to a deprecated version is warned with: its author's words, or Kubernetes', which name the newest of the
+/// newer versions.
+fn deprecation(version: &Value, all: &[Value], (group, kind): (&str, &str)) -> Option<String> {
+    let is = |version: &Value, field: &str| version.get(field).and_then(Value::as_bool).unwrap_or_default();
+    let name = |version: &Value| version.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if !is(version, "deprecated") {
+        return None;
+    }
+    if let Some(own) = version.get("deprecationWarning").and_then(Value::as_str) {
+        return Some(own.to_owned());
+    }
+    let rank = |version: &Value| version_priority(&name(version));
+    let newer = |other: &&Value| is(other, "served") && !is(other, "deprecated") && rank(other) > rank(version);
+    let warning = format!("{} {kind} is deprecated", group_version(group, &name(version)));
+    Some(match all.iter().filter(newer).max_by_key(|other| rank(other)) {
+        Some(newest) => format!("{warning}; use {} {kind}", group_version(group, &name(newest))),
+        None => warning,
+    })
 }
 
 fn selectable_paths(version: &Value) -> Vec<String> {

@@ -190,7 +190,10 @@ async fn every_served_version_shows_the_same_objects() {
     assert_eq!(cluster.get(&format!("{TABS}/a")).await["apiVersion"], "stable.example.com/v1");
     assert_eq!(cluster.get(&betas).await["items"][0]["apiVersion"], "stable.example.com/v1beta1");
     let answer = cluster.send("GET", &format!("{betas}/a"), &[], "").await;
-    assert_eq!(answer.headers["warning"], "299 - \"stable.example.com/v1beta1 CronTab is deprecated\"");
+    assert_eq!(
+        answer.headers["warning"],
+        "299 - \"stable.example.com/v1beta1 CronTab is deprecated; use stable.example.com/v1 CronTab\""
+    );
     let group = cluster.get("/apis/stable.example.com").await;
     assert_eq!(group["preferredVersion"]["version"], "v1");
     let list = cluster.get(&format!("{TABS}?fieldSelector=spec.color%3Dred")).await;
