@@ -149,7 +149,7 @@ impl Items<'_> {
 fn default(items: &Schema, key: &str) -> Option<Value> {
     let field = items.child(key)?;
     if let Some(rules) = &field.rules {
-        return rules.default.as_ref().map(|value| Value::clone(value));
+        return rules.default.as_deref().cloned();
     }
     if let Some(value) = field.facts.as_ref().and_then(|facts| facts.default.clone()) {
         return Some(value);
