@@ -141,13 +141,11 @@ async fn call(target: &Target, roots: RootCertStore, body: &Value) -> Result<(St
     };
     tokio::pin!(connection);
     tokio::pin!(exchange);
-    loop {
-        tokio::select! {
-            answer = &mut exchange => return answer,
-            ended = &mut connection => match ended {
-                Ok(()) => return exchange.as_mut().await,
-                Err(error) => return Err(error.to_string()),
-            },
-        }
+    tokio::select! {
+        answer = &mut exchange => answer,
+        ended = &mut connection => match ended {
+            Ok(()) => exchange.as_mut().await,
+            Err(error) => Err(error.to_string()),
+        },
     }
 }

@@ -19,7 +19,7 @@ const V1: &str = "/apis/example.com/v1/namespaces/default/hosts";
 const V2: &str = "/apis/example.com/v2/namespaces/default/hosts";
 
 /// What the webhook does with a review.
-type Answer = fn(Value) -> Value;
+type Answer = fn(&Value) -> Value;
 
 struct Webhook {
     url: String,
@@ -53,7 +53,7 @@ impl Webhook {
                         let behaviour = Arc::clone(&behaviour);
                         async move {
                             let bytes = request.into_body().collect().await.unwrap().to_bytes();
-                            let review = (*behaviour.lock())(serde_json::from_slice(&bytes).unwrap());
+                            let review = (*behaviour.lock())(&serde_json::from_slice(&bytes).unwrap());
                             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(review.to_string()))))
                         }
                     });
@@ -79,7 +79,7 @@ fn reply(review: &Value, response: Value) -> Value {
 }
 
 /// `spec.hostPort` of v1 is `spec.host` and `spec.port` of v2.
-fn good(review: Value) -> Value {
+fn good(review: &Value) -> Value {
     let wanted = review["request"]["desiredAPIVersion"].clone();
     let objects: Vec<Value> = review["request"]["objects"]
         .as_array()
@@ -100,7 +100,7 @@ fn good(review: Value) -> Value {
             object
         })
         .collect();
-    reply(&review, json!({"result": {"status": "Success"}, "convertedObjects": objects}))
+    reply(review, json!({"result": {"status": "Success"}, "convertedObjects": objects}))
 }
 
 fn crd(webhook: &Webhook) -> Value {
@@ -151,12 +151,9 @@ async fn webhooks_that_fail_or_lie_are_told_of() {
     let (cluster, webhook) = with_webhook().await;
     cluster.post(V1, json!({"metadata": {"name": "a"}, "spec": {"hostPort": "x:80"}})).await;
     let cases: [(Answer, &str); 4] = [
+        (|review| reply(review, json!({"result": {"status": "Failure", "message": "not today"}})), "failed: not today"),
         (
-            |review| reply(&review, json!({"result": {"status": "Failure", "message": "not today"}})),
-            "failed: not today",
-        ),
-        (
-            |review| reply(&review, json!({"result": {"status": "Success"}, "convertedObjects": []})),
+            |review| reply(review, json!({"result": {"status": "Success"}, "convertedObjects": []})),
             "returned 0 objects, expected 1",
         ),
         (
