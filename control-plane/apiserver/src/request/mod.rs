@@ -5,7 +5,7 @@ mod options;
 mod query;
 
 pub(crate) use options::{
-    Common, DeleteOptions, FieldValidation, ListOptions, Preconditions, Propagation, Version, VersionMatch,
+    Common, DeleteOptions, DryRun, FieldValidation, ListOptions, Preconditions, Propagation, Version, VersionMatch,
     WriteOptions, too_large_version,
 };
 pub(crate) use query::Query;
