@@ -2,14 +2,17 @@
 //! hostile one from costing more than it weighs.
 
 use super::rules::{self, Role, Site};
-use super::{structural, value};
+use super::{pattern, structural, value};
 use crate::field::{Error, Path};
 use crate::schema::{self, Place, flag, strings};
 use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most nodes of one schema, those within `allOf` and the like counted, and deepest nesting of them.
 const MAX_NODES: usize = 100_000;
 const MAX_DEPTH: usize = 100;
+/// Most different regular expressions in one schema: to compile one may take a millisecond.
+const MAX_PATTERNS: usize = 1_000;
 /// Most errors that are told of one schema.
 const MAX_ERRORS: usize = 200;
 
@@ -47,7 +50,9 @@ pub(super) fn check(schema: &Value, has_status: bool, path: &Path<'_>) -> Vec<Er
         return vec![Error::forbidden(path, detail)];
     }
     root(schema, has_status, path, &mut errors);
-    let structure = structural::check(schema, path);
+    let mut structure = structural::check(schema, path);
+    structure.extend(patterns(schema, path));
+    structure.sort_by_cached_key(ToString::to_string);
     let is_structural = structure.is_empty();
     errors.extend(structure);
     let walk = Walk { forbidden_defaults: None, inside_meta: false };
@@ -74,6 +79,52 @@ fn is_bounded(node: &Value, depth: usize, nodes: &mut usize) -> bool {
     ["items", "additionalProperties", "additionalItems", "not"].iter().filter_map(|n| node.get(n)).all(&mut one)
         && lists.iter().filter_map(|n| node.get(n)?.as_array()).flatten().all(&mut one)
         && maps.iter().filter_map(|n| node.get(n)?.as_object()).flat_map(Map::values).all(&mut one)
+}
+
+/// The patterns that are no regular expressions. Each text is compiled once, however often it stands there.
+fn patterns(schema: &Value, path: &Path<'_>) -> Vec<Error> {
+    let mut texts = BTreeSet::new();
+    each(schema, path, &mut |node, _| texts.extend(pattern_of(node)));
+    if texts.len() > MAX_PATTERNS {
+        let detail = format!("schema has too many different patterns: at most {MAX_PATTERNS}");
+        return vec![Error::forbidden(path, detail)];
+    }
+    let bad: BTreeMap<String, String> =
+        texts.into_iter().filter_map(|text| pattern::compile(&text).err().map(|error| (text, error))).collect();
+    let mut errors = Vec::new();
+    if !bad.is_empty() {
+        each(schema, path, &mut |node, path| {
+            if let Some((text, error)) = pattern_of(node).and_then(|text| bad.get_key_value(&text)) {
+                let detail = format!("must be a valid regular expression, but isn't: {error}");
+                errors.push(Error::invalid(&path.child("pattern"), text.as_str(), detail));
+            }
+        });
+    }
+    errors
+}
+
+fn pattern_of(node: &Value) -> Option<String> {
+    node.get("pattern").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// Looks at a node and every node below it.
+fn each(node: &Value, path: &Path<'_>, look: &mut dyn FnMut(&Value, &Path<'_>)) {
+    look(node, path);
+    for name in ["items", "additionalProperties", "not"] {
+        if let Some(inner) = node.get(name).filter(|inner| inner.is_object()) {
+            each(inner, &path.child(name), look);
+        }
+    }
+    for name in ["allOf", "anyOf", "oneOf"] {
+        let at = path.child(name);
+        for (index, inner) in node.get(name).and_then(Value::as_array).into_iter().flatten().enumerate() {
+            each(inner, &at.index(index), look);
+        }
+    }
+    let at = path.child("properties");
+    for (name, inner) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        each(inner, &at.key(name), look);
+    }
 }
 
 fn root(schema: &Value, has_status: bool, path: &Path<'_>, errors: &mut Vec<Error>) {

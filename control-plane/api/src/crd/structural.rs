@@ -157,11 +157,6 @@ fn values(node: &Value, skip: (bool, bool), path: &Path<'_>, errors: &mut Vec<Er
     if let Some(not) = node.get("not") {
         junctor(not, false, &path.child("not"), errors);
     }
-    let pattern = text(node, "pattern");
-    if let Err(error) = super::pattern::compile(pattern) {
-        let detail = format!("must be a valid regular expression, but isn't: {error}");
-        errors.push(Error::invalid(&path.child("pattern"), pattern, detail));
-    }
 }
 
 /// A schema within `allOf`, `anyOf`, `oneOf` or `not`: it judges, it says nothing about structure.

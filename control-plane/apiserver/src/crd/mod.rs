@@ -15,6 +15,7 @@ use api::{Resource, Status};
 use known::Known;
 use std::sync::Arc;
 use store::{Batch, Event, Snapshot, Txn, Watch, WatchError};
+use tokio::runtime::RuntimeFlavor;
 use tracing::Instrument as _;
 
 /// How a write of ours is told from others in the history.
@@ -34,6 +35,19 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<(), Status> {
     let watch = follower.load().await?;
     tokio::spawn(follower.run(watch).instrument(tracing::info_span!("crds")));
     Ok(())
+}
+
+/// Runs rules that may take long: those of CRDs, whose schemas may be huge. Other requests go on meanwhile.
+pub(crate) fn judged<T>(resource: &Resource, rules: impl FnOnce() -> T) -> T {
+    if resource.group == api::crd::GROUP { apart(rules) } else { rules() }
+}
+
+/// Off the threads that answer requests, where there are several.
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 /// Waits until what was just written about CRDs is served: a client that goes on with the first object of a new kind finds
@@ -126,7 +140,7 @@ impl Follower {
             at += 1;
             let name = self.name(&key).to_owned();
             let step = match snapshot.get(&key) {
-                Some(entry) => self.known.put(&self.core, &name, entry),
+                Some(entry) => apart(|| self.known.put(&self.core, &name, entry)),
                 None => self.known.remove(&name),
             };
             is_changed |= step.rows_changed;

@@ -3,7 +3,7 @@
 use super::owners::{Owners, Writer};
 use super::{Call, Outcome, input, services};
 use crate::admission::{Operation, Request};
-use crate::crd::present::Encoded;
+use crate::crd::{self, present::Encoded};
 use crate::request::{Common, WriteOptions};
 use api::{Status, Verb, meta};
 use axum::body::Body;
@@ -147,7 +147,7 @@ fn name_and_date(call: &Call<'_>, object: &mut Value) {
 async fn validate(call: &Call<'_>, object: &mut Value, options: Common) -> Result<(), Status> {
     let strategy = &call.resource.strategy;
     let mut errors = meta::validate_create(call.resource, object);
-    errors.extend(strategy.validate(object));
+    errors.extend(crd::judged(call.resource, || strategy.validate(object)));
     let name = meta::name(object).to_owned();
     if !errors.is_empty() {
         return Err(call.invalid(&name, &errors));

@@ -4,7 +4,7 @@
 use super::owners::{Owners, Writer};
 use super::{Call, Outcome, create, input, namespace, services};
 use crate::admission::{Operation, Request};
-use crate::crd::present::Encoded;
+use crate::crd::{self, present::Encoded};
 use crate::objects::{self, Apart};
 use crate::request::{Common, WriteOptions};
 use api::{Status, Verb, field, meta};
@@ -176,7 +176,7 @@ fn validate(call: &Call<'_>, part: Part, new: &Value, old: &Value) -> Result<(),
     let mut errors: Vec<field::Error> = meta::validate_update(call.resource, new, old);
     match part {
         Part::Main => {
-            errors.extend(strategy.validate_change(new, old));
+            errors.extend(crd::judged(call.resource, || strategy.validate_change(new, old)));
             call.add_warnings(strategy.warnings(new));
         }
         Part::Status => errors.extend(strategy.validate_status_update(new, old)),
