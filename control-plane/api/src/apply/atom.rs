@@ -113,6 +113,14 @@ impl Items<'_> {
         }
     }
 
+    /// Whether two items are told from all others by the same; no for what may only by default be the same.
+    pub(super) fn same_key(self, a: &Value, b: &Value) -> bool {
+        match self.keys {
+            None => a == b,
+            Some(keys) => keys.iter().all(|key| a.get(key).is_some_and(|value| b.get(key) == Some(value))),
+        }
+    }
+
     fn set_element(self, item: &Value) -> Result<Element, String> {
         match item {
             Value::Object(_) => Err("associative list without keys has an element that's a map type".into()),

@@ -4,8 +4,9 @@
 use super::path::{Element, Malformed};
 use super::set::{Node, Set};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::Value;
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 impl Set {
     /// Appends the set as `fieldsV1` has it: `{"f:metadata":{"f:labels":{".":{},"f:app":{}}}}`.
@@ -49,20 +50,70 @@ impl Set {
     }
 }
 
+/// `f:name` as a JSON string.
+pub(super) fn write_field(out: &mut String, name: &str) {
+    out.push_str("\"f:");
+    if is_plain(name) {
+        out.push_str(name);
+        out.push('"');
+    } else {
+        out.push_str(&Value::from(name).to_string()[1..]);
+    }
+}
+
 /// The element as a JSON string.
 pub(super) fn write_key(out: &mut String, element: &Element) {
     match element {
-        Element::Field(name) if is_plain(name) => {
-            out.push_str("\"f:");
-            out.push_str(name);
+        Element::Field(name) => write_field(out, name),
+        Element::Key(fields) if fields.iter().all(|(name, value)| is_plain(name) && is_simple(value)) => {
+            out.push_str("\"k:{");
+            for (position, (name, value)) in fields.iter().enumerate() {
+                out.push_str(if position > 0 { ",\\\"" } else { "\\\"" });
+                out.push_str(name);
+                out.push_str("\\\":");
+                write_simple(out, value);
+            }
+            out.push_str("}\"");
+        }
+        Element::Value(value) if is_simple(value) => {
+            out.push_str("\"v:");
+            write_simple(out, value);
             out.push('"');
         }
         other => push_json(out, &other.to_text()),
     }
 }
 
+/// Whether [`write_simple`] can write the value.
+fn is_simple(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_plain(text),
+        other => other.is_i64(),
+    }
+}
+
+/// A value's JSON within a JSON string.
+fn write_simple(out: &mut String, value: &Value) {
+    match value {
+        Value::String(text) => {
+            out.push_str("\\\"");
+            out.push_str(text);
+            out.push_str("\\\"");
+        }
+        other => {
+            let _ = write!(out, "{other}");
+        }
+    }
+}
+
 pub(super) fn push_json(out: &mut String, text: &str) {
-    out.push_str(&serde_json::Value::from(text).to_string());
+    if is_plain(text) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&Value::from(text).to_string());
+    }
 }
 
 /// Whether JSON writes the text as it is.
@@ -128,12 +179,48 @@ pub(super) struct Overlap {
     pub all: bool,
 }
 
-/// Compares `set` with `fieldsV1` text in one pass over the text, without building what it says.
-pub(super) fn overlap(text: &str, set: &Set) -> Overlap {
-    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
-    let mut found = 0;
-    scanner.object(set, &mut found);
-    Overlap { any: found > 0, all: found == set.len() }
+/// A set made ready to be looked for in texts: its elements as they stand there.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    nodes: Vec<PatternNode>,
+    members: usize,
+}
+
+#[derive(Debug)]
+struct PatternNode {
+    /// What is between the quotes.
+    key: String,
+    member: bool,
+    below: Pattern,
+}
+
+impl Pattern {
+    pub(super) fn of(set: &Set) -> Self {
+        let nodes: Vec<PatternNode> = set
+            .nodes()
+            .map(|node| {
+                let mut key = String::new();
+                write_key(&mut key, &node.element);
+                key.pop();
+                key.remove(0);
+                PatternNode { key, member: node.member, below: Self::of(&node.children) }
+            })
+            .collect();
+        let members = nodes.iter().map(|node| usize::from(node.member) + node.below.members).sum();
+        Self { nodes, members }
+    }
+
+    /// Compares with `fieldsV1` text in one pass over the text, without building what it says.
+    pub(super) fn overlap(&self, text: &str) -> Overlap {
+        let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
+        let mut found = 0;
+        scanner.object(self, &mut found);
+        Overlap { any: found > 0, all: found == self.members }
+    }
+
+    fn find(&self, key: &[u8]) -> Option<&PatternNode> {
+        self.nodes.iter().find(|node| node.key.as_bytes() == key)
+    }
 }
 
 impl Set {
@@ -151,10 +238,10 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Reads one object and counts the members of `set` in it. The answer: whether the object says that its place is a
+    /// Reads one object and counts the members of the pattern in it. The answer: whether the object says that its place is a
     /// member itself.
-    fn object(&mut self, set: &Set, found: &mut usize) -> bool {
-        if set.is_empty() {
+    fn object(&mut self, wanted: &Pattern, found: &mut usize) -> bool {
+        if wanted.nodes.is_empty() {
             let text = self.pass();
             return text == b"{}" || says_member(text);
         }
@@ -180,11 +267,11 @@ impl<'a> Scanner<'a> {
                 continue;
             }
             children = true;
-            let Some(node) = find(set, key) else {
+            let Some(node) = wanted.find(key) else {
                 self.pass();
                 continue;
             };
-            if self.object(&node.children, found) && node.member {
+            if self.object(&node.below, found) && node.member {
                 *found += 1;
             }
         }
@@ -250,15 +337,4 @@ fn says_member(text: &[u8]) -> bool {
         scanner.pass();
     }
     false
-}
-
-fn find<'s>(set: &'s Set, key: &[u8]) -> Option<&'s Node> {
-    set.nodes().find(|node| match &node.element {
-        Element::Field(name) if is_plain(name) => key.strip_prefix(b"f:").is_some_and(|rest| rest == name.as_bytes()),
-        other => {
-            let mut text = String::new();
-            write_key(&mut text, other);
-            &text.as_bytes()[1..text.len() - 1] == key
-        }
-    })
 }

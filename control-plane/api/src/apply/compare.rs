@@ -2,9 +2,10 @@
 
 use super::atom::{self, Atom, Field, Fields, Items, is_ever_present};
 use super::path::Element;
-use super::set::Set;
+use super::set::{Node, Set};
 use crate::schema::Schema;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::LazyLock;
 
@@ -20,9 +21,13 @@ impl Comparison {
     /// Compares `new` with `old`; `Null` stands for an object that is not there.
     #[must_use]
     pub fn of(schema: Option<&Schema>, old: &Value, new: &Value) -> Self {
-        let mut walk = Walk { result: Self::default(), path: Vec::new() };
-        walk.fields(schema.and_then(atom::structure).unwrap_or(Fields::Deduced), old.as_object(), new.as_object());
-        walk.result
+        let known = schema.and_then(atom::structure).unwrap_or(Fields::Deduced);
+        let difference = fields(known, old.as_object(), new.as_object());
+        Self {
+            added: Set::of(difference.added),
+            modified: Set::of(difference.modified),
+            removed: Set::of(difference.removed),
+        }
     }
 
     #[must_use]
@@ -32,13 +37,17 @@ impl Comparison {
 
     /// What the update set: a new or another value.
     #[must_use]
-    pub fn set(&self) -> Set {
-        if self.added.is_empty() {
-            self.modified.clone()
-        } else if self.modified.is_empty() {
-            self.added.clone()
-        } else {
-            self.added.union(&self.modified)
+    pub fn set(&self) -> Cow<'_, Set> {
+        joined(&self.added, &self.modified)
+    }
+
+    /// What the update set or took away.
+    #[must_use]
+    pub fn touched(&self) -> Cow<'_, Set> {
+        match self.set() {
+            Cow::Borrowed(set) => joined(set, &self.removed),
+            Cow::Owned(set) if self.removed.is_empty() => Cow::Owned(set),
+            Cow::Owned(set) => Cow::Owned(set.union(&self.removed)),
         }
     }
 
@@ -50,147 +59,161 @@ impl Comparison {
     }
 }
 
-static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
-
-/// A step to where the walk is; turned into an [`Element`] only when there is a difference.
-enum Step<'a> {
-    Field(&'a str),
-    Item(Element),
+fn joined<'s>(a: &'s Set, b: &'s Set) -> Cow<'s, Set> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => Cow::Borrowed(b),
+        (_, true) => Cow::Borrowed(a),
+        _ => Cow::Owned(a.union(b)),
+    }
 }
 
-struct Walk<'a> {
-    result: Comparison,
-    path: Vec<Step<'a>>,
-}
-
-#[derive(Clone, Copy)]
+/// What became of a place itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Added,
     Modified,
     Removed,
 }
 
-impl<'a> Walk<'a> {
-    fn note(&mut self, change: Change) {
-        let path = self.path.iter().map(|step| match step {
-            Step::Field(name) => Element::field(name),
-            Step::Item(element) => element.clone(),
-        });
-        let set = match change {
-            Change::Added => &mut self.result.added,
-            Change::Modified => &mut self.result.modified,
-            Change::Removed => &mut self.result.removed,
-        };
-        set.insert(path);
-    }
+/// What became of a place, and of what is below it.
+#[derive(Default)]
+struct Difference {
+    own: Option<Change>,
+    added: Vec<Node>,
+    modified: Vec<Node>,
+    removed: Vec<Node>,
+}
 
-    /// Two values at one place, not both absent.
-    fn value(&mut self, schema: Option<&'a Schema>, old: Option<&'a Value>, new: Option<&'a Value>) {
-        if old == new {
-            return;
-        }
-        let kind = match (atom::atom(schema, old), atom::atom(schema, new)) {
-            (was, Atom::Leaf) if new.is_none() => was,
-            (_, now) => now,
-        };
-        let leaf = match kind {
-            Atom::Leaf => true,
-            Atom::Map(_) => is_empty_map(old) && is_empty_map(new),
-            Atom::List(_) => atom::items(old).is_empty() && atom::items(new).is_empty(),
-        };
-        let change = match (old, new) {
-            (None, _) => Some(Change::Added),
-            (_, None) => Some(Change::Removed),
-            _ if leaf => Some(Change::Modified),
-            _ => None,
-        };
-        if let Some(change) = change {
-            self.note(change);
-        }
-        match kind {
-            Atom::Map(fields) if !leaf => self.fields(fields, atom::members(old), atom::members(new)),
-            Atom::List(items) if !leaf => self.items(items, atom::items(old), atom::items(new)),
-            _ => {}
-        }
-    }
-
-    /// The fields of two objects; `None` where there is no object.
-    fn fields(
-        &mut self,
-        fields: Fields<'a>,
-        old: Option<&'a Map<String, Value>>,
-        new: Option<&'a Map<String, Value>>,
-    ) {
-        for (name, before) in old.into_iter().flatten() {
-            let after = new.and_then(|map| map.get(name));
-            if after != Some(before) {
-                let after = after.or_else(|| new.and_then(|_| zero(fields.field(name), before)));
-                self.field(fields.field(name), name, Some(before), after);
-            }
-        }
-        for (name, after) in new.into_iter().flatten() {
-            if old.is_none_or(|map| !map.contains_key(name)) {
-                let before = old.and_then(|_| zero(fields.field(name), after));
-                self.field(fields.field(name), name, before, Some(after));
+impl Difference {
+    /// Takes in what became of the place that `element` leads to.
+    fn put(&mut self, element: &dyn Fn() -> Element, below: Self) {
+        let lists = [
+            (&mut self.added, below.added, Change::Added),
+            (&mut self.modified, below.modified, Change::Modified),
+            (&mut self.removed, below.removed, Change::Removed),
+        ];
+        for (list, children, change) in lists {
+            let member = below.own == Some(change);
+            if member || !children.is_empty() {
+                list.push(Node { element: element(), member, children: Set::of(children) });
             }
         }
     }
+}
 
-    fn field(&mut self, field: Field<'a>, name: &'a str, old: Option<&'a Value>, new: Option<&'a Value>) {
-        self.path.push(Step::Field(name));
-        self.value(field.schema(), old, new);
-        self.path.pop();
+/// Two values at one place, not both absent.
+fn value(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>) -> Difference {
+    if old == new {
+        return Difference::default();
     }
+    let kind = atom::atom(schema, new.or(old));
+    if let (Some(was), Some(now)) = (old, new)
+        && !was.is_null()
+        && !now.is_null()
+        && std::mem::discriminant(&kind) != std::mem::discriminant(&atom::atom(schema, old))
+    {
+        // Where no schema says what stands there: a scalar for a map, or the other way round.
+        let (gone, come) = (value(schema, Some(was), None), value(schema, None, Some(now)));
+        return Difference { own: Some(Change::Modified), removed: gone.removed, added: come.added, modified: Vec::new() };
+    }
+    let leaf = match kind {
+        Atom::Leaf => true,
+        Atom::Map(_) => is_empty_map(old) && is_empty_map(new),
+        Atom::List(_) => atom::items(old).is_empty() && atom::items(new).is_empty(),
+    };
+    let mut difference = match kind {
+        Atom::Map(known) if !leaf => fields(known, atom::members(old), atom::members(new)),
+        Atom::List(known) if !leaf => items(known, atom::items(old), atom::items(new)),
+        _ => Difference::default(),
+    };
+    difference.own = match (old, new) {
+        (None, _) => Some(Change::Added),
+        (_, None) => Some(Change::Removed),
+        _ if leaf => Some(Change::Modified),
+        _ => None,
+    };
+    difference
+}
 
-    /// Goes through both lists in the order of their keys.
-    fn items(&mut self, items: Items<'a>, old: &'a [Value], new: &'a [Value]) {
-        let (before, after) = (Keyed::of(items, old), Keyed::of(items, new));
-        let (mut before, mut after) = (before.groups().peekable(), after.groups().peekable());
-        loop {
-            let order = match (before.peek(), after.peek()) {
-                (None, None) => return,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(old), Some(new)) => old[0].0.cmp(&new[0].0),
-            };
-            let old = if order.is_le() { before.next() } else { None }.unwrap_or_default();
-            let new = if order.is_ge() { after.next() } else { None }.unwrap_or_default();
-            self.item(items.schema, old, new);
+/// The fields of two objects; `None` where there is no object.
+fn fields(known: Fields<'_>, old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>) -> Difference {
+    let mut difference = Difference::default();
+    for (name, before) in old.into_iter().flatten() {
+        let after = new.and_then(|map| map.get(name));
+        if after != Some(before) {
+            let field = known.field(name);
+            let after = after.or_else(|| new.and_then(|_| zero(field, before)));
+            difference.put(&|| Element::field(name), value(field.schema(), Some(before), after));
         }
     }
+    for (name, after) in new.into_iter().flatten() {
+        if old.is_none_or(|map| !map.contains_key(name)) {
+            let field = known.field(name);
+            let before = old.and_then(|_| zero(field, after));
+            difference.put(&|| Element::field(name), value(field.schema(), before, Some(after)));
+        }
+    }
+    difference
+}
 
-    /// The items of one key. Several of them, which only an object that is older than its list's rules can hold, count as
-    /// a whole.
-    fn item(&mut self, schema: &'a Schema, old: &[(Element, &'a Value)], new: &[(Element, &'a Value)]) {
-        let one = |list: &[(Element, &'a Value)]| list.first().map(|(_, value)| *value);
-        if old == new {
-            return;
-        }
-        let Some((key, _)) = old.first().or(new.first()) else { return };
-        self.path.push(Step::Item(key.clone()));
-        match (old.len(), new.len()) {
-            (0 | 1, 0 | 1) => self.value(Some(schema), one(old), one(new)),
-            (0 | 1, _) => {
-                if !old.is_empty() {
-                    self.value(Some(schema), one(old), None);
-                }
-                self.note(Change::Added);
+/// Goes through both lists in the order of their keys.
+fn items(known: Items<'_>, old: &[Value], new: &[Value]) -> Difference {
+    let mut difference = Difference::default();
+    if old.len() == new.len() && old.iter().zip(new).all(|(old, new)| known.same_key(old, new)) {
+        // Item by item: keys are made only of those that differ.
+        for (old, new) in old.iter().zip(new).filter(|(old, new)| old != new) {
+            if let Ok(key) = known.element(new) {
+                difference.put(&|| key.clone(), value(Some(known.schema), Some(old), Some(new)));
             }
-            (_, 0 | 1) => {
-                if !new.is_empty() {
-                    self.value(Some(schema), None, one(new));
-                }
-                self.note(Change::Removed);
-            }
-            _ => self.note(Change::Modified),
         }
-        self.path.pop();
+        return difference;
+    }
+    let (before, after) = (Keyed::of(known, old), Keyed::of(known, new));
+    let (mut before, mut after) = (before.groups().peekable(), after.groups().peekable());
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return difference,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old[0].0.cmp(&new[0].0),
+        };
+        let old = if order.is_le() { before.next() } else { None }.unwrap_or_default();
+        let new = if order.is_ge() { after.next() } else { None }.unwrap_or_default();
+        if old != new
+            && let Some((key, _)) = old.first().or(new.first())
+        {
+            difference.put(&|| key.clone(), item(known.schema, old, new));
+        }
+    }
+}
+
+/// The items of one key, which differ. Several of them, which only an object that is older than its list's rules can
+/// hold, count as a whole.
+fn item(schema: &Schema, old: &[(Element, &Value)], new: &[(Element, &Value)]) -> Difference {
+    let mut difference = match (one(old), one(new)) {
+        (None, None) => Difference::default(),
+        (old, new) => value(Some(schema), old, new),
+    };
+    match (old.len(), new.len()) {
+        (0 | 1, 0 | 1) => {}
+        (0 | 1, _) => difference.own = Some(Change::Added),
+        (_, 0 | 1) => difference.own = Some(Change::Removed),
+        _ => difference.own = Some(Change::Modified),
+    }
+    difference
+}
+
+fn one<'a>(items: &[(Element, &'a Value)]) -> Option<&'a Value> {
+    match items {
+        [(_, only)] => Some(only),
+        _ => None,
     }
 }
 
 /// What Go has at a field that its object does not show: an empty struct or a null list, where it is never left out.
 /// `other` is what stands there in the other object.
-fn zero(field: Field<'_>, other: &Value) -> Option<&'static Value> {
+pub(super) fn zero(field: Field<'_>, other: &Value) -> Option<&'static Value> {
+    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
     match field {
         Field::Named(schema) if is_ever_present(schema) => Some(if other.is_array() { &Value::Null } else { &*EMPTY }),
         _ => None,

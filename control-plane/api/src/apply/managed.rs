@@ -1,11 +1,12 @@
 //! `metadata.managedFields`: who owns what. Entries keep their fields as the text that is stored until somebody asks.
 
-use super::codec::{overlap, push_json};
+use super::codec::{Pattern, push_json};
 use super::set::Set;
 use crate::time;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -218,7 +219,7 @@ impl<'a> Managed<'a> {
             return None;
         }
         self.entries.sort_by(order);
-        let mut out = String::with_capacity(512);
+        let mut out = String::with_capacity(self.entries.iter().map(Entry::size).sum());
         for entry in &self.entries {
             out.push(if out.is_empty() { '[' } else { ',' });
             entry.write(&mut out);
@@ -299,6 +300,14 @@ fn order(a: &Entry<'_>, b: &Entry<'_>) -> Ordering {
 }
 
 impl Entry<'_> {
+    /// About how long the entry's text is.
+    fn size(&self) -> usize {
+        256 + match &self.fields {
+            Fields::Text(text) => text.len(),
+            Fields::Set(set) => 32 * set.len(),
+        }
+    }
+
     /// Members in the order of their names: what a client sends back unchanged is then the same text again.
     fn write(&self, out: &mut String) {
         out.push_str("{\"apiVersion\":");
@@ -321,21 +330,37 @@ impl Entry<'_> {
         out.push('}');
     }
 
-    /// Whether anything of `set` is owned.
-    pub(super) fn owns_any_of(&self, set: &Set) -> bool {
+    /// Whether anything of a set is owned.
+    pub(super) fn owns_any_of(&self, sought: &Sought<'_>) -> bool {
         match &self.fields {
-            _ if set.is_empty() => false,
-            Fields::Text(text) => overlap(text, set).any,
-            Fields::Set(own) => !own.intersection(set).is_empty(),
+            _ if sought.set.is_empty() => false,
+            Fields::Text(text) => sought.pattern().overlap(text).any,
+            Fields::Set(own) => !own.intersection(&sought.set).is_empty(),
         }
     }
 
-    /// Whether all of `set` is owned.
-    pub(super) fn owns_all_of(&self, set: &Set) -> bool {
+    /// Whether all of a set is owned.
+    pub(super) fn owns_all_of(&self, sought: &Sought<'_>) -> bool {
         match &self.fields {
-            _ if set.is_empty() => true,
-            Fields::Text(text) => overlap(text, set).all,
-            Fields::Set(own) => set.difference(own).is_empty(),
+            _ if sought.set.is_empty() => true,
+            Fields::Text(text) => sought.pattern().overlap(text).all,
+            Fields::Set(own) => sought.set.difference(own).is_empty(),
         }
+    }
+}
+
+/// A set that is looked for in entries.
+pub(super) struct Sought<'a> {
+    pub set: Cow<'a, Set>,
+    pattern: OnceCell<Pattern>,
+}
+
+impl<'a> Sought<'a> {
+    pub(super) fn new(set: Cow<'a, Set>) -> Self {
+        Self { set, pattern: OnceCell::new() }
+    }
+
+    fn pattern(&self) -> &Pattern {
+        self.pattern.get_or_init(|| Pattern::of(&self.set))
     }
 }

@@ -5,8 +5,10 @@
 //! Invariant: `managedFields` stay text as long as a write does not concern them; an update pays for what it changed.
 
 mod atom;
+mod canonical;
 mod codec;
 mod compare;
+mod creation;
 mod fields;
 mod last_applied;
 mod managed;

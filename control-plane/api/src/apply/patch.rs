@@ -1,9 +1,10 @@
 //! Apply: a configuration becomes part of an object, and its fields its manager's (`merge.Updater.Apply` and the managers
 //! around it).
 
+use super::canonical::canonical;
 use super::fields::{fields_of, validate};
 use super::last_applied;
-use super::managed::{Entry, Fields, Managed, Manager, Operation};
+use super::managed::{Entry, Fields, Managed, Manager, Operation, Sought};
 use super::merge::{merge, remove};
 use super::path::path_text;
 use super::reconcile::reconcile;
@@ -112,6 +113,8 @@ pub fn apply(
     if !errors.is_empty() {
         return Err(Error::Invalid { subject: subject(config), errors });
     }
+    let written = config;
+    let config = &in_stored_form(context, config);
     let manager = context.manager(name, Operation::Apply);
     let before = managed_before(context, stored, live);
     let result = attempt(context, before.clone(), live, config, (&manager, force));
@@ -126,10 +129,19 @@ pub fn apply(
         other => other.map_err(Refused::error)?,
     };
     if name == KUBECTL {
-        last_applied::refresh(&mut object, config);
+        last_applied::refresh(&mut object, written);
     }
     let same_owners = same_owners(&before, &managed);
     Ok(Applied { object, managed: managed.to_json(), same_owners })
+}
+
+/// A configuration with its quantities and times as they are stored.
+pub(super) fn in_stored_form(context: &Context<'_>, config: &Value) -> Value {
+    let mut config = config.clone();
+    if let Some(schema) = context.versions.schema(context.api_version) {
+        canonical(schema, &mut config);
+    }
+    config
 }
 
 /// Conflicts, and the same as one set.
@@ -202,7 +214,7 @@ fn attempt<'a>(
     take(context, &mut managed, (live, &object), (manager, force))?;
     if let Some(at) = managed.find(manager) {
         let own = &mut managed.entries[at];
-        own.fields = Fields::Set(strip(&own.fields.set()));
+        own.fields = Fields::Set(strip(&own.fields.set()).into_owned());
         if own.time.is_none() || object != *live {
             own.time = Some(context.now.into());
         }
@@ -237,9 +249,9 @@ fn take(
                 None => continue,
             }
         };
-        let changed = comparison.set();
+        let changed = Sought::new(comparison.set());
         if entry.owns_any_of(&changed) {
-            let lost = entry.fields.set().intersection(&changed);
+            let lost = entry.fields.set().intersection(&changed.set);
             let owner = entry.manager.clone().into_owned();
             lost.for_each(&mut |path| {
                 refused.conflicts.push(Conflict { manager: owner.clone(), path: path_text(path) });
@@ -247,7 +259,7 @@ fn take(
             refused.set = refused.set.union(&lost);
             entry.fields = Fields::Set(entry.fields.set().difference(&lost));
         }
-        if entry.owns_any_of(&comparison.removed) {
+        if entry.owns_any_of(&Sought::new(Cow::Borrowed(&comparison.removed))) {
             entry.fields = Fields::Set(entry.fields.set().difference(&comparison.removed));
         }
         kept.push(entry);

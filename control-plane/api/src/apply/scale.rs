@@ -1,10 +1,11 @@
 //! Owners of `spec.replicas` that came through the `scale` subresource (`managedfields.ScaleHandler`).
 
-use super::managed::{Entry, Fields, Managed, Operation};
+use super::managed::{Entry, Fields, Managed, Operation, Sought};
 use super::patch::{BEFORE_FIRST_APPLY, Conflict, Error, Force};
 use super::path::Element;
 use super::set::Set;
 use super::update::Updated;
+use std::borrow::Cow;
 use super::Context;
 
 /// The number of replicas at `path` (`.spec.replicas`), before and after.
@@ -28,12 +29,13 @@ pub fn updated_scale(context: &Context<'_>, stored: Option<&str>, replicas: Repl
     let Some(stored) = stored.filter(|_| replicas.before != replicas.after) else { return Updated::Same };
     let mut managed = Managed::stored(stored);
     let set = replicas.set();
+    let sought = Sought::new(Cow::Borrowed(&set));
     for entry in &mut managed.entries {
-        if entry.owns_any_of(&set) {
-            entry.fields = Fields::Set(entry.fields.set().difference(&set));
+        if entry.owns_any_of(&sought) {
+            entry.fields = Fields::Set(entry.fields.set().difference(&sought.set));
         }
     }
-    own(context, &mut managed, set, (name, Operation::Update));
+    own(context, &mut managed, set.clone(), (name, Operation::Update));
     managed.drop_empty();
     managed.cap();
     Updated::New(managed.to_json())
@@ -54,26 +56,27 @@ pub fn applied_scale(
     if managed.is_empty() {
         own(context, &mut managed, set.clone(), (BEFORE_FIRST_APPLY, Operation::Update));
     }
+    let sought = Sought::new(Cow::Borrowed(&set));
     let manager = context.manager(name, Operation::Apply);
     let changes = replicas.before != replicas.after;
     let mut conflicts = Vec::new();
     for entry in managed.entries.iter_mut().filter(|entry| changes && !entry.manager.is(&manager)) {
-        if entry.owns_any_of(&set) {
+        if entry.owns_any_of(&sought) {
             let mut owner = entry.manager.clone().into_owned();
             owner.api_version = "autoscaling/v1".into();
             conflicts.push(Conflict { manager: owner, path: ".spec.replicas".into() });
-            entry.fields = Fields::Set(entry.fields.set().difference(&set));
+            entry.fields = Fields::Set(entry.fields.set().difference(&sought.set));
         }
     }
     if force == Force::No && !conflicts.is_empty() {
         conflicts.sort_by(|a, b| a.manager.name.cmp(&b.manager.name));
         return Err(Error::Conflicts(conflicts));
     }
-    let known = managed.find(&manager).is_some_and(|at| managed.entries[at].owns_all_of(&set));
+    let known = managed.find(&manager).is_some_and(|at| managed.entries[at].owns_all_of(&sought));
     if known && !changes {
         return Ok(Updated::Same);
     }
-    own(context, &mut managed, set, (name, Operation::Apply));
+    own(context, &mut managed, set.clone(), (name, Operation::Apply));
     managed.drop_empty();
     Ok(Updated::New(managed.to_json()))
 }

@@ -2,10 +2,14 @@
 //! nobody's (`merge.Updater.Update` and the managers around it in `apimachinery/pkg/util/managedfields`).
 
 use super::compare::Comparison;
-use super::managed::{Entry, Fields, Managed, Manager, Operation};
+use super::creation::fields_v1;
+use super::managed::{Entry, Fields, Managed, Manager, Operation, Sought};
+use super::path::Element;
 use super::set::Set;
 use super::{Context, Versions};
 use serde_json::Value;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// `managedFields` after an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +33,16 @@ pub enum Before<'a> {
 /// The text for an object that is created by `name`, without `managedFields` of its own.
 #[must_use]
 pub fn created(context: &Context<'_>, object: &Value, name: &str) -> Option<String> {
-    let set = everything(context, object);
-    let mut managed = Managed::default();
-    if !set.is_empty() {
-        let manager = context.manager(name, Operation::Update);
-        managed.entries.push(Entry { manager, time: Some(context.now.into()), fields: Fields::Set(set) });
-    }
-    managed.to_json()
+    let fields = Fields::Text(fields_v1(context, object)?.into());
+    let manager = context.manager(name, Operation::Update);
+    Managed { entries: vec![Entry { manager, time: Some(context.now.into()), fields }] }.to_json()
 }
 
 /// All fields of an object as an update that makes it would own them.
 pub(super) fn everything(context: &Context<'_>, object: &Value) -> Set {
     let mut comparison = Comparison::of(context.versions.schema(context.api_version), context.empty(), object);
     comparison.retain_fields(|name| context.tracks(name));
-    strip(&comparison.added.union(&comparison.modified))
+    strip(&comparison.set()).into_owned()
 }
 
 /// Follows an update of `old` to `new` by `name`. Both are without their `managedFields`.
@@ -58,12 +58,13 @@ pub fn updated<'a>(context: &Context<'a>, before: Before<'a>, old: &Value, new: 
     if managed.is_empty() {
         return Updated::New(None);
     }
-    let comparison = Comparison::of(context.versions.schema(context.api_version), old, new);
+    let mut comparison = Comparison::of(context.versions.schema(context.api_version), old, new);
+    comparison.retain_fields(|name| context.tracks(name));
     if comparison.is_same() && stored == Stored::Same {
         return Updated::Same;
     }
     let manager = context.manager(name, Operation::Update);
-    follow(context, managed, &comparison, (old, new), &manager)
+    follow(context, managed, &comparison, (old, new), manager)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,29 +78,29 @@ fn follow<'a>(
     mut managed: Managed<'a>,
     comparison: &Comparison,
     objects: (&Value, &Value),
-    manager: &Manager<'a>,
+    manager: Manager<'a>,
 ) -> Updated {
-    let mut tracked = comparison.clone();
-    tracked.retain_fields(|name| context.tracks(name));
-    let own = strip(&tracked.set());
+    let set = comparison.set();
+    let own = Sought::new(strip(&set));
+    let removed = Sought::new(Cow::Borrowed(&comparison.removed));
     // The writer's own entry gives up nothing that it gets back.
-    let steady = managed.find(manager).filter(|at| {
+    let steady = managed.find(&manager).filter(|at| {
         let entry = &managed.entries[*at];
-        entry.owns_all_of(&own) && !entry.owns_any_of(&tracked.removed)
+        entry.owns_all_of(&own) && !entry.owns_any_of(&removed)
     });
-    take(context, &mut managed, &tracked, objects, steady);
-    match (managed.find(manager), own.is_empty()) {
+    take(context, &mut managed, comparison, objects, steady);
+    match (managed.find(&manager), own.set.is_empty()) {
         (_, true) => {}
         (Some(at), false) => {
             let entry = &mut managed.entries[at];
             if steady.is_none() {
-                entry.fields = Fields::Set(entry.fields.set().union(&own));
+                entry.fields = Fields::Set(entry.fields.set().union(&own.set));
             }
             entry.time = Some(context.now.into());
         }
         (None, false) => {
-            let manager = manager.clone();
-            managed.entries.push(Entry { manager, time: Some(context.now.into()), fields: Fields::Set(own) });
+            let fields = Fields::Set(own.set.into_owned());
+            managed.entries.push(Entry { manager, time: Some(context.now.into()), fields });
         }
     }
     managed.drop_empty();
@@ -116,7 +117,7 @@ fn take(
     objects: (&Value, &Value),
     spared: Option<usize>,
 ) {
-    let gone = comparison.set().union(&comparison.removed);
+    let gone = Sought::new(comparison.touched());
     let mut versions = Compared::new(context, objects);
     let mut obsolete = Vec::new();
     for (at, entry) in managed.entries.iter_mut().enumerate() {
@@ -129,7 +130,7 @@ fn take(
         } else {
             match versions.at(&entry.manager.api_version) {
                 Some(comparison) => {
-                    converted = comparison.set().union(&comparison.removed);
+                    converted = Sought::new(comparison.touched());
                     &converted
                 }
                 None => {
@@ -139,7 +140,7 @@ fn take(
             }
         };
         if entry.owns_any_of(gone) {
-            entry.fields = Fields::Set(entry.fields.set().difference(gone));
+            entry.fields = Fields::Set(entry.fields.set().difference(&gone.set));
         }
     }
     let mut at = 0;
@@ -184,24 +185,30 @@ impl<'a> Compared<'a> {
     }
 }
 
-/// What is never anybody's: kind and version, and what the server alone writes.
-pub(super) fn strip(set: &Set) -> Set {
-    use super::path::Element;
-    const META: [&str; 9] = [
-        "clusterName",
-        "creationTimestamp",
-        "generation",
-        "managedFields",
-        "name",
-        "namespace",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    ];
-    static STRIPPED: std::sync::LazyLock<Set> = std::sync::LazyLock::new(|| {
+/// What the server alone writes in the metadata.
+pub(super) fn is_stripped(name: &str) -> bool {
+    STRIPPED_METADATA.contains(&name)
+}
+
+const STRIPPED_METADATA: [&str; 9] = [
+    "clusterName",
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "name",
+    "namespace",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// The set without what is never anybody's: kind and version, and what the server alone writes.
+pub(super) fn strip(set: &Set) -> Cow<'_, Set> {
+    static STRIPPED: LazyLock<Set> = LazyLock::new(|| {
         let top = ["apiVersion", "kind", "metadata"].map(|name| vec![Element::field(name)]);
-        let meta = META.map(|name| vec![Element::field("metadata"), Element::field(name)]);
+        let meta = STRIPPED_METADATA.map(|name| vec![Element::field("metadata"), Element::field(name)]);
         Set::from_paths(top.into_iter().chain(meta))
     });
-    set.difference(&STRIPPED)
+    let concerned = STRIPPED.nodes().any(|node| set.node(&node.element).is_some());
+    if concerned { Cow::Owned(set.difference(&STRIPPED)) } else { Cow::Borrowed(set) }
 }

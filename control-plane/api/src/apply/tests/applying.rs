@@ -296,3 +296,18 @@ fn owners_of_parts_own_the_whole_once_it_is_atomic() {
     let error = live.apply(&whole.at(NOW), &object(2), "y", Force::No).unwrap_err();
     assert_eq!(error.to_string(), r#"Apply failed with 1 conflict: conflict with "x": .list"#);
 }
+
+#[test]
+fn one_quantity_in_two_ways_is_no_conflict() {
+    let (_, kind) = kinds();
+    let limits = |cpu: Value| {
+        let container = json!({"name": "c", "resources": {"limits": {"cpu": cpu}}});
+        deployment(json!({"template": {"spec": {"containers": [container]}}}))
+    };
+    let mut live = Live::none();
+    live.apply(&kind.at(NOW), &limits("1".into()), "x", Force::No).unwrap();
+    let before = live.object.clone();
+    live.apply(&kind.at(NOW), &limits("1000m".into()), "y", Force::No).unwrap();
+    live.apply(&kind.at(NOW), &limits(1.into()), "z", Force::No).unwrap();
+    assert_eq!((&live.object, live.owners().len()), (&before, 3));
+}

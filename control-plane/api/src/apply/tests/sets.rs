@@ -1,6 +1,6 @@
 //! Sets and their text.
 
-use super::super::codec::overlap;
+use super::super::codec::Pattern;
 use super::*;
 
 const TEXT: &str = r#"{"f:metadata":{"f:labels":{".":{},"f:app":{}}},"f:spec":{"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}},"k:{\"containerPort\":443,\"protocol\":\"TCP\"}":{".":{}}},"f:set":{"v:1":{},"v:\"a\"":{},"v:true":{}},"f:odd \" name":{}}}"#;
@@ -91,14 +91,14 @@ fn text_answers_whether_it_has_some_or_all_of_a_set() {
         (r#"{"f:spec":{"f:set":{"v:true":{},"v:1":{}},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{"f:containerPort":{}}}}}"#, true, true),
         (r#"{"f:spec":{"f:set":{}}}"#, false, false),
     ] {
-        let found = overlap(&text, &set(wanted));
+        let found = Pattern::of(&set(wanted)).overlap(&text);
         assert_eq!((found.any, found.all), (any, all), "{wanted}");
     }
-    assert!(overlap("{}", &Set::default()).all);
+    assert!(Pattern::of(&Set::default()).overlap("{}").all);
     // Cut or senseless text is read to its end and no further.
     for end in 0..text.len() {
         if text.is_char_boundary(end) {
-            let _ = overlap(&text[..end], &set(TEXT));
+            let _ = Pattern::of(&set(TEXT)).overlap(&text[..end]);
         }
     }
 }
