@@ -342,3 +342,33 @@ async fn served(cluster: &Cluster, color: &str) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn cluster_scoped_kinds_without_columns_print_their_age() {
+    let cluster = Cluster::new().await;
+    let schema = json!({"type": "object", "properties": {"inner": {"type": "object", "x-kubernetes-embedded-resource": true,
+        "x-kubernetes-preserve-unknown-fields": true}}, "x-kubernetes-preserve-unknown-fields": true});
+    let crd = json!({"metadata": {"name": "things.example.com"}, "spec": {"group": "example.com", "scope": "Cluster",
+        "names": {"plural": "things", "kind": "Thing"},
+        "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
+    cluster.post(CRDS, crd).await;
+    // Served when the answer is there: no condition to wait for.
+    let things = "/apis/example.com/v1alpha1/things";
+    let object = json!({"metadata": {"name": "a"}, "any": [1], "status": {"kept": true},
+        "inner": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "typo": 1}, "spec": {"x": 1}}});
+    let made = cluster.post(things, object).await;
+    assert_eq!((&made["any"], &made["status"]["kept"]), (&json!([1]), &json!(true)));
+    assert_eq!(made["inner"]["metadata"], json!({"name": "p"}));
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let table = cluster.send("GET", things, &accept, "").await.json();
+    assert_eq!(table["rows"][0]["cells"], json!(["a", "0s"]));
+    // Without the subresource the status is a field like others, and counts.
+    let patched = cluster.ok("PATCH", &format!("{things}/a"), json!({"status": {"kept": false}})).await;
+    assert_eq!(patched["metadata"]["generation"], 2);
+    assert_eq!(cluster.fails("GET", &format!("{things}/a/status"), Value::Null).await["code"], 404);
+    let bad = json!({"metadata": {"name": "b"}, "inner": {"metadata": {}}});
+    let status = cluster.fails("POST", things, bad).await;
+    assert!(status["message"].as_str().unwrap().contains("inner.apiVersion: Required value"), "{status}");
+    let status = cluster.fails("POST", things, json!({"metadata": {"name": "c", "labels": 1}})).await;
+    assert_eq!(status["code"], 400);
+}
