@@ -159,7 +159,7 @@ async fn webhooks_that_fail_or_lie_are_told_of() {
         (
             |review| {
                 reply(
-                    &review,
+                    review,
                     json!({"result": {"status": "Success"}, "convertedObjects": review["request"]["objects"]}),
                 )
             },
