@@ -185,8 +185,8 @@ fn go_syntax(value: &Value) -> String {
     }
 }
 
-/// `%v`.
-fn go(value: &Value) -> String {
+/// Go's `%v`.
+pub(crate) fn go(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "<nil>".into(),

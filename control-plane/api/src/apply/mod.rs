@@ -23,6 +23,7 @@ mod tests;
 mod update;
 
 pub use compare::Comparison;
+pub(crate) use fields::go;
 pub use fields::{fields_of, validate};
 pub use managed::{MAX_UPDATE_MANAGERS, Malformed, Managed, Manager, Operation};
 pub use merge::{merge, remove};

@@ -88,7 +88,11 @@ fn follow<'a>(
         let entry = &managed.entries[*at];
         entry.owns_all_of(&own) && !entry.owns_any_of(&removed)
     });
-    take(context, &mut managed, comparison, objects, steady);
+    let touched = match (&own.set, removed.set.is_empty()) {
+        (Cow::Borrowed(_), true) => None,
+        _ => Some(Sought::new(comparison.touched())),
+    };
+    take(context, &mut managed, touched.as_ref().unwrap_or(&own), objects, steady);
     match (managed.find(&manager), own.set.is_empty()) {
         (_, true) => {}
         (Some(at), false) => {
@@ -108,16 +112,15 @@ fn follow<'a>(
     Updated::New(managed.to_json())
 }
 
-/// Takes what was set and what was removed from every entry but the one at `spared`. Entries of versions that are no
+/// Takes what was set and what was removed, in the request's version `gone`, from every entry but the one at `spared`. Entries of versions that are no
 /// longer served go.
 fn take(
     context: &Context<'_>,
     managed: &mut Managed<'_>,
-    comparison: &Comparison,
+    gone: &Sought<'_>,
     objects: (&Value, &Value),
     spared: Option<usize>,
 ) {
-    let gone = Sought::new(comparison.touched());
     let mut versions = Compared::new(context, objects);
     let mut obsolete = Vec::new();
     for (at, entry) in managed.entries.iter_mut().enumerate() {
@@ -126,7 +129,7 @@ fn take(
         }
         let converted;
         let gone = if entry.manager.api_version == context.api_version {
-            &gone
+            gone
         } else {
             match versions.at(&entry.manager.api_version) {
                 Some(comparison) => {

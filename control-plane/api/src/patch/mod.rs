@@ -1,8 +1,9 @@
 //! The patch formats: JSON patch, JSON merge patch, strategic merge patch. Each is a function of a document and a patch;
-//! whether the result is a good object is for the pipeline to find out. Server-side apply is not here: it needs
-//! `managedFields`.
+//! whether the result is a good object is for the pipeline to find out. Server-side apply is in `crate::apply`.
 
 mod strategic;
+#[cfg(test)]
+mod chance;
 #[cfg(test)]
 mod tests;
 
@@ -94,12 +95,16 @@ pub fn merge(document: &Value, patch: &Value) -> Result<Value, Status> {
 /// `$retainKeys`, `$setElementOrder/<list>` and `$deleteFromPrimitiveList/<list>`.
 ///
 /// # Errors
-/// 400 for a malformed patch or directive, 422 for lists that cannot be merged.
+/// As kube-apiserver's `interpretStrategicMergePatchError`: 400 for a malformed directive, 422 for a patch that does not fit
+/// its directives or has lists of lists, 500 for the rest.
 pub fn strategic(schema: &Schema, document: &Value, patch: &Value) -> Result<Value, Status> {
     require_object(patch)?;
     strategic::apply(schema, document, patch).map_err(|error| match error {
-        strategic::Error::ListOfLists | strategic::Error::MixedTypes => rejected(&error.to_string()),
-        _ => Status::bad_request(error.to_string()),
+        strategic::Error::ListOfLists | strategic::Error::NotRetained => rejected(&error.to_string()),
+        strategic::Error::PrimitiveList | strategic::Error::RetainKeys | strategic::Error::ElementOrder => {
+            Status::bad_request(error.to_string())
+        }
+        _ => Status::new(Reason::Unknown, error.to_string()),
     })
 }
 

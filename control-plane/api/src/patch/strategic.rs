@@ -2,6 +2,7 @@
 //! unless the schema has a merge strategy for them, and directives in the patch say otherwise.
 //! Every step is linear in the sizes of the two lists at hand.
 
+use crate::apply::go;
 use crate::schema::{Facts, Schema, Shape};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
@@ -14,8 +15,8 @@ const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 /// What may be wrong with a patch; the texts are `mergepatch`'s.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
-    #[error("unknown patch type: {0}")]
-    UnknownDirective(String),
+    #[error("unknown patch type: {directive} in map: {map}")]
+    UnknownDirective { directive: String, map: String },
     #[error("merging lists cannot yet be specified in the patch")]
     MergeDirectiveInList,
     #[error("map: {item} does not contain declared merge key: {key}")]
@@ -30,10 +31,16 @@ pub(super) enum Error {
     OrderMismatch { patch: String, order: String },
     #[error("invalid patch format of retainKeys")]
     RetainKeys,
+    #[error("patch content doesn't match retainKeys list")]
+    NotRetained,
     #[error("lists of lists are not supported")]
     ListOfLists,
     #[error("list element types are not identical")]
     MixedTypes,
+}
+
+fn unknown(directive: &Value, map: &Value) -> Error {
+    Error::UnknownDirective { directive: go(directive), map: go(map) }
 }
 
 /// `patch` applied to `document`; both are objects.
@@ -60,7 +67,7 @@ fn merge_map(
             original.clear();
             return Ok(());
         }
-        Some(other) => return Err(Error::UnknownDirective(other.to_string())),
+        Some(other) => return Err(unknown(other, &Value::Object(patch.clone()))),
     }
     retain_keys(original, patch)?;
     let ordered = merge_ordered_lists(schema, original, patch)?;
@@ -118,7 +125,7 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &Map<String, Value>) ->
     let listed =
         |(name, value): (&String, &Value)| value.is_null() || is_directive(name) || keep.contains(name.as_str());
     if !patch.iter().all(listed) {
-        return Err(Error::RetainKeys);
+        return Err(Error::NotRetained);
     }
     original.retain(|name, _| keep.contains(name.as_str()));
     Ok(())
@@ -243,7 +250,7 @@ fn merge_objects(
             }
             Some(directive) if directive == "replace" => replace = true,
             Some(directive) if directive == "merge" => return Err(Error::MergeDirectiveInList),
-            Some(other) => return Err(Error::UnknownDirective(other.to_string())),
+            Some(other) => return Err(unknown(other, item)),
         }
     }
     if replace {
@@ -326,7 +333,7 @@ fn identity(item: &Value, key: Option<&str>) -> Result<String, Error> {
         None => Ok(item.to_string()),
         Some(key) => match item.get(key) {
             Some(value) => Ok(value.to_string()),
-            None => Err(Error::NoMergeKey { item: item.to_string(), key: key.into() }),
+            None => Err(Error::NoMergeKey { item: go(item), key: key.into() }),
         },
     }
 }

@@ -56,7 +56,14 @@ fn patch_directives_on_maps() {
     );
     assert_eq!(pod(document(), json!({"spec": {"$patch": "delete"}}))["spec"], json!({}));
     assert_eq!(pod(document(), json!({"metadata": {"labels": {"a": null}}}))["metadata"]["labels"], json!({"b": "2"}));
-    assert_eq!(pod_error(document(), json!({"spec": {"$patch": "explode"}})), "unknown patch type: \"explode\"");
+    assert_eq!(pod_error(document(), json!({"spec": {"$patch": "explode"}})), "unknown patch type: explode in map: map[$patch:explode]");
+    let code = |patch: Value| strategic(&schema("", "Pod"), &document(), &patch).unwrap_err().code;
+    // As `interpretStrategicMergePatchError` has it.
+    assert_eq!(code(json!({"spec": {"$patch": "merge"}})), 500);
+    assert_eq!(code(json!({"spec": {"$retainKeys": "x"}})), 400);
+    assert_eq!(code(json!({"spec": {"$retainKeys": ["x"], "y": 1}})), 422);
+    assert_eq!(code(json!({"spec": {"$setElementOrder/containers": 1}})), 400);
+    assert_eq!(code(json!({"metadata": {"$deleteFromPrimitiveList/finalizers": 1}})), 400);
 }
 
 #[test]
@@ -72,7 +79,10 @@ fn retain_keys_clears_the_other_members_of_a_union() {
         json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}});
     assert_eq!(pod(volumes.clone(), patch), json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}}));
     let patch = json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {"path": "/x"}}]}});
-    assert_eq!(pod_error(volumes, patch), "invalid patch format of retainKeys");
+    assert_eq!(
+        pod_error(volumes, patch),
+        "the server rejected our request due to an error in our request: patch content doesn't match retainKeys list"
+    );
 }
 
 #[test]
@@ -133,7 +143,7 @@ fn what_the_document_lacks_is_taken_without_directives_and_nulls() {
 fn a_missing_merge_key_is_named() {
     let document = json!({"spec": {"containers": [{"name": "a"}]}});
     let message = pod_error(document, json!({"spec": {"containers": [{"image": "x"}]}}));
-    assert_eq!(message, "map: {\"image\":\"x\"} does not contain declared merge key: name");
+    assert_eq!(message, "map: map[image:x] does not contain declared merge key: name");
 }
 
 #[test]
