@@ -27,7 +27,14 @@ impl Row {
             "" => Resets::Status,
             _ => Resets::AllButStatus,
         };
-        Context { versions: self, api_version: version, subresource, resets, empty: Empty::Typed, now: "2026-01-02T03:04:05Z" }
+        Context {
+            versions: self,
+            api_version: version,
+            subresource,
+            resets,
+            empty: Empty::Typed,
+            now: "2026-01-02T03:04:05Z",
+        }
     }
 }
 
@@ -51,7 +58,8 @@ fn pod() -> Value {
 }
 
 fn status(ready: &str, time: &str) -> Value {
-    let condition = |kind: &str| json!({"type": kind, "status": ready, "lastProbeTime": null, "lastTransitionTime": time});
+    let condition =
+        |kind: &str| json!({"type": kind, "status": ready, "lastProbeTime": null, "lastTransitionTime": time});
     json!({"status": {
         "phase": "Running", "hostIP": "10.0.0.1", "podIP": "10.1.2.3", "podIPs": [{"ip": "10.1.2.3"}], "startTime": "2026-01-02T03:04:06Z",
         "conditions": [condition("PodScheduled"), condition("Initialized"), condition("ContainersReady"), condition("Ready")],
@@ -106,7 +114,15 @@ fn benches(c: &mut Criterion) {
         });
     });
     c.bench_function("status: owners", |b| {
-        b.iter(|| api::apply::updated(&row.at("v1", "status"), Before::Stored(Some(&managed)), black_box(&first), &next, "kubelet"));
+        b.iter(|| {
+            api::apply::updated(
+                &row.at("v1", "status"),
+                Before::Stored(Some(&managed)),
+                black_box(&first),
+                &next,
+                "kubelet",
+            )
+        });
     });
     c.bench_function("status: owners, as values", |b| {
         b.iter(|| serde_json::from_str::<Value>(black_box(&managed)).unwrap_or_default().to_string());

@@ -114,7 +114,12 @@ fn value(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>) -> D
     {
         // Where no schema says what stands there: a scalar for a map, or the other way round.
         let (gone, come) = (value(schema, Some(was), None), value(schema, None, Some(now)));
-        return Difference { own: Some(Change::Modified), removed: gone.removed, added: come.added, modified: Vec::new() };
+        return Difference {
+            own: Some(Change::Modified),
+            removed: gone.removed,
+            added: come.added,
+            modified: Vec::new(),
+        };
     }
     let leaf = match kind {
         Atom::Leaf => true,

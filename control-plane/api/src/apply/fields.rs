@@ -177,7 +177,8 @@ fn go_syntax(value: &Value) -> String {
             format!("[]interface {{}}{{{}}}", items.join(", "))
         }
         Value::Object(map) => {
-            let items: Vec<String> = map.iter().map(|(k, v)| format!("{}:{}", crate::field::quoted(k), go_syntax(v))).collect();
+            let items: Vec<String> =
+                map.iter().map(|(k, v)| format!("{}:{}", crate::field::quoted(k), go_syntax(v))).collect();
             format!("map[string]interface {{}}{{{}}}", items.join(", "))
         }
         Value::String(text) => crate::field::quoted(text),

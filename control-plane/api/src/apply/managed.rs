@@ -248,7 +248,8 @@ impl<'a> Managed<'a> {
                 break;
             }
             let version = &self.entries[at].manager.api_version;
-            let Some(bucket) = buckets.iter().copied().find(|b| self.entries[*b].manager.api_version == *version) else {
+            let Some(bucket) = buckets.iter().copied().find(|b| self.entries[*b].manager.api_version == *version)
+            else {
                 buckets.push(at);
                 continue;
             };

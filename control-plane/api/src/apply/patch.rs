@@ -161,12 +161,7 @@ fn subject(config: &Value) -> String {
     let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default();
     let version = text("apiVersion");
     let slash = if version.contains('/') { "" } else { "/" };
-    format!(
-        "{}/{}; {slash}{version}, Kind={}",
-        crate::meta::namespace(config),
-        crate::meta::name(config),
-        text("kind")
-    )
+    format!("{}/{}; {slash}{version}, Kind={}", crate::meta::namespace(config), crate::meta::name(config), text("kind"))
 }
 
 /// The owners that an apply finds. What has none is somebody's who is called `before-first-apply`.
@@ -285,7 +280,8 @@ fn prune(context: &Context<'_>, merged: &Value, managed: &Managed<'_>, last: &En
     if last_set.is_empty() || (covered && version == context.api_version) {
         return None;
     }
-    let convert = |object: &Value, from: &str, to: &str| context.versions.convert(object, from, to).map(Cow::into_owned);
+    let convert =
+        |object: &Value, from: &str, to: &str| context.versions.convert(object, from, to).map(Cow::into_owned);
     let at_last = convert(merged, context.api_version, version)?;
     let schema = context.versions.schema(version);
     let last_named = last_set.ensure_named_fields_are_members(schema);

@@ -62,7 +62,8 @@ impl Element {
             b'v' => Self::Value(Box::new(serde_json::from_str(body).map_err(|_| malformed())?)),
             b'k' => {
                 let map: Map<String, Value> = serde_json::from_str(body).map_err(|_| malformed())?;
-                let mut fields: Vec<(Box<str>, Value)> = map.into_iter().map(|(name, value)| (name.into(), value)).collect();
+                let mut fields: Vec<(Box<str>, Value)> =
+                    map.into_iter().map(|(name, value)| (name.into(), value)).collect();
                 fields.sort_by(|a, b| a.0.cmp(&b.0));
                 Self::Key(fields.into())
             }

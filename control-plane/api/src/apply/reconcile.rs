@@ -33,13 +33,19 @@ fn reconciled(schema: &Schema, node: &Node, live: Option<&Value>) -> Node {
 }
 
 /// Where an element leads, if a schema is known there.
-fn step<'a>(schema: Option<&'a Schema>, element: &Element, live: Option<&'a Value>) -> Option<(&'a Schema, Option<&'a Value>)> {
+fn step<'a>(
+    schema: Option<&'a Schema>,
+    element: &Element,
+    live: Option<&'a Value>,
+) -> Option<(&'a Schema, Option<&'a Value>)> {
     let schema = schema?;
     match element {
         Element::Field(name) => {
             let field = atom::structure(schema)?.field(name);
             match field {
-                Field::Named(child) | Field::Data(Some(child)) => Some((child, live.and_then(|value| value.get(&**name)))),
+                Field::Named(child) | Field::Data(Some(child)) => {
+                    Some((child, live.and_then(|value| value.get(&**name))))
+                }
                 _ => None,
             }
         }

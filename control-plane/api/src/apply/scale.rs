@@ -1,12 +1,12 @@
 //! Owners of `spec.replicas` that came through the `scale` subresource (`managedfields.ScaleHandler`).
 
+use super::Context;
 use super::managed::{Entry, Fields, Managed, Operation, Sought};
 use super::patch::{BEFORE_FIRST_APPLY, Conflict, Error, Force};
 use super::path::Element;
 use super::set::Set;
 use super::update::Updated;
 use std::borrow::Cow;
-use super::Context;
 
 /// The number of replicas at `path` (`.spec.replicas`), before and after.
 #[derive(Clone, Copy, Debug)]

@@ -90,23 +90,25 @@ fn pod() -> impl Strategy<Value = Value> {
         let count = names.len();
         (Just(names), prop::collection::vec(container(), count))
     });
-    (labels, finalizers, containers, prop::option::of("[xy]")).prop_map(|(labels, finalizers, (names, containers), node)| {
-        let named = names.iter().zip(containers).map(|(name, mut container)| {
-            container["name"] = name.as_str().into();
-            container
-        });
-        let mut pod = json!({"metadata": {}, "spec": {"containers": named.collect::<Vec<_>>()}});
-        if let Some(labels) = labels {
-            pod["metadata"]["labels"] = json!(labels);
-        }
-        if let Some(finalizers) = finalizers {
-            pod["metadata"]["finalizers"] = json!(finalizers);
-        }
-        if let Some(node) = node {
-            pod["spec"]["nodeName"] = node.into();
-        }
-        pod
-    })
+    (labels, finalizers, containers, prop::option::of("[xy]")).prop_map(
+        |(labels, finalizers, (names, containers), node)| {
+            let named = names.iter().zip(containers).map(|(name, mut container)| {
+                container["name"] = name.as_str().into();
+                container
+            });
+            let mut pod = json!({"metadata": {}, "spec": {"containers": named.collect::<Vec<_>>()}});
+            if let Some(labels) = labels {
+                pod["metadata"]["labels"] = json!(labels);
+            }
+            if let Some(finalizers) = finalizers {
+                pod["metadata"]["finalizers"] = json!(finalizers);
+            }
+            if let Some(node) = node {
+                pod["spec"]["nodeName"] = node.into();
+            }
+            pod
+        },
+    )
 }
 
 fn schema() -> Arc<Schema> {

@@ -1,9 +1,9 @@
 //! The patch formats: JSON patch, JSON merge patch, strategic merge patch. Each is a function of a document and a patch;
 //! whether the result is a good object is for the pipeline to find out. Server-side apply is in `crate::apply`.
 
-mod strategic;
 #[cfg(test)]
 mod chance;
+mod strategic;
 #[cfg(test)]
 mod tests;
 

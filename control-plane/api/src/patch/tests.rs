@@ -56,7 +56,10 @@ fn patch_directives_on_maps() {
     );
     assert_eq!(pod(document(), json!({"spec": {"$patch": "delete"}}))["spec"], json!({}));
     assert_eq!(pod(document(), json!({"metadata": {"labels": {"a": null}}}))["metadata"]["labels"], json!({"b": "2"}));
-    assert_eq!(pod_error(document(), json!({"spec": {"$patch": "explode"}})), "unknown patch type: explode in map: map[$patch:explode]");
+    assert_eq!(
+        pod_error(document(), json!({"spec": {"$patch": "explode"}})),
+        "unknown patch type: explode in map: map[$patch:explode]"
+    );
     let code = |patch: Value| strategic(&schema("", "Pod"), &document(), &patch).unwrap_err().code;
     // As `interpretStrategicMergePatchError` has it.
     assert_eq!(code(json!({"spec": {"$patch": "merge"}})), 500);

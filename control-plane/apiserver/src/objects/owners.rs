@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn managed_fields_are_put_first_and_cut_out_again() {
         let pods = api::Kinds::builtin().find("", "v1", "pods").unwrap();
-        let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"x": "]\"["}}, "spec": {}});
+        let object =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"x": "]\"["}}, "spec": {}});
         let managed = r#"[{"manager":"m]\"[","fieldsV1":{"k:{\"a\":[1]}":{}}}]"#;
         let bare = super::super::encode(&pods, &object, 0).body;
         let body = put(&bare, Some(managed));
@@ -104,7 +105,8 @@ mod tests {
         assert_eq!(parse_apart(&pods, &bare, None).unwrap().managed(), None);
         assert_eq!(put(&bare, None), bare);
         // Wherever somebody else put them.
-        let late = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"a": 1, "managedFields": [{"manager": "m"}]}});
+        let late =
+            json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"a": 1, "managedFields": [{"manager": "m"}]}});
         let apart = parse_apart(&pods, &late.to_string().into(), None).unwrap();
         assert_eq!(apart.managed(), Some(r#"[{"manager":"m"}]"#));
         assert_eq!(apart.object["metadata"], json!({"a": 1}));

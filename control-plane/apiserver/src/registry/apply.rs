@@ -120,12 +120,7 @@ async fn change(
 }
 
 /// An apply that makes the object.
-async fn make(
-    call: &Call<'_>,
-    writer: &Writer<'_>,
-    options: &WriteOptions,
-    config: &Value,
-) -> Result<Outcome, Status> {
+async fn make(call: &Call<'_>, writer: &Writer<'_>, options: &WriteOptions, config: &Value) -> Result<Outcome, Status> {
     let nothing = Apart { object: Value::Null, managed: None };
     let (object, owners) = applied(call, writer, options, &nothing, config)?;
     let uid = meta::uid(&object);

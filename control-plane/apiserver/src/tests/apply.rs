@@ -34,16 +34,18 @@ impl Cluster {
 }
 
 fn config(data: Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data})
+    let mut config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    config["data"] = data;
+    config
 }
 
 fn deployment(replicas: Value) -> Value {
     let mut deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
-        "replicas": replicas, "selector": {"matchLabels": {"a": "b"}},
+        "selector": {"matchLabels": {"a": "b"}},
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}},
     }});
-    if replicas.is_null() {
-        deployment["spec"].as_object_mut().unwrap().remove("replicas");
+    if !replicas.is_null() {
+        deployment["spec"]["replicas"] = replicas;
     }
     deployment
 }
@@ -231,7 +233,11 @@ async fn bad_applies_get_kubernetes_answers() {
         message("fieldManager=m", renamed).await,
         "400 the name of the object (b) does not match the name on the URL (a)"
     );
-    assert!(message(&format!("fieldManager={}", "x".repeat(129)), good.clone()).await.starts_with("422 PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long"));
+    assert!(
+        message(&format!("fieldManager={}", "x".repeat(129)), good.clone())
+            .await
+            .starts_with("422 PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long")
+    );
     let answer = cluster.apply(A, "fieldManager=m", "a: [").await;
     assert!(answer.code == 400 && answer.json()["message"].as_str().unwrap().starts_with("error decoding YAML: "));
     let twice = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"1"},"data":{"k":"2"}}"#;

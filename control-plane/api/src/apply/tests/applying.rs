@@ -5,11 +5,17 @@ use crate::Reason;
 use serde_json::json;
 
 fn config_map(data: Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "default"}, "data": data})
+    let mut object =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "default"}});
+    object["data"] = data;
+    object
 }
 
 fn deployment(spec: Value) -> Value {
-    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "default"}, "spec": spec})
+    let mut object =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "default"}});
+    object["spec"] = spec;
+    object
 }
 
 fn kinds() -> (Kind, Kind) {
@@ -123,9 +129,11 @@ fn lists_merge_by_key_and_keep_a_sensible_order() {
     live.apply(&kind.at(NOW), &spec(&["d"]), "y", Force::No).unwrap();
     assert_eq!(names(&live), ["d", "c", "a"], "b had its last owner in y");
     // Another port of the same number and the default protocol is the same port.
-    let ports = |ports: Value| deployment(json!({"template": {"spec": {"containers": [{"name": "d", "ports": ports}]}}}));
+    let ports =
+        |ports: Value| deployment(json!({"template": {"spec": {"containers": [{"name": "d", "ports": ports}]}}}));
     live.apply(&kind.at(NOW), &ports(json!([{"containerPort": 80}])), "p", Force::No).unwrap();
-    live.apply(&kind.at(NOW), &ports(json!([{"containerPort": 80, "protocol": "TCP", "name": "n"}])), "q", Force::No).unwrap();
+    live.apply(&kind.at(NOW), &ports(json!([{"containerPort": 80, "protocol": "TCP", "name": "n"}])), "q", Force::No)
+        .unwrap();
     let list = live.object.pointer("/spec/template/spec/containers/0/ports").unwrap();
     assert_eq!(list.as_array().unwrap().len(), 1);
 }
@@ -139,13 +147,22 @@ fn sets_merge_and_atomic_lists_change_hands_as_a_whole() {
         "map": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
                 "items": {"type": "object", "properties": {"k": {"type": "string", "default": "none"}, "v": {"type": "integer"}}}},
     }}}}));
-    let spec = |spec: Value| json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "f"}, "spec": spec});
+    let spec =
+        |spec: Value| json!({"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "f"}, "spec": spec});
     let mut live = Live::none();
-    live.apply(&kind.at(NOW), &spec(json!({"set": ["a", "b"], "list": ["a"], "atomic": {"a": "1"}, "map": [{"v": 1}]})), "x", Force::No).unwrap();
-    live.apply(&kind.at(NOW), &spec(json!({"set": ["c", "b"], "map": [{"k": "none", "v": 1}]})), "y", Force::No).unwrap();
+    live.apply(
+        &kind.at(NOW),
+        &spec(json!({"set": ["a", "b"], "list": ["a"], "atomic": {"a": "1"}, "map": [{"v": 1}]})),
+        "x",
+        Force::No,
+    )
+    .unwrap();
+    live.apply(&kind.at(NOW), &spec(json!({"set": ["c", "b"], "map": [{"k": "none", "v": 1}]})), "y", Force::No)
+        .unwrap();
     assert_eq!(live.object["spec"]["set"], json!(["a", "c", "b"]));
     assert_eq!(live.object["spec"]["map"].as_array().unwrap().len(), 1);
-    let error = live.apply(&kind.at(NOW), &spec(json!({"list": ["b"], "atomic": {"b": "1"}})), "z", Force::No).unwrap_err();
+    let error =
+        live.apply(&kind.at(NOW), &spec(json!({"list": ["b"], "atomic": {"b": "1"}})), "z", Force::No).unwrap_err();
     assert_eq!(error.to_string(), "Apply failed with 2 conflicts: conflicts with \"x\":\n- .spec.atomic\n- .spec.list");
     live.apply(&kind.at(NOW), &spec(json!({"list": ["b"], "atomic": {"b": "1"}})), "z", Force::Yes).unwrap();
     assert_eq!((&live.object["spec"]["list"], &live.object["spec"]["atomic"]), (&json!(["b"]), &json!({"b": "1"})));
@@ -171,10 +188,16 @@ fn a_configuration_must_be_an_object_of_its_kind() {
             ".spec.template.spec.containers[name=\"c\"].env[name=\"E\"].value: expected string, got &value.valueUnstructured{Value:8080}",
         ),
         (json!([1]), ".spec: expected map, got &{[1]}"),
-        (json!({"template": {"spec": {"containers": {"a": "b"}}}}), ".spec.template.spec.containers: expected list, got &{map[a:b]}"),
+        (
+            json!({"template": {"spec": {"containers": {"a": "b"}}}}),
+            ".spec.template.spec.containers: expected list, got &{map[a:b]}",
+        ),
     ] {
         let status = live.apply(&kind.at(NOW), &deployment(spec), "x", Force::No).unwrap_err().to_status();
-        assert_eq!(status.message, format!("failed to create typed patch object (default/d; apps/v1, Kind=Deployment): {error}"));
+        assert_eq!(
+            status.message,
+            format!("failed to create typed patch object (default/d; apps/v1, Kind=Deployment): {error}")
+        );
         assert_eq!((status.code, status.to_value().get("reason")), (500, None));
     }
     let two = live.apply(&kind.at(NOW), &deployment(json!({"a": 1, "b": 2})), "x", Force::No).unwrap_err();
@@ -257,7 +280,9 @@ fn the_replicas_of_a_scale_change_hands() {
     let change = Replicas { path, before: 3, after: 4 };
     let error = applied_scale(&context, live.managed.as_deref(), change, ("y", Force::No)).unwrap_err();
     assert_eq!(error.to_string(), r#"Apply failed with 1 conflict: conflict with "x": .spec.replicas"#);
-    let Updated::New(text) = updated_scale(&context, live.managed.as_deref(), change, "hpa") else { panic!("new owners") };
+    let Updated::New(text) = updated_scale(&context, live.managed.as_deref(), change, "hpa") else {
+        panic!("new owners")
+    };
     live.managed = text;
     assert_eq!(live.owned_by("x"), [".spec.paused"]);
     assert_eq!(live.owned_by("hpa"), [".spec.replicas"]);
@@ -267,12 +292,14 @@ fn the_replicas_of_a_scale_change_hands() {
         r#"Apply failed with 1 conflict: conflict with "hpa" with subresource "scale" using autoscaling/v1: .spec.replicas"#
     );
     live.object["spec"]["replicas"] = 4.into();
-    let error = live.apply(&kind.at(LATER), &deployment(json!({"replicas": 3, "paused": true})), "x", Force::No).unwrap_err();
+    let error =
+        live.apply(&kind.at(LATER), &deployment(json!({"replicas": 3, "paused": true})), "x", Force::No).unwrap_err();
     assert_eq!(
         error.to_string(),
         r#"Apply failed with 1 conflict: conflict with "hpa" with subresource "scale" using apps/v1: .spec.replicas"#
     );
-    let Updated::New(text) = applied_scale(&context, live.managed.as_deref(), change, ("y", Force::Yes)).unwrap() else {
+    let Updated::New(text) = applied_scale(&context, live.managed.as_deref(), change, ("y", Force::Yes)).unwrap()
+    else {
         panic!("new owners")
     };
     live.managed = text;

@@ -51,7 +51,8 @@ fn spec() -> impl Strategy<Value = Value> {
                 spec["n"] = n.into();
             }
             if let Some((x, y)) = s {
-                let fields = [("x", x), ("y", y)].into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+                let fields =
+                    [("x", x), ("y", y)].into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
                 spec["s"] = Value::Object(fields.collect());
             }
             if let Some(m) = m {

@@ -88,7 +88,13 @@ impl Live {
         self.object = object;
     }
 
-    pub(super) fn apply(&mut self, context: &Context<'_>, config: &Value, name: &str, force: Force) -> Result<(), Error> {
+    pub(super) fn apply(
+        &mut self,
+        context: &Context<'_>,
+        config: &Value,
+        name: &str,
+        force: Force,
+    ) -> Result<(), Error> {
         let applied = apply(context, self.managed.as_deref(), &self.object, config, (name, force))?;
         let unchanged = applied.same_owners && applied.object == self.object;
         if !unchanged {
@@ -99,7 +105,8 @@ impl Live {
 
     /// `managedFields` as (manager, operation, paths).
     pub(super) fn owners(&self) -> Vec<(String, String, Vec<String>)> {
-        let entries: Vec<Value> = self.managed.as_deref().map_or_else(Vec::new, |text| serde_json::from_str(text).unwrap());
+        let entries: Vec<Value> =
+            self.managed.as_deref().map_or_else(Vec::new, |text| serde_json::from_str(text).unwrap());
         entries
             .iter()
             .map(|entry| {

@@ -33,7 +33,17 @@ fn text_becomes_a_set_and_the_same_text_again() {
 
 #[test]
 fn what_is_no_set_is_refused_and_what_is_unknown_ignored() {
-    for bad in ["[]", "1", r#"{"x":{}}"#, r#"{"fx":{}}"#, r#"{"k:1":{}}"#, r#"{"v:":{}}"#, r#"{"i:a":{}}"#, r#"{"f:a":1}"#, "{"] {
+    for bad in [
+        "[]",
+        "1",
+        r#"{"x":{}}"#,
+        r#"{"fx":{}}"#,
+        r#"{"k:1":{}}"#,
+        r#"{"v:":{}}"#,
+        r#"{"i:a":{}}"#,
+        r#"{"f:a":1}"#,
+        "{",
+    ] {
         assert!(Set::from_json(bad).is_err(), "{bad}");
     }
     assert_eq!(set(r#"{"z:new":{"f:a":{}},"f:b":{}}"#).texts(), [".b"]);
@@ -60,7 +70,9 @@ fn the_operations_are_those_of_fieldpath() {
 #[test]
 fn named_fields_become_members_and_keys_of_maps_do_not() {
     let kind = Kind::builtin("apps", "v1", "deployments");
-    let set = set(r#"{"f:metadata":{"f:labels":{"f:a":{}}},"f:spec":{"f:strategy":{"f:type":{}},"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{"f:resources":{"f:limits":{"f:cpu":{}}}}}}}}}"#);
+    let set = set(
+        r#"{"f:metadata":{"f:labels":{"f:a":{}}},"f:spec":{"f:strategy":{"f:type":{}},"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{"f:resources":{"f:limits":{"f:cpu":{}}}}}}}}}"#,
+    );
     assert_eq!(
         set.ensure_named_fields_are_members(kind.schema()).difference(&set).texts(),
         [
@@ -88,7 +100,11 @@ fn text_answers_whether_it_has_some_or_all_of_a_set() {
         (r#"{"f:spec":{"f:ports":{"k:{\"containerPort\":443,\"protocol\":\"TCP\"}":{}}}}"#, true, true),
         (r#"{"f:spec":{"f:ports":{"k:{\"containerPort\":444,\"protocol\":\"TCP\"}":{}}}}"#, false, false),
         (r#"{"f:spec":{"f:set":{"v:true":{},"v:false":{}}}}"#, true, false),
-        (r#"{"f:spec":{"f:set":{"v:true":{},"v:1":{}},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{"f:containerPort":{}}}}}"#, true, true),
+        (
+            r#"{"f:spec":{"f:set":{"v:true":{},"v:1":{}},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{"f:containerPort":{}}}}}"#,
+            true,
+            true,
+        ),
         (r#"{"f:spec":{"f:set":{}}}"#, false, false),
     ] {
         let found = Pattern::of(&set(wanted)).overlap(&text);

@@ -100,7 +100,8 @@ fn a_status_write_owns_the_status_alone_and_then_only_its_time_moves() {
     let mut live = Live::created(&kind.at(NOW), pod, "kubectl");
     assert!(!live.owned_by("kubectl").iter().any(|path| path.starts_with(".status")));
     let mut next = live.object.clone();
-    next["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "podIPs": [{"ip": "1.2.3.4"}]});
+    next["status"] =
+        json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "podIPs": [{"ip": "1.2.3.4"}]});
     next["spec"]["nodeName"] = "ignored".into();
     live.update(&kind.status(NOW), next, "agent");
     let owned = [
@@ -119,7 +120,10 @@ fn a_status_write_owns_the_status_alone_and_then_only_its_time_moves() {
     next["status"]["conditions"][0]["status"] = "False".into();
     live.update(&kind.status(LATER), next, "agent");
     assert_eq!(live.owned_by("agent"), owned);
-    let agent = before.replace(&format!(r#""subresource":"status","time":"{NOW}""#), &format!(r#""subresource":"status","time":"{LATER}""#));
+    let agent = before.replace(
+        &format!(r#""subresource":"status","time":"{NOW}""#),
+        &format!(r#""subresource":"status","time":"{LATER}""#),
+    );
     let entries = |text: &str| -> Vec<Value> { serde_json::from_str(text).unwrap() };
     let (mut expected, after) = (entries(&agent), live.managed.unwrap());
     assert_ne!(expected, entries(&before));
@@ -130,7 +134,11 @@ fn a_status_write_owns_the_status_alone_and_then_only_its_time_moves() {
 #[test]
 fn the_oldest_updaters_are_put_together() {
     let kind = Kind::builtin("", "v1", "configmaps");
-    let mut live = Live::created(&kind.at(NOW), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}), "m00");
+    let mut live = Live::created(
+        &kind.at(NOW),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}),
+        "m00",
+    );
     assert_eq!(live.managed, None, "an object of nothing has no owners");
     live = Live::created(&kind.at(NOW), json!({"metadata": {"name": "c"}, "data": {"k00": "v"}}), "m00");
     for n in 1..14 {
@@ -157,7 +165,8 @@ fn owners_can_be_reset_given_and_are_not_invented() {
     assert_eq!(updated(&context, Before::Reset, &old, &new, "m"), Updated::New(None));
     let given = r#"[{"manager":"x","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:a":{},"f:b":{}}}},
                     {"manager":"gone","operation":"Update","apiVersion":"v1alpha1","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:a":{}}}}]"#;
-    let Updated::New(Some(text)) = updated(&context, Before::Given(Managed::parse(given).unwrap()), &old, &new, "") else {
+    let Updated::New(Some(text)) = updated(&context, Before::Given(Managed::parse(given).unwrap()), &old, &new, "")
+    else {
         panic!("other owners");
     };
     let live = Live { object: new, managed: Some(text) };
