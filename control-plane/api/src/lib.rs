@@ -4,6 +4,7 @@
 //! Invariant: no I/O, no clock of its own, no async. Everything here is a function of its arguments,
 //! so that the API server, the controllers and the tests can share it.
 
+pub mod amounts;
 pub mod apply;
 pub mod crd;
 pub mod decode;
@@ -16,6 +17,7 @@ pub mod names;
 pub mod openapi;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
 pub mod schema;
 pub mod selector;
 pub mod status;
