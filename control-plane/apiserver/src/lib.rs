@@ -133,7 +133,7 @@ impl ApiServer {
     /// The API for a component in this process, in the name of `user`: what `kube::Client::new` takes.
     #[must_use]
     pub fn local_client_service(&self, user: User) -> LocalService {
-        LocalService::new(Arc::clone(&self.core), user)
+        LocalService::new(Arc::clone(&self.core), user).without_owners()
     }
 
     /// The kubelet of a node in this process.

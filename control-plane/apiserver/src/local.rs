@@ -3,11 +3,12 @@
 
 use crate::core::Core;
 use crate::handler::{Caller, handle};
+use crate::negotiate::{OWNERS, Owners};
 use crate::user::User;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,11 +19,17 @@ use tower::Service;
 pub struct LocalService {
     core: Arc<Core>,
     user: Arc<User>,
+    owners: Owners,
 }
 
 impl LocalService {
     pub(crate) fn new(core: Arc<Core>, user: User) -> Self {
-        Self { core, user: Arc::new(user) }
+        Self { core, user: Arc::new(user), owners: Owners::Shown }
+    }
+
+    /// The same for a component that has no use for `managedFields`: it is not sent them.
+    pub(crate) fn without_owners(self) -> Self {
+        Self { owners: Owners::Hidden, ..self }
     }
 
     /// One request, with a body of any kind.
@@ -50,7 +57,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (core, user) = (Arc::clone(&self.core), Arc::clone(&self.user));
-        let request = request.map(Body::new);
+        let mut request = request.map(Body::new);
+        if self.owners == Owners::Hidden {
+            request.headers_mut().insert(OWNERS, HeaderValue::from_static("none"));
+        }
         Box::pin(async move { Ok(handle(&core, Caller::Local(user), request).await) })
     }
 }

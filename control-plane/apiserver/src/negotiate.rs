@@ -23,6 +23,17 @@ pub(crate) enum Shape {
     Metadata,
 }
 
+/// Whether objects are sent with their `managedFields`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    Shown,
+    Hidden,
+}
+
+/// Who sends this with `none` gets objects without `managedFields`: components of this process, which have no use for them and
+/// would only read over them.
+pub(crate) const OWNERS: &str = "skiff-managed-fields";
+
 /// The client's wishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Accept {
@@ -30,11 +41,13 @@ pub(crate) struct Accept {
     pub shape: Shape,
     pub gzip: bool,
     pub pretty: bool,
+    pub owners: Owners,
 }
 
 impl Accept {
     /// JSON in full: what errors and internal requests get.
-    pub(crate) const JSON: Self = Self { format: Format::Json, shape: Shape::Full, gzip: false, pretty: false };
+    pub(crate) const JSON: Self =
+        Self { format: Format::Json, shape: Shape::Full, gzip: false, pretty: false, owners: Owners::Shown };
 
     /// The first clause of `Accept` that can be served. Protobuf cannot: clients that ask for it name JSON as well.
     ///
@@ -44,7 +57,8 @@ impl Accept {
         let gzip = header(headers, &header::ACCEPT_ENCODING).is_some_and(|text| {
             text.split(',').any(|coding| coding.trim().split(';').next().is_some_and(|c| c.trim() == "gzip"))
         });
-        let wishes = Self { gzip, ..Self::JSON };
+        let hidden = headers.get(OWNERS).is_some_and(|value| value == "none");
+        let wishes = Self { gzip, owners: if hidden { Owners::Hidden } else { Owners::Shown }, ..Self::JSON };
         let mut clauses = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
         if clauses.peek().is_none() {
             return Ok(wishes);

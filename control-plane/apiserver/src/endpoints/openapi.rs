@@ -2,7 +2,7 @@
 
 use crate::catalog::Document;
 use crate::core::Core;
-use crate::negotiate::{Accept, Format, Shape};
+use crate::negotiate::Accept;
 use crate::registry::unknown_path;
 use crate::request::Query;
 use crate::respond;
@@ -87,7 +87,7 @@ fn send(document: &Document, headers: &HeaderMap, content_type: &'static str) ->
         respond::plain(StatusCode::NOT_MODIFIED, content_type, Body::empty())
     } else {
         let gzip = Accept::parse(headers).map_or_else(|_| accepts_gzip(headers), |accept| accept.gzip);
-        let accept = Accept { gzip, format: Format::Json, shape: Shape::Full, pretty: false };
+        let accept = Accept { gzip, ..Accept::JSON };
         respond::json(accept, StatusCode::OK, document.bytes.clone())
     };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -12,7 +12,10 @@ pub(crate) mod wire;
 pub(crate) use body::{encode, encode_as, encode_marked, encode_unserved, parse};
 pub(crate) use convert::between;
 pub(crate) use index::Index;
-pub(crate) use owners::{Apart, parse_apart, put as put_owners, take as take_owners};
+pub(crate) use owners::{
+    Apart, entry_without as without_owners, parse_apart, put as put_owners, take as take_owners,
+    without as body_without_owners,
+};
 
 use api::Resource;
 

@@ -6,7 +6,8 @@
 use api::{Resource, Status, meta};
 use bytes::Bytes;
 use serde_json::Value;
-use store::Revision;
+use std::sync::Arc;
+use store::{Entry, Revision};
 
 const METADATA: &[u8] = b"\"metadata\":{";
 const MEMBER: &[u8] = b"\"managedFields\":";
@@ -40,18 +41,28 @@ impl Apart {
 /// As `parse`.
 pub(crate) fn parse_apart(resource: &Resource, body: &Bytes, revision: Option<Revision>) -> Result<Apart, Status> {
     if let Some((start, end)) = cut(body) {
-        let member = start - MEMBER.len();
-        // The comma goes with the member that it follows.
-        let rest = if body.get(end) == Some(&b',') { end + 1 } else { end };
-        let mut bare = Vec::with_capacity(body.len());
-        bare.extend_from_slice(&body[..member]);
-        bare.extend_from_slice(&body[rest..]);
-        let object = super::parse(resource, &bare, revision)?;
+        let object = super::parse(resource, &without(body), revision)?;
         return Ok(Apart { object, managed: Some(body.slice(start..end)) });
     }
     let mut object = super::parse(resource, body, revision)?;
     let managed = take(&mut object).filter(|managed| managed.as_array().is_some_and(|list| !list.is_empty()));
     Ok(Apart { object, managed: managed.map(|managed| Bytes::from(managed.to_string())) })
+}
+
+/// A stored body without its `managedFields`.
+pub(crate) fn without(body: &Bytes) -> Bytes {
+    let Some((start, end)) = cut(body) else { return body.clone() };
+    let rest = if body.get(end) == Some(&b',') { end + 1 } else { end };
+    let mut bare = Vec::with_capacity(body.len());
+    bare.extend_from_slice(&body[..start - MEMBER.len()]);
+    bare.extend_from_slice(&body[rest..]);
+    bare.into()
+}
+
+/// An entry whose body has no `managedFields`.
+pub(crate) fn entry_without(entry: &Entry) -> Arc<Entry> {
+    let value = store::Value { body: without(&entry.value.body), index: entry.value.index.clone() };
+    Arc::new(Entry { value, ..Entry::clone(entry) })
 }
 
 /// Takes the `managedFields` out of an object.
@@ -103,7 +114,7 @@ mod tests {
         assert_eq!((&apart.object, apart.managed()), (&object, Some(managed)));
         assert_eq!(apart.whole(), serde_json::from_slice::<Value>(&body).unwrap());
         assert_eq!(parse_apart(&pods, &bare, None).unwrap().managed(), None);
-        assert_eq!(put(&bare, None), bare);
+        assert_eq!((put(&bare, None), without(&body), without(&bare)), (bare.clone(), bare.clone(), bare));
         // Wherever somebody else put them.
         let late =
             json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"a": 1, "managedFields": [{"manager": "m"}]}});

@@ -2,7 +2,7 @@
 
 use super::Call;
 use super::selection::Selection;
-use crate::negotiate::Shape;
+use crate::negotiate::{Owners, Shape};
 use crate::objects::{self, wire};
 use api::table::{self, IncludeObject};
 use api::{Resource, Status};
@@ -49,6 +49,7 @@ pub(super) struct Encoder {
     resource: Arc<Resource>,
     shape: Shape,
     native: bool,
+    owners: Owners,
     /// Tables carry their columns once.
     columns_sent: bool,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -61,6 +62,7 @@ impl Encoder {
             resource: Arc::clone(call.resource),
             shape: call.accept.shape,
             native: wire::is_native(call.resource),
+            owners: call.accept.owners,
             columns_sent: false,
             clock: Arc::new(move || core.now()),
         }
@@ -96,6 +98,11 @@ impl Encoder {
             }
         };
         let shown = if kind == Kind::Deleted { prev? } else { entry? };
+        if self.owners == Owners::Hidden {
+            let mut out = BytesMut::new();
+            self.put(&mut out, kind, &objects::without_owners(shown), event.revision);
+            return Some(out.freeze());
+        }
         if self.shape == Shape::Full && self.native {
             if kind == plain && form == Line::Shared {
                 return Some(event.encoded(|| line(&self.resource, kind, shown, event.revision)));
@@ -109,7 +116,10 @@ impl Encoder {
 
     /// Appends an object of the initial state.
     pub(super) fn added(&mut self, out: &mut BytesMut, entry: &Entry) {
-        self.put(out, Kind::Added, entry, entry.mod_revision);
+        match self.owners {
+            Owners::Shown => self.put(out, Kind::Added, entry, entry.mod_revision),
+            Owners::Hidden => self.put(out, Kind::Added, &objects::without_owners(entry), entry.mod_revision),
+        }
     }
 
     fn put(&mut self, out: &mut BytesMut, kind: Kind, entry: &Entry, revision: Revision) {

@@ -4,7 +4,7 @@ use super::selection::Selection;
 use super::{Call, watch};
 use crate::core::read_status;
 use crate::crd::present;
-use crate::negotiate::{Accept, Format, Shape};
+use crate::negotiate::{Accept, Format, Owners, Shape};
 use crate::objects::{self, wire};
 use crate::request::{ListOptions, Version, VersionMatch, too_large_version};
 use crate::respond::{self, GZIP_FROM};
@@ -33,7 +33,10 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
     }
     let options = ListOptions::parse(&call.query, Verb::List, call.resource)?;
     let selection = Selection::new(call.resource, call.namespace(), "", &options);
-    let page = Page::take(call, &options, &selection).await?;
+    let mut page = Page::take(call, &options, &selection).await?;
+    if call.accept.owners == Owners::Hidden {
+        page.entries.iter_mut().for_each(|entry| *entry = objects::without_owners(entry));
+    }
     let native = wire::is_native(call.resource);
     match call.accept.shape {
         Shape::Table(include) => {

@@ -28,7 +28,7 @@ pub(crate) use remove::{Object, Removed, remove};
 
 use crate::core::Core;
 use crate::crd::{self, present::{self, Encoded}};
-use crate::negotiate::{Accept, Shape};
+use crate::negotiate::{Accept, Owners, Shape};
 use crate::request::{Query, ResourceRequest};
 use crate::user::User;
 use crate::{objects, respond};
@@ -219,6 +219,10 @@ impl Call<'_> {
     /// 500 when the object cannot be read.
     pub(crate) fn show(&self, code: StatusCode, outcome: &Outcome) -> Result<Response<Body>, Status> {
         let Outcome { body, revision } = outcome;
+        let body = &match self.accept.owners {
+            Owners::Shown => body.clone(),
+            Owners::Hidden => objects::body_without_owners(body),
+        };
         let native = objects::wire::is_native(self.resource);
         match self.accept.shape {
             Shape::Full if native => {

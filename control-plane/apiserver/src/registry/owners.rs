@@ -72,7 +72,7 @@ impl<'a> Writer<'a> {
 
     /// The owners after an update. `given` is what the new object says its `managedFields` are; through a subresource
     /// nobody may say.
-    pub(super) fn updated(&self, old: &Apart, new: &Value, given: Option<Value>) -> Owners {
+    pub(super) fn updated(&self, old: &Apart, new: &Value, given: Option<&Value>) -> Owners {
         let stored = old.managed();
         let text = given.filter(|_| self.subresource.is_empty()).map(Given::of);
         let before = match &text {
@@ -99,8 +99,8 @@ enum Given {
 }
 
 impl Given {
-    fn of(value: Value) -> Self {
-        match &value {
+    fn of(value: &Value) -> Self {
+        match value {
             Value::Array(list) => match list.as_slice() {
                 [] => Self::Reset,
                 [Value::Object(only)] if only.is_empty() => Self::Reset,

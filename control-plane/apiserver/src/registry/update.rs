@@ -81,7 +81,7 @@ pub(super) async fn modify_owned(
         check_version(call, &new, old)?;
         call.resource.strategy.default(&mut new);
         meta::default_update(&mut new, old);
-        let owners = owners.unwrap_or_else(|| writer.updated(&before, &new, given));
+        let owners = owners.unwrap_or_else(|| writer.updated(&before, &new, given.as_ref()));
         admit(call, &mut new, old, &snapshot, options).await?;
         let assignment = prepare(call, part, &mut new, old)?;
         validate(call, part, &new, old)?;

@@ -289,3 +289,39 @@ async fn managers_of_other_versions_keep_their_fields() {
     assert_eq!(left["spec"]["maxReplicas"], 4);
     assert_eq!(left["spec"].get("targetCPUUtilizationPercentage"), None);
 }
+
+#[tokio::test]
+async fn components_of_this_process_are_spared_the_owners_and_are_owners_by_name() {
+    let cluster = Cluster::new().await;
+    cluster.by("kubectl", "POST", PODS, &pod("p")).await;
+    let component = LocalService::new(Arc::clone(&cluster.core), User::component("system:kube-scheduler"));
+    let component = component.without_owners();
+    let send = async |method: &str, path: &str, body: String| {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let response = component.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        assert!(response.status().is_success());
+        response.into_body()
+    };
+    let read = async |body: Body| serde_json::from_slice::<Value>(&body.collect().await.unwrap().to_bytes()).unwrap();
+    let one = format!("{PODS}/p");
+    let mut seen = read(send("GET", &one, String::new()).await).await;
+    assert_eq!(seen["metadata"]["managedFields"], Value::Null);
+    seen["metadata"]["labels"] = json!({"a": "b"});
+    let written = read(send("PUT", &one, seen.to_string()).await).await;
+    assert_eq!(written["metadata"]["managedFields"], Value::Null);
+    let list = read(send("GET", PODS, String::new()).await).await;
+    assert_eq!(list["items"][0]["metadata"].get("managedFields"), None);
+    assert_eq!(list["items"][0]["metadata"]["labels"], json!({"a": "b"}));
+    let mut watch = send("GET", &format!("{PODS}?watch=true"), String::new()).await;
+    let initial = watch.frame().await.unwrap().unwrap().into_data().unwrap();
+    cluster.by("kubectl", "PATCH", &one, &json!({"metadata": {"labels": {"c": "d"}}})).await;
+    let event = watch.frame().await.unwrap().unwrap().into_data().unwrap();
+    for line in [initial, event] {
+        let event: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(
+            (&event["object"]["metadata"]["name"], event["object"]["metadata"].get("managedFields")),
+            (&json!("p"), None)
+        );
+    }
+    assert_eq!(managers(&cluster.get(&one).await), ["kube-scheduler", "kubectl"]);
+}
