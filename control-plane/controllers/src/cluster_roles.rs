@@ -45,8 +45,7 @@ fn aggregate(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Result<Option<Vec<
             reason,
         })?;
         let selected = all.iter().filter(|other| other.metadata.name != role.metadata.name);
-        let mut selected: Vec<_> =
-            selected.filter(|other| selector.matches(other.metadata.labels.as_ref())).collect();
+        let mut selected: Vec<_> = selected.filter(|other| selector.matches(other.metadata.labels.as_ref())).collect();
         selected.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         for rule in selected.into_iter().flat_map(|other| other.rules.iter().flatten()) {
             if !rules.contains(rule) {

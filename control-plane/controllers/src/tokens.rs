@@ -138,7 +138,8 @@ mod tests {
             "kubernetes.io/service-account.name": "robot", "kubernetes.io/service-account.uid": "1",
         }}}))
         .unwrap();
-        let account = |uid: &str| -> ServiceAccount { serde_json::from_value(json!({"metadata": {"uid": uid}})).unwrap() };
+        let account =
+            |uid: &str| -> ServiceAccount { serde_json::from_value(json!({"metadata": {"uid": uid}})).unwrap() };
         assert!(is_orphan(&secret, "robot", None));
         assert!(is_orphan(&secret, "robot", Some(&account("2"))));
         assert!(!is_orphan(&secret, "robot", Some(&account("1"))));

@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn a_request_is_pem_for_a_signer_with_usages() {
         let pem = STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\n");
-        let good = json!({"spec": {"request": pem, "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"]}});
+        let good =
+            json!({"spec": {"request": pem, "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"]}});
         assert!(CertificateSigningRequest.validate(&good).is_empty());
         let bad = json!({"spec": {"request": "", "signerName": "mine", "expirationSeconds": 10}});
         let texts: Vec<_> = CertificateSigningRequest.validate(&bad).iter().map(ToString::to_string).collect();
@@ -121,7 +122,8 @@ mod tests {
             let conditions: Vec<_> = kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
             json!({"status": {"conditions": conditions}})
         };
-        let check = |new: &[&str], old: &[&str]| CertificateSigningRequest.validate_status_update(&with(new), &with(old));
+        let check =
+            |new: &[&str], old: &[&str]| CertificateSigningRequest.validate_status_update(&with(new), &with(old));
         assert!(check(&["Approved"], &[]).is_empty());
         assert_eq!(check(&[], &["Denied"]).len(), 1);
         assert_eq!(check(&["Approved", "Denied"], &["Approved"]).len(), 1);

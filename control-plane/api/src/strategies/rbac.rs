@@ -85,7 +85,8 @@ impl Rbac {
 
     fn check_binding(self, object: &Value, errors: &mut Vec<Error>) {
         let path = Path::new("roleRef");
-        let role = |field: &str| object.pointer(&format!("/roleRef/{field}")).and_then(Value::as_str).unwrap_or_default();
+        let role =
+            |field: &str| object.pointer(&format!("/roleRef/{field}")).and_then(Value::as_str).unwrap_or_default();
         if role("apiGroup") != GROUP {
             errors.push(Error::not_supported(&path.child("apiGroup"), role("apiGroup"), &[GROUP]));
         }
@@ -184,7 +185,8 @@ mod tests {
 
     #[test]
     fn bindings_refer_to_roles_and_name_their_subjects() {
-        let binding = |kind: &str, subject: Value| json!({"roleRef": {"kind": kind, "name": "r"}, "subjects": [subject]});
+        let binding =
+            |kind: &str, subject: Value| json!({"roleRef": {"kind": kind, "name": "r"}, "subjects": [subject]});
         let user = json!({"kind": "User", "name": "bob"});
         let defaulted = binding("Role", user.clone());
         assert!(texts(Rbac::RoleBinding, defaulted).is_empty());

@@ -22,7 +22,8 @@ pub(super) struct Certificates {
 
 impl Plugin for Certificates {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.operation != Operation::Delete && request.resource.storage == "certificates.k8s.io/certificatesigningrequests"
+        request.operation != Operation::Delete
+            && request.resource.storage == "certificates.k8s.io/certificatesigningrequests"
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
@@ -118,8 +119,7 @@ fn restrict_subject(request: &Request<'_>) -> Result<(), Status> {
         return Ok(());
     }
     let pem = STANDARD.decode(text(request.object, "/spec/request")).unwrap_or_default();
-    let masters =
-        read_request(&pem).is_ok_and(|facts| facts.organizations.iter().any(|o| o == crate::user::MASTERS));
+    let masters = read_request(&pem).is_ok_and(|facts| facts.organizations.iter().any(|o| o == crate::user::MASTERS));
     if !masters {
         return Ok(());
     }

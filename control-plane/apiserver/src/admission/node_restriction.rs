@@ -47,8 +47,12 @@ fn check(request: &Request<'_>) -> Result<(), Status> {
     match (request.resource.group.as_ref(), request.resource.plural.as_ref(), request.subresource) {
         ("", "pods", "") => pod(request, node),
         ("", "pods", "status") => pod_status(request, node),
-        ("", "pods", "eviction") => own_pod(request, node, format!("node {node} can only evict pods with spec.nodeName set to itself")),
-        ("", "pods", other) => refuse(request, format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed")),
+        ("", "pods", "eviction") => {
+            own_pod(request, node, format!("node {node} can only evict pods with spec.nodeName set to itself"))
+        }
+        ("", "pods", other) => {
+            refuse(request, format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))
+        }
         ("", "nodes", _) => own_node(request, node),
         ("", "persistentvolumeclaims", "status") => claim_status(request),
         ("coordination.k8s.io", "leases", _) => named(request, node, Some(LEASES), "lease"),
@@ -73,14 +77,13 @@ fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
 fn pod(request: &Request<'_>, node: &str) -> Result<(), Status> {
     match request.operation {
         Operation::Create => mirror_pod(request, node),
-        Operation::Delete => own_pod(
-            request,
-            node,
-            format!("node {node:?} can only delete pods with spec.nodeName set to itself"),
-        ),
-        Operation::Update => {
-            refuse(request, format!("unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"))
+        Operation::Delete => {
+            own_pod(request, node, format!("node {node:?} can only delete pods with spec.nodeName set to itself"))
         }
+        Operation::Update => refuse(
+            request,
+            format!("unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"),
+        ),
     }
 }
 
@@ -100,9 +103,12 @@ fn mirror_pod(request: &Request<'_>, node: &str) -> Result<(), Status> {
     }
     let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
     for volume in volumes {
-        for (field, what) in
-            [("secret", "secrets"), ("configMap", "configmaps"), ("persistentVolumeClaim", "persistentvolumeclaims"), ("projected", "projected volumes")]
-        {
+        for (field, what) in [
+            ("secret", "secrets"),
+            ("configMap", "configmaps"),
+            ("persistentVolumeClaim", "persistentvolumeclaims"),
+            ("projected", "projected volumes"),
+        ] {
             if volume.get(field).is_some_and(Value::is_object) {
                 return refuse(request, format!("node {node:?} can not create pods that reference {what}"));
             }
@@ -201,7 +207,13 @@ fn named(request: &Request<'_>, node: &str, namespace: Option<&str>, what: &str)
 ///
 /// # Errors
 /// 403.
-pub(crate) fn token(node: &str, account: &str, namespace: &str, snapshot: &Snapshot, spec: &Value) -> Result<(), Status> {
+pub(crate) fn token(
+    node: &str,
+    account: &str,
+    namespace: &str,
+    snapshot: &Snapshot,
+    spec: &Value,
+) -> Result<(), Status> {
     let refuse = |why: String| Err(Status::forbidden("", "serviceaccounts", account, why));
     let reference = |field: &str| text(spec, &format!("/boundObjectRef/{field}"));
     if reference("kind") != "Pod" || reference("name").is_empty() {

@@ -15,9 +15,8 @@ const GROUP: &str = "system:bootstrappers";
 
 /// Whether a token has the form of one.
 pub(super) fn looks_like(token: &str) -> bool {
-    let good = |text: &str, length| {
-        text.len() == length && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
+    let good =
+        |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     token.split_once('.').is_some_and(|(id, secret)| good(id, ID) && good(secret, SECRET))
 }
 

@@ -69,9 +69,9 @@ pub(crate) fn field_selector(info: &RequestInfo<'_>, query: Option<&str>) -> Str
 
 /// The one value that `selector` allows for `field`; empty when it does not bind the field.
 pub(crate) fn selected<'s>(selector: &'s str, field: &str) -> &'s str {
-    let terms = selector.split(',').filter_map(|term| {
+    let mut terms = selector.rsplit(',').filter_map(|term| {
         let (key, value) = term.split_once('=')?;
         (key == field).then(|| value.strip_prefix('=').unwrap_or(value))
     });
-    terms.last().unwrap_or_default()
+    terms.next().unwrap_or_default()
 }

@@ -14,7 +14,8 @@ const MAX_AGE: &str = "public, max-age=3600";
 
 pub(super) fn configuration(core: &Core) -> Result<Response<Body>, Status> {
     core.tokens.accounts()?;
-    let address = SocketAddr::new(crate::bootstrap::endpoint_ip(core).unwrap_or(core.address.ip()), core.address.port());
+    let address =
+        SocketAddr::new(crate::bootstrap::endpoint_ip(core).unwrap_or(core.address.ip()), core.address.port());
     let document = json!({
         "issuer": ISSUER,
         "jwks_uri": format!("https://{address}/openid/v1/jwks"),

@@ -79,10 +79,7 @@ impl Authority {
         let ca_der = super::issue::der(self.certificate_pem()).ok_or(RequestError::Key)?;
         let (_, ca) = x509_parser::parse_x509_certificate(&ca_der).map_err(|_| RequestError::Key)?;
         let ca_end = ca.validity().not_after.timestamp();
-        let validity = (
-            (now - BACKDATE).as_second(),
-            now.as_second().saturating_add(seconds).min(ca_end),
-        );
+        let validity = ((now - BACKDATE).as_second(), now.as_second().saturating_add(seconds).min(ca_end));
         let algorithm = Algorithm::of(self.key())?;
         let tbs = yasna::construct_der(|writer| {
             let certificate = ToBeSigned { request: &request, usages: &usages, validity, algorithm };

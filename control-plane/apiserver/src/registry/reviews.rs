@@ -172,8 +172,7 @@ fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
     }
     for rule in held.rules() {
         if !rule.resources.is_empty() {
-            let mut shown =
-                json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
+            let mut shown = json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
             if !rule.resource_names.is_empty() {
                 shown["resourceNames"] = json!(rule.resource_names);
             }

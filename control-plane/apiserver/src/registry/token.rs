@@ -67,7 +67,9 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
 fn validated_seconds(spec: &Value) -> Result<i64, Status> {
     let seconds = match spec.get("expirationSeconds") {
         None | Some(Value::Null) => DEFAULT_SECONDS,
-        Some(value) => value.as_i64().ok_or_else(|| Status::bad_request("spec.expirationSeconds must be an integer"))?,
+        Some(value) => {
+            value.as_i64().ok_or_else(|| Status::bad_request("spec.expirationSeconds must be an integer"))?
+        }
     };
     let why = match seconds {
         ..MIN_SECONDS => "may not specify a duration less than 10 minutes",
@@ -85,11 +87,7 @@ fn claims(call: &Call<'_>, snapshot: &Snapshot, account: &Value, spec: &Value) -
     if aud.is_empty() {
         aud.push(ISSUER.into());
     }
-    let mut bound = Bound {
-        namespace: namespace.to_owned(),
-        serviceaccount: reference(account),
-        ..Bound::default()
-    };
+    let mut bound = Bound { namespace: namespace.to_owned(), serviceaccount: reference(account), ..Bound::default() };
     if let Some(wanted) = spec.get("boundObjectRef").filter(|reference| reference.is_object()) {
         bind(&mut bound, snapshot, (namespace, name), wanted)?;
     }

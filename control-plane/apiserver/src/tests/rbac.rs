@@ -45,7 +45,8 @@ async fn a_binding_to_nothing_says_so() {
 #[tokio::test]
 async fn names_bind_lists_with_a_field_selector_too() {
     let cluster = Cluster::new().await;
-    let rule = json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"]});
+    let rule =
+        json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"]});
     cluster.post(&format!("{RBAC}/clusterroles"), json!({"metadata": {"name": "mine"}, "rules": [rule]})).await;
     bind(&cluster, "b", "mine").await;
     let code = async |path: &str| cluster.as_user(bob(), "GET", path, &Value::Null).await.code;
@@ -107,9 +108,16 @@ async fn the_anonymous_see_only_what_is_public() {
         let caller = crate::handler::Caller::Network(None);
         crate::handler::handle(&cluster.core, caller, request).await.status()
     };
-    for (path, expected) in
-        [("/healthz", 200), ("/livez", 200), ("/readyz", 200), ("/version", 200), ("/livez/ping", 403), ("/api", 403), ("/metrics", 403), (PODS, 403)]
-    {
+    for (path, expected) in [
+        ("/healthz", 200),
+        ("/livez", 200),
+        ("/readyz", 200),
+        ("/version", 200),
+        ("/livez/ping", 403),
+        ("/api", 403),
+        ("/metrics", 403),
+        (PODS, 403),
+    ] {
         assert_eq!(code(path).await, expected, "{path}");
     }
     assert_eq!(cluster.with_token("wrong", "/version").await.code, 401);
@@ -124,10 +132,15 @@ async fn impersonation_is_a_right_of_its_own() {
     let cluster = Cluster::new().await;
     let rule = json!({"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["eve"]});
     cluster.post(&format!("{RBAC}/clusterroles"), json!({"metadata": {"name": "actor"}, "rules": [rule]})).await;
-    cluster.post(&format!("{RBAC}/clusterrolebindings"), json!({
-        "metadata": {"name": "actor"}, "subjects": [{"kind": "User", "name": "bob"}],
-        "roleRef": {"kind": "ClusterRole", "name": "actor"},
-    })).await;
+    cluster
+        .post(
+            &format!("{RBAC}/clusterrolebindings"),
+            json!({
+                "metadata": {"name": "actor"}, "subjects": [{"kind": "User", "name": "bob"}],
+                "roleRef": {"kind": "ClusterRole", "name": "actor"},
+            }),
+        )
+        .await;
     let who = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let ask = async |headers: &[(&str, &str)]| {
         let mut request = Request::post(who).header("content-type", "application/json");

@@ -35,10 +35,15 @@ async fn users_learn_what_they_may_do() {
 #[tokio::test]
 async fn reviews_about_others_ask_the_authorizers() {
     let cluster = Cluster::new().await;
-    cluster.post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", json!({
-        "metadata": {"name": "readers"}, "subjects": [{"kind": "User", "name": "reader"}],
-        "roleRef": {"kind": "ClusterRole", "name": "view"},
-    })).await;
+    cluster
+        .post(
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            json!({
+                "metadata": {"name": "readers"}, "subjects": [{"kind": "User", "name": "reader"}],
+                "roleRef": {"kind": "ClusterRole", "name": "view"},
+            }),
+        )
+        .await;
     let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
     let ask = |user: &str, verb: &str| json!({"spec": {"user": user, "resourceAttributes": {"verb": verb, "resource": "pods"}}});
     assert_eq!(
@@ -50,7 +55,10 @@ async fn reviews_about_others_ask_the_authorizers() {
     let local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
     assert_eq!(cluster.fails("POST", local, ask("reader", "get")).await["code"], 400);
     let rules = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
-    let mine = cluster.as_user(User::authenticated("reader", ["x"]), "POST", rules, &json!({"spec": {"namespace": "x"}})).await.json();
+    let mine = cluster
+        .as_user(User::authenticated("reader", ["x"]), "POST", rules, &json!({"spec": {"namespace": "x"}}))
+        .await
+        .json();
     let listed = mine["status"]["resourceRules"].as_array().unwrap();
     assert!(listed.iter().any(|rule| rule["resources"].as_array().unwrap().contains(&"pods".into())), "{mine}");
     assert_eq!(mine["status"]["incomplete"], false);

@@ -80,7 +80,8 @@ async fn a_token_is_for_its_audience_only() {
     let review = cluster.post(path, json!({"spec": {"token": vault, "audiences": ["vault", "x"]}})).await;
     assert_eq!(review["status"]["authenticated"], true);
     assert_eq!(review["status"]["audiences"], json!(["vault"]));
-    let status = cluster.fails("POST", &format!("{ACCOUNTS}/robot/token"), json!({"spec": {"expirationSeconds": 10}})).await;
+    let status =
+        cluster.fails("POST", &format!("{ACCOUNTS}/robot/token"), json!({"spec": {"expirationSeconds": 10}})).await;
     assert_eq!(
         status["details"]["causes"][0]["message"],
         "Invalid value: 10: may not specify a duration less than 10 minutes"
@@ -139,4 +140,52 @@ async fn pods_get_an_account_and_its_token() {
         cluster.fails("POST", PODS, absent).await["message"],
         r#"pods "r" is forbidden: error looking up service account default/absent: serviceaccount "absent" not found"#
     );
+}
+
+#[tokio::test]
+async fn a_secret_of_a_token_is_filled_and_good_while_it_is_there() {
+    use base64::Engine as _;
+    let cluster = with_robot().await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let annotations = json!({"kubernetes.io/service-account.name": "robot"});
+    let body =
+        json!({"metadata": {"name": "t", "annotations": annotations}, "type": "kubernetes.io/service-account-token"});
+    let made = cluster.post(secrets, body).await;
+    assert!(made["data"]["ca.crt"].is_string() && made["data"]["namespace"].is_string(), "{made}");
+    let text = base64::engine::general_purpose::STANDARD.decode(made["data"]["token"].as_str().unwrap()).unwrap();
+    let token = String::from_utf8(text).unwrap();
+    cluster.advance(Duration::from_secs(86_400 * 1000));
+    assert_eq!(code(&cluster, &token).await, 200);
+    cluster.ok("DELETE", &format!("{secrets}/t"), Value::Null).await;
+    assert_eq!(code(&cluster, &token).await, 401);
+}
+
+#[tokio::test]
+async fn certificate_requests_say_who_asked_and_approving_is_a_right() {
+    use base64::Engine as _;
+    let cluster = Cluster::new().await;
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let pem = base64::engine::general_purpose::STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\n");
+    let spec = json!({"request": pem, "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"], "username": "somebody-else"});
+    let made = cluster.post(requests, json!({"metadata": {"name": "c"}, "spec": spec})).await;
+    assert_eq!(made["spec"]["username"], "system:admin");
+    let rule = |verbs: &[&str], resource: &str| json!({"verbs": verbs, "apiGroups": ["certificates.k8s.io"], "resources": [resource]});
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rules = json!([rule(&["update", "patch"], "certificatesigningrequests/approval")]);
+    cluster.post(&format!("{rbac}/clusterroles"), json!({"metadata": {"name": "approver"}, "rules": rules})).await;
+    let binding = json!({"metadata": {"name": "b"}, "subjects": [{"kind": "User", "name": "bob"}], "roleRef": {"kind": "ClusterRole", "name": "approver"}});
+    cluster.post(&format!("{rbac}/clusterrolebindings"), binding).await;
+    let bob = User::authenticated("bob", ["dev"]);
+    let approval = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "reason": "x"}]}});
+    let path = format!("{requests}/c/approval");
+    let refused = cluster.as_user(bob.clone(), "PATCH", &path, &approval).await.json();
+    assert_eq!(
+        refused["message"],
+        r#"certificatesigningrequests.certificates.k8s.io "c" is forbidden: user not permitted to approve requests with signerName "kubernetes.io/kubelet-serving""#
+    );
+    let mut signers = rule(&["approve"], "signers");
+    signers["resourceNames"] = json!(["kubernetes.io/*"]);
+    cluster.ok("PATCH", &format!("{rbac}/clusterroles/approver"), json!({"rules": [rules[0], signers]})).await;
+    let approved = cluster.as_user(bob, "PATCH", &path, &approval).await.json();
+    assert!(approved["status"]["conditions"][0]["lastUpdateTime"].is_string(), "{approved}");
 }

@@ -39,8 +39,7 @@ pub(crate) fn start(config: &Config, context: &Context, tasks: &mut JoinSet<()>)
             signal.add(Key::of(request.as_ref()));
         }
     });
-    let controller =
-        Controller { access: context.access.clone(), requests, authority, clock: context.clock.clone() };
+    let controller = Controller { access: context.access.clone(), requests, authority, clock: context.clock.clone() };
     context.spawn(tasks, Arc::new(controller), queue);
 }
 
@@ -50,8 +49,7 @@ fn rights(spec: &Spec, facts: &Facts) -> Vec<(&'static str, &'static str)> {
     if Signer::of(&spec.signer_name) != Some(Signer::KubeletClient) || kubelet_client(facts, &usages).is_err() {
         return Vec::new();
     }
-    let other =
-        ("nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview.");
+    let other = ("nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview.");
     if spec.username.as_deref() == Some(facts.common_name.as_str()) {
         let own = ("selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview.");
         return vec![own, other];

@@ -50,7 +50,8 @@ fn left(request: &CertificateSigningRequest, now: Timestamp) -> Option<Duration>
     });
     let dated = decided.filter_map(|condition| condition.last_update_time.as_ref()).map(|time| time.0).max();
     let created = request.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
-    let approved_only = has_condition(request, "Approved") && !has_certificate(request) && !has_condition(request, "Failed");
+    let approved_only =
+        has_condition(request, "Approved") && !has_certificate(request) && !has_condition(request, "Failed");
     match dated {
         // Approved, and its signer has not come to it: as long as one that nobody decided about.
         Some(at) if approved_only => remaining(at, PENDING, now),

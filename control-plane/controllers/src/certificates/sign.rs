@@ -11,9 +11,7 @@ use crate::frame::key::Key;
 use crate::frame::queue::Queue;
 use crate::frame::runner::Reconciler;
 use crate::k8s::ByteString;
-use crate::k8s::api::certificates::v1::{
-    CertificateSigningRequest, CertificateSigningRequestCondition as Condition,
-};
+use crate::k8s::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition as Condition};
 use crate::{Config, Error, Next};
 use async_trait::async_trait;
 use serde_json::json;
@@ -41,8 +39,7 @@ pub(crate) fn start(config: &Config, context: &Context, tasks: &mut JoinSet<()>)
             signal.add(Key::of(change.object().as_ref()));
         }
     });
-    let controller =
-        Controller { access: context.access.clone(), requests, authority, clock: context.clock.clone() };
+    let controller = Controller { access: context.access.clone(), requests, authority, clock: context.clock.clone() };
     context.spawn(tasks, Arc::new(controller), queue);
 }
 

@@ -29,12 +29,15 @@ pub(super) enum Kind {
 
 type Reference = (Kind, Box<str>);
 
+/// A pod's node, and what the pod refers to.
+type Bound = (Box<str>, HashSet<Reference>);
+
 /// All references are within one namespace: a pod's.
 #[derive(Default)]
 pub(super) struct Graph {
     watch: Option<Watch>,
     /// By the pod's key below [`PODS`]: its node and what it refers to.
-    pods: HashMap<Box<[u8]>, (Box<str>, HashSet<Reference>)>,
+    pods: HashMap<Box<[u8]>, Bound>,
     /// (node, namespace) → how many pods refer to each.
     nodes: HashMap<(Box<str>, Box<str>), HashMap<Reference, usize>>,
 }
@@ -43,9 +46,8 @@ impl Graph {
     /// Whether a pod of `node` refers to the object.
     pub(super) fn relates(&mut self, store: &Store, node: &str, kind: Kind, (namespace, name): (&str, &str)) -> bool {
         if kind == Kind::Volume {
-            return claim_of(store, name).is_some_and(|(namespace, claim)| {
-                self.relates(store, node, Kind::Claim, (&namespace, &claim))
-            });
+            return claim_of(store, name)
+                .is_some_and(|(namespace, claim)| self.relates(store, node, Kind::Claim, (&namespace, &claim)));
         }
         self.catch_up(store);
         let at = (Box::from(node), Box::from(namespace));
@@ -148,7 +150,8 @@ fn references(pod: &str, body: &[u8]) -> HashSet<Reference> {
     for secret in items(&spec, "imagePullSecrets") {
         add(Kind::Secret, secret.get("name"));
     }
-    for container in ["containers", "initContainers", "ephemeralContainers"].iter().flat_map(|list| items(&spec, list)) {
+    for container in ["containers", "initContainers", "ephemeralContainers"].iter().flat_map(|list| items(&spec, list))
+    {
         for from in items(container, "env").filter_map(|env| env.get("valueFrom")) {
             add(Kind::Secret, from.pointer("/secretKeyRef/name"));
             add(Kind::ConfigMap, from.pointer("/configMapKeyRef/name"));

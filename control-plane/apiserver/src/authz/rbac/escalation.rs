@@ -1,8 +1,8 @@
 //! Nobody grants what they do not have: the checks on writes of roles and bindings
 //! (`pkg/registry/rbac/*/policybased`). Part of every server whose mode is RBAC, whatever its admission plugins.
 
-use super::rules::{Rule, missing};
 use super::index::GROUP;
+use super::rules::{Rule, missing};
 use crate::admission::{Operation, Plugin, Request};
 use crate::authz::{Attributes, Authorizers};
 use crate::user::{MASTERS, User};
@@ -51,9 +51,8 @@ impl Guard {
         let wanted = aggregation(request.object);
         if wanted.is_some() && request.old.is_none_or(|old| aggregation(old) != wanted) {
             let everything = [everything_resources(), everything_paths()];
-            self.confirm(request, &everything).map_err(|_| {
-                refuse(request, "must have cluster-admin privileges to use the aggregationRule")
-            })?;
+            self.confirm(request, &everything)
+                .map_err(|_| refuse(request, "must have cluster-admin privileges to use the aggregationRule"))?;
         }
         Ok(())
     }

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn names_bind_and_paths_may_end_in_a_star() {
-        let named = rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]}));
+        let named =
+            rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]}));
         assert!(named.allows(&on("get", "", "secrets", "", "a")));
         assert!(!named.allows(&on("get", "", "secrets", "", "b")));
         assert!(!named.allows(&on("get", "", "secrets", "", "")));
