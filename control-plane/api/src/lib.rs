@@ -6,6 +6,7 @@
 
 pub mod amounts;
 pub mod apply;
+pub mod cel;
 pub mod crd;
 pub mod decode;
 pub mod discovery;

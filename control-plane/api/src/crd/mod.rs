@@ -6,9 +6,9 @@
 mod acceptance;
 pub mod checks;
 mod columns;
-mod formats;
+pub(crate) mod formats;
 pub mod jsonpath;
-mod pattern;
+pub(crate) mod pattern;
 mod rows;
 pub mod rules;
 pub mod schema_rules;

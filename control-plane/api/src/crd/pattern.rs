@@ -37,12 +37,20 @@ impl Pattern {
 /// # Errors
 /// What is wrong with it, on one line.
 pub fn compile(text: &str) -> Result<Regex, String> {
+    compile_within(text, SIZE_LIMIT)
+}
+
+/// As [`compile`], for a pattern that may take at most `limit` bytes.
+///
+/// # Errors
+/// What is wrong with it, on one line.
+pub fn compile_within(text: &str, limit: usize) -> Result<Regex, String> {
     if text.len() > MAX_LEN {
         return Err(format!("error parsing regexp: expression is longer than {MAX_LEN} bytes"));
     }
     RegexBuilder::new(&translate(text))
-        .size_limit(SIZE_LIMIT)
-        .dfa_size_limit(SIZE_LIMIT)
+        .size_limit(limit)
+        .dfa_size_limit(limit)
         .nest_limit(100)
         .build()
         .map_err(|error| match error {
