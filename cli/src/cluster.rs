@@ -28,9 +28,6 @@ use tracing::Instrument as _;
 /// Prefix of the part of the default ranges that a cluster in memory takes, so that several fit on one machine.
 const EPHEMERAL_PREFIX: u8 = 16;
 
-/// How many nodes there is room for where several servers share a store.
-const SHARED_NODES: u16 = 128;
-
 /// Which nodes run in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nodes {
@@ -119,8 +116,10 @@ impl Cluster {
             _scratch: scratch,
         };
         let count = if let Nodes::Local(count) = nodes { count } else { 0 };
-        // Nodes' parts must be of one size, whichever server gives them out.
-        let node_prefix = ranges.pods.node_prefix(if sharing == Sharing::Shared { SHARED_NODES } else { count.max(1) })?;
+        let node_prefix = match sharing {
+            Sharing::Alone => ranges.pods.node_prefix(count.max(1))?,
+            Sharing::Shared => ranges.pods.common_node_prefix()?,
+        };
         if count > 0 {
             cluster.start_nodes(&dir, count, (ranges.pods, node_prefix), ranges.services)?;
         }

@@ -6,6 +6,9 @@ use std::net::Ipv4Addr;
 /// The most addresses a node gets by default: a /18, 16,384.
 const WIDEST_NODE_PREFIX: u8 = 18;
 
+/// The fewest: a /28, 16.
+const NARROWEST_NODE_PREFIX: u8 = 28;
+
 /// An IPv4 range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -39,10 +42,19 @@ impl Range {
         let parts = u32::from(nodes).saturating_mul(2).next_power_of_two();
         let bits = u8::try_from(parts.trailing_zeros()).unwrap_or(u8::MAX);
         let prefix = self.prefix.saturating_add(bits).max(WIDEST_NODE_PREFIX);
-        if prefix > 28 {
+        if prefix > NARROWEST_NODE_PREFIX {
             bail!("--cluster-cidr is too small for {nodes} nodes: give it a shorter prefix");
         }
         Ok(prefix)
+    }
+
+    /// The prefix that each node gets where several servers give them out, which must be the same on all: 64 nodes,
+    /// more where that would be too many addresses for one, fewer where it would be too few.
+    pub fn common_node_prefix(self) -> Result<u8> {
+        if self.prefix >= NARROWEST_NODE_PREFIX {
+            bail!("--cluster-cidr is too small for several nodes: give it a shorter prefix");
+        }
+        Ok(self.prefix.saturating_add(6).clamp(WIDEST_NODE_PREFIX, NARROWEST_NODE_PREFIX))
     }
 
     /// The range of the node with this index.
@@ -70,6 +82,9 @@ mod tests {
     fn cuts_the_default_range() {
         let range = Range::parse("x", "127.64.0.0/12").unwrap();
         assert_eq!(range.node_prefix(1).unwrap(), 18);
+        assert_eq!(range.common_node_prefix().unwrap(), 18);
+        assert_eq!(Range::parse("x", "10.0.0.0/22").unwrap().common_node_prefix().unwrap(), 28);
+        assert!(Range::parse("x", "10.0.0.0/28").unwrap().common_node_prefix().is_err());
         assert_eq!(range.part(18, 0).to_string(), "127.64.0.0/18");
         assert_eq!(range.part(18, 1).to_string(), "127.64.64.0/18");
         assert_eq!(range.node_prefix(1000).unwrap(), 23);

@@ -5,7 +5,8 @@
 //! to the relay can do no more than by connecting to the server.
 
 use anyhow::{Context as _, Result};
-use kube::api::{Api, ListParams};
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::{Client, Config};
 use scheduler::api::k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,12 +17,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+/// The EndpointSlices of the API's own Service.
+const OF_THE_API: &str = "kubernetes.io/service-name=kubernetes";
 /// A name that the certificate of every server of a cluster carries.
 const SERVER_NAME: &str = "kubernetes.default.svc";
 /// How long a server may take to be connected to.
 const CONNECT: Duration = Duration::from_secs(3);
-/// Between two looks at which servers there are.
-const LOOK: Duration = Duration::from_secs(10);
+/// Between two attempts to follow which servers there are.
+const LOOK: Duration = Duration::from_secs(2);
 /// Servers that are remembered, and connections that are passed on at once.
 const SERVERS: usize = 64;
 const CONNECTIONS: usize = 1_024;
@@ -62,9 +65,9 @@ impl Relay {
         tokio::spawn(
             async move {
                 loop {
-                    match listed(&client).await {
-                        Ok(servers) => self.servers.learn(servers, loopback),
-                        Err(error) => tracing::debug!(%error, "the cluster's servers cannot be listed"),
+                    let followed = self.token.run_until_cancelled(self.servers.follow(&client, loopback)).await;
+                    if let Some(Err(error)) = followed {
+                        tracing::debug!(%error, "the cluster's servers cannot be followed");
                     }
                     if self.token.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
                         return;
@@ -80,6 +83,23 @@ impl Servers {
     fn known(&self) -> MutexGuard<'_, Vec<String>> {
         // A list is whole between any two statements.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns the servers that the cluster lists, and those that join it, until the watch ends.
+    async fn follow(&self, client: &Client, loopback: bool) -> Result<()> {
+        let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+        let list = slices.list(&ListParams::default().labels(OF_THE_API)).await?;
+        list.items.iter().for_each(|slice| self.learn(servers_in(slice), loopback));
+        let version = list.metadata.resource_version.unwrap_or_default();
+        let mut events = slices.watch(&WatchParams::default().labels(OF_THE_API), &version).await?.boxed();
+        while let Some(event) = events.try_next().await? {
+            match event {
+                WatchEvent::Added(slice) | WatchEvent::Modified(slice) => self.learn(servers_in(&slice), loopback),
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
+                WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The servers that the cluster lists come after those that answered. An address of loopback is some other machine's
@@ -147,19 +167,11 @@ async fn serve(listener: TcpListener, servers: Arc<Servers>, token: Cancellation
     }
 }
 
-/// What the cluster says its servers are.
-async fn listed(client: &Client) -> Result<Vec<String>> {
-    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
-    let params = ListParams::default().labels("kubernetes.io/service-name=kubernetes");
-    let mut servers = Vec::new();
-    for slice in slices.list(&params).await?.items {
-        let ports = slice.ports.unwrap_or_default();
-        let Some(port) = ports.first().and_then(|port| port.port) else { continue };
-        for address in slice.endpoints.iter().flatten().flat_map(|endpoint| &endpoint.addresses) {
-            servers.push(format!("{address}:{port}"));
-        }
-    }
-    Ok(servers)
+/// The servers in one slice, as `host:port`.
+fn servers_in(slice: &EndpointSlice) -> Vec<String> {
+    let port = slice.ports.iter().flatten().find_map(|port| port.port);
+    let addresses = slice.endpoints.iter().flatten().flat_map(|endpoint| &endpoint.addresses);
+    port.map(|port| addresses.map(|address| format!("{address}:{port}")).collect()).unwrap_or_default()
 }
 
 /// `host:port` of a kubeconfig's server; `None` for what a relay cannot pass on.

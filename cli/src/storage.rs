@@ -106,7 +106,7 @@ async fn connect(options: etcd::Options, ui: &Ui) -> Result<Store> {
                 }
                 tokio::time::sleep(RETRY).await;
             }
-            opened => return opened.with_context(|| format!("cannot open the store at {}", options.url())),
+            opened => return opened.context("cannot open the store"),
         }
     }
 }

@@ -23,11 +23,13 @@ pub struct Options {
     pub command: &'static str,
     pub ephemeral: bool,
     pub args: Vec<String>,
+    /// Pod and Service ranges; `None`: some that no other cluster has.
+    pub ranges: Option<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { command: "up", ephemeral: true, args: Vec::new() }
+        Self { command: "up", ephemeral: true, args: Vec::new(), ranges: None }
     }
 }
 
@@ -56,7 +58,7 @@ impl Cluster {
     /// Starts the binary and waits for its `ready in` line.
     pub async fn start(options: Options) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let ranges = own_ranges();
+        let ranges = options.ranges.clone().unwrap_or_else(own_ranges);
         let (child, lines, printed) = spawn(dir.path(), &options, &ranges).await?;
         Ok(Self { dir, options, ranges, child, lines, printed })
     }

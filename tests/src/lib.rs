@@ -7,6 +7,7 @@ pub mod binary;
 pub mod cluster;
 pub mod command;
 pub mod condition;
+pub mod etcd;
 pub mod kubectl;
 pub mod raw;
 pub mod registry;

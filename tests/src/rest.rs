@@ -76,8 +76,16 @@ impl Rest {
     }
 
     /// A JSON merge patch.
+    pub async fn try_patch(&self, path: &str, patch: &Value) -> Result<Value, kube::Error> {
+        self.send_json(Method::PATCH, path, "application/merge-patch+json", patch).await
+    }
+
+    /// A JSON merge patch.
+    ///
+    /// # Panics
+    /// When the server refuses it.
     pub async fn patch(&self, path: &str, patch: Value) -> Value {
-        let answer = self.send_json(Method::PATCH, path, "application/merge-patch+json", &patch).await;
+        let answer = self.try_patch(path, &patch).await;
         answer.unwrap_or_else(|error| panic!("patch {path}: {error}"))
     }
 
