@@ -14,6 +14,19 @@ use std::sync::Arc;
 use store::{Snapshot, Txn};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+/// The classes of the system's own pods (`pkg/apis/scheduling/v1/helpers.go`).
+const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+];
 /// How often a start tries again when another server writes the same things.
 const ATTEMPTS: usize = 5;
 
@@ -66,6 +79,11 @@ fn missing(core: &Core, snapshot: &Snapshot) -> Txn {
         txn = ensure(core, snapshot, txn, &accounts, name, account, Presence::Exists);
     }
     txn = default_roles(core, snapshot, txn);
+    let classes = core.builtin("scheduling.k8s.io", "v1", "priorityclasses");
+    for (name, value, description) in PRIORITY_CLASSES {
+        let class = json!({"metadata": {"name": name}, "value": value, "description": description});
+        txn = ensure(core, snapshot, txn, &classes, "", class, Presence::Exists);
+    }
     let Some(service_ip) = core.services.first() else { return txn };
     let services = core.builtin("", "v1", "services");
     txn = ensure(core, snapshot, txn, &services, "default", service(core, service_ip.into()), Presence::Exists);

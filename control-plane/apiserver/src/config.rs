@@ -1,5 +1,6 @@
 //! What an API server is started with. Every limit has its default here.
 
+use crate::admission::AdmissionPlugins;
 use crate::authn::StaticTokens;
 use crate::authz::AuthorizationMode;
 use crate::net::Cidr;
@@ -34,6 +35,7 @@ pub struct Config {
     pub tokens: StaticTokens,
     /// In the order in which they are asked.
     pub authorization: Vec<AuthorizationMode>,
+    pub admission: AdmissionPlugins,
     pub limits: Limits,
     /// How long an Event is kept after it was written last.
     pub event_ttl: Duration,
@@ -56,6 +58,7 @@ impl Config {
             service_cidr: Cidr::DEFAULT_SERVICES,
             tokens: StaticTokens::default(),
             authorization: AuthorizationMode::DEFAULT.to_vec(),
+            admission: AdmissionPlugins::default(),
             limits: Limits::default(),
             event_ttl: Duration::from_secs(3600),
             clock: Arc::new(Timestamp::now),

@@ -62,7 +62,7 @@ impl Core {
             store: config.store.clone(),
             catalog: ArcSwap::new(Catalog::new(kinds)),
             crds: watch::Sender::new(0),
-            admission: Chain::builtin(&authorizers, &config.store, &config.clock, &tokens),
+            admission: Chain::new(config, &authorizers, &tokens),
             services: ServiceAddresses::new(config.service_cidr),
             nodes: Links::default(),
             tokens,

@@ -32,6 +32,7 @@ mod respond;
 mod server;
 mod user;
 
+pub use crate::admission::{AdmissionPlugins, PluginsError};
 pub use crate::authn::{StaticTokens, TokenFileError};
 pub use crate::authz::{AuthorizationMode, ModeError};
 pub use crate::config::{Clock, Config, Limits, Random, Sharing};

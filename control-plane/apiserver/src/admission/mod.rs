@@ -1,24 +1,41 @@
-//! Admission: what may still change or refuse a write once its object is known, in a fixed order: all
-//! mutating plugins, then all validating ones. Webhooks, quota, ServiceAccount and LimitRanger join the lists here.
+//! Admission: what may still change or refuse a write once its object is known, in Kubernetes' order: all mutating
+//! plugins, then, when the object is as it would be stored, all validating ones, and at the very end quotas.
+//!
+//! Invariant: a request pays for a plugin only where the plugin has something to say about it: what a namespace or the
+//! cluster has is looked up by prefix in the snapshot, and what is parsed is kept by revision.
 
 mod certificates;
 pub(crate) mod cluster_ip;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_ports;
 pub(crate) mod node_restriction;
+mod owner_references;
+mod parsed;
+mod plugins;
+mod pod_security;
+mod priority;
+pub(crate) mod quota;
 pub(crate) mod reservations;
 mod service_account;
+mod small;
+mod storage;
 mod token_secret;
+mod tolerations;
+
+pub use plugins::{AdmissionPlugins, PluginsError};
 
 use crate::authn::Tokens;
 use crate::authz::{Authorizers, rbac};
-use crate::config::Clock;
+use crate::config::Config;
+use crate::core::Core;
 use crate::user::User;
 use api::{Resource, Status};
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::sync::Arc;
-use store::{Snapshot, Store};
+use store::Snapshot;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -28,10 +45,10 @@ pub(crate) enum Operation {
 }
 
 /// One write, as plugins see it (`admission.Attributes`).
-#[expect(dead_code, reason = "the plugins of today need less than those that join them")]
 pub(crate) struct Request<'a> {
+    pub core: &'a Arc<Core>,
     pub operation: Operation,
-    pub resource: &'a Resource,
+    pub resource: &'a Arc<Resource>,
     pub subresource: &'a str,
     pub namespace: &'a str,
     pub name: &'a str,
@@ -43,6 +60,27 @@ pub(crate) struct Request<'a> {
     pub snapshot: &'a Snapshot,
     /// Nothing will be stored: plugins must have no side effects.
     pub dry_run: bool,
+    /// The `Warning` headers of the answer.
+    pub warnings: &'a Mutex<Vec<String>>,
+}
+
+impl Request<'_> {
+    /// `pods "x" is forbidden: why`.
+    fn forbidden(&self, why: impl std::fmt::Display) -> Status {
+        let (group, plural) = (&self.resource.group, &self.resource.plural);
+        // Where the name is yet to be generated, what it begins with says most.
+        let generated = self.object.pointer("/metadata/generateName").and_then(Value::as_str);
+        let name = if self.name.is_empty() { generated.unwrap_or_default() } else { self.name };
+        Status::forbidden(group, plural, name, why)
+    }
+
+    fn warn(&self, warning: String) {
+        let mut known = self.warnings.lock();
+        // A write that is tried again warns once.
+        if !known.contains(&warning) {
+            known.push(warning);
+        }
+    }
 }
 
 /// One plugin. `handles` is asked first, so that a request pays only for plugins that concern it.
@@ -53,23 +91,57 @@ pub(crate) trait Plugin: Send + Sync {
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>>;
 }
 
+type Plugins = Vec<Arc<dyn Plugin>>;
+
 /// The plugins of one server.
 pub(crate) struct Chain {
-    mutating: Vec<Arc<dyn Plugin>>,
-    validating: Vec<Arc<dyn Plugin>>,
+    mutating: Plugins,
+    validating: Plugins,
+    pub quotas: quota::Quotas,
 }
 
+/// The work of a plugin under its name; `None`: work that is done whatever plugins are on.
+type Named = (Option<&'static str>, Arc<dyn Plugin>);
+
 impl Chain {
-    pub(crate) fn builtin(authorizers: &Arc<Authorizers>, store: &Store, clock: &Clock, tokens: &Arc<Tokens>) -> Self {
+    pub(crate) fn new(config: &Config, authorizers: &Arc<Authorizers>, tokens: &Arc<Tokens>) -> Self {
+        let on = |(name, plugin): Named| {
+            name.is_none_or(|name| config.admission.has(name)).then_some(plugin)
+        };
+        let limits = limit_ranger::LimitRanges::new();
+        let priority = Arc::new(priority::Priority::new());
+        let mutating: Vec<Named> = vec![
+            (None, Arc::new(namespace_lifecycle::NamespaceLifecycle)),
+            (Some("LimitRanger"), Arc::new(limit_ranger::Defaults(Arc::clone(&limits)))),
+            (Some("ServiceAccount"), Arc::new(service_account::ServiceAccount { store: config.store.clone() })),
+            (None, Arc::new(token_secret::TokenSecret { tokens: Arc::clone(tokens) })),
+            (Some("NodeRestriction"), Arc::new(node_restriction::NodeRestriction)),
+            (Some("AlwaysPullImages"), Arc::new(small::AlwaysPullImages)),
+            (Some("Priority"), Arc::clone(&priority) as Arc<dyn Plugin>),
+            (Some("DefaultTolerationSeconds"), Arc::new(tolerations::DefaultTolerationSeconds)),
+            (Some("DefaultStorageClass"), Arc::new(storage::DefaultStorageClass)),
+            (Some("StorageObjectInUseProtection"), Arc::new(storage::StorageObjectInUseProtection)),
+            (None, Arc::new(certificates::Certificates {
+                authorizers: Arc::clone(authorizers),
+                clock: Arc::clone(&config.clock),
+            })),
+            (Some("DefaultIngressClass"), Arc::new(small::DefaultIngressClass)),
+        ];
+        let validating: Vec<Named> = vec![
+            (None, Arc::new(rbac::Guard { authorizers: Arc::clone(authorizers) })),
+            (Some("LimitRanger"), Arc::new(limit_ranger::Bounds(limits))),
+            (Some("PodSecurity"), Arc::new(pod_security::PodSecurity)),
+            (Some("Priority"), Arc::new(priority::OneDefault(priority))),
+            (Some("OwnerReferencesPermissionEnforcement"), Arc::new(
+                owner_references::OwnerReferencesPermissionEnforcement { authorizers: Arc::clone(authorizers) },
+            )),
+            (Some("DenyServiceExternalIPs"), Arc::new(small::DenyServiceExternalIPs)),
+            (Some("AlwaysDeny"), Arc::new(small::AlwaysDeny)),
+        ];
         Self {
-            mutating: vec![
-                Arc::new(namespace_lifecycle::NamespaceLifecycle),
-                Arc::new(node_restriction::NodeRestriction),
-                Arc::new(service_account::ServiceAccount { store: store.clone() }),
-                Arc::new(token_secret::TokenSecret { tokens: Arc::clone(tokens) }),
-                Arc::new(certificates::Certificates { authorizers: Arc::clone(authorizers), clock: Arc::clone(clock) }),
-            ],
-            validating: vec![Arc::new(rbac::Guard { authorizers: Arc::clone(authorizers) })],
+            mutating: mutating.into_iter().filter_map(on).collect(),
+            validating: validating.into_iter().filter_map(on).collect(),
+            quotas: quota::Quotas::new(config.admission.has("ResourceQuota")),
         }
     }
 

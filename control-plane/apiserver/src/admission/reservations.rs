@@ -85,7 +85,7 @@ impl Reserved {
 
 /// What a write takes and gives back, to be part of its transaction.
 #[must_use]
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Assignment {
     takes: Vec<(Vec<u8>, store::Value)>,
     gives: Vec<(Vec<u8>, Revision)>,

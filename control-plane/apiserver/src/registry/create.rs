@@ -1,6 +1,7 @@
 //! POST to a collection (`registry/rest/create.go`): default → admit → prepare → metadata → validate → store.
 
 use super::owners::{Owners, Writer};
+use super::charge::{self, Step};
 use super::{Call, Outcome, input, services};
 use crate::admission::{Operation, Request};
 use crate::crd::{self, present::Encoded};
@@ -57,6 +58,7 @@ pub(super) async fn insert_owned(
     let snapshot = call.core.latest().await?;
     let given = meta::name(&object).to_owned();
     let mut admission = Request {
+        core: call.core,
         operation: Operation::Create,
         resource: call.resource,
         subresource: "",
@@ -67,6 +69,7 @@ pub(super) async fn insert_owned(
         old: None,
         snapshot: &snapshot,
         dry_run: options.is_dry_run(),
+        warnings: &call.warnings,
     };
     call.core.admission.mutate(&mut admission).await?;
     let generated = given.is_empty() && object.pointer("/metadata/generateName").is_some();
@@ -117,12 +120,14 @@ async fn attempt(
     let key = crate::objects::key(call.resource, call.namespace(), &name);
     let Encoded { stored, shown } = call.encode(&object).await?.owned(managed);
     let mut outcome = Outcome { body: shown, revision: None };
+    let step = Step { new: &object, old: None, subresource: "" };
+    charge::check(call, &step, options).await?;
     if options.is_dry_run() {
         if let Some(taken) = call.core.store.snapshot().get(&key) {
             return Ok(Err(Taken::Name { name, by: Some(Arc::clone(taken)) }));
         }
     } else {
-        match services::commit(call, Txn::create(&key, stored), assignment, None).await? {
+        match charge::commit(call, &step, Txn::create(&key, stored), assignment, None).await? {
             Ok(committed) => outcome.revision = Some(committed.revision),
             Err(conflict) if *conflict.key != *key => return Ok(Err(Taken::Address)),
             Err(conflict) => return Ok(Err(Taken::Name { name, by: conflict.actual })),
@@ -154,6 +159,7 @@ async fn validate(call: &Call<'_>, object: &mut Value, options: Common) -> Resul
     }
     let snapshot = call.core.store.snapshot();
     let mut admission = Request {
+        core: call.core,
         operation: Operation::Create,
         resource: call.resource,
         subresource: "",
@@ -164,6 +170,7 @@ async fn validate(call: &Call<'_>, object: &mut Value, options: Common) -> Resul
         old: None,
         snapshot: &snapshot,
         dry_run: options.is_dry_run(),
+        warnings: &call.warnings,
     };
     call.core.admission.validate(&mut admission).await
 }

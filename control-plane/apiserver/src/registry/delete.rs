@@ -180,6 +180,7 @@ async fn admit(
 ) -> Result<(), Status> {
     let mut nothing = Value::Null;
     let mut admission = Request {
+        core: call.core,
         operation: Operation::Delete,
         resource: call.resource,
         subresource: "",
@@ -190,6 +191,7 @@ async fn admit(
         old: Some(old),
         snapshot,
         dry_run: options.is_dry_run(),
+        warnings: &call.warnings,
     };
     call.core.admission.mutate(&mut admission).await?;
     call.core.admission.validate(&mut admission).await

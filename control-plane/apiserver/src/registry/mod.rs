@@ -3,6 +3,7 @@
 
 mod apply;
 mod binding;
+mod charge;
 mod components;
 mod create;
 mod delete;

@@ -1,6 +1,7 @@
 //! Updates (`registry/rest/update.go`): one loop for PUT, PATCH and the subresources that change an object. The old
 //! object is parsed once an attempt; a commit that comes second starts over with what came first.
 
+use super::charge::{self, Step};
 use super::owners::{Owners, Writer};
 use super::{Call, Outcome, create, input, namespace, services};
 use crate::admission::{Operation, Request};
@@ -82,9 +83,12 @@ pub(super) async fn modify_owned(
         call.resource.strategy.default(&mut new);
         meta::default_update(&mut new, old);
         let owners = owners.unwrap_or_else(|| writer.updated(&before, &new, given.as_ref()));
-        admit(call, &mut new, old, &snapshot, options).await?;
+        call.core.admission.mutate(&mut admission(call, &mut new, old, &snapshot, options)).await?;
         let assignment = prepare(call, part, &mut new, old)?;
         validate(call, part, &new, old)?;
+        call.core.admission.validate(&mut admission(call, &mut new, old, &snapshot, options)).await?;
+        let step = Step { new: &new, old: Some(old), subresource: call.request.subresource };
+        charge::check(call, &step, options).await?;
         let managed = managed_fields(&owners, &before, &new);
         let Encoded { stored, shown } = call.encode(&new).await?.owned(managed);
         let removed = should_be_removed(call, &new, old);
@@ -96,7 +100,7 @@ pub(super) async fn modify_owned(
         }
         let txn =
             if removed { Txn::remove(&key, entry.mod_revision) } else { Txn::update(&key, entry.mod_revision, stored) };
-        if let Ok(committed) = services::commit(call, txn, assignment, removed.then_some(old)).await? {
+        if let Ok(committed) = charge::commit(call, &step, txn, assignment, removed.then_some(old)).await? {
             return Ok(Outcome { body: shown, revision: Some(committed.revision) });
         }
     }
@@ -129,14 +133,15 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status
     Ok(())
 }
 
-async fn admit(
-    call: &Call<'_>,
-    new: &mut Value,
-    old: &Value,
-    snapshot: &store::Snapshot,
+fn admission<'a>(
+    call: &'a Call<'_>,
+    new: &'a mut Value,
+    old: &'a Value,
+    snapshot: &'a store::Snapshot,
     options: Common,
-) -> Result<(), Status> {
-    let mut admission = Request {
+) -> Request<'a> {
+    Request {
+        core: call.core,
         operation: Operation::Update,
         resource: call.resource,
         subresource: call.request.subresource,
@@ -147,9 +152,8 @@ async fn admit(
         old: Some(old),
         snapshot,
         dry_run: options.is_dry_run(),
-    };
-    call.core.admission.mutate(&mut admission).await?;
-    call.core.admission.validate(&mut admission).await
+        warnings: &call.warnings,
+    }
 }
 
 type Assignment = Option<crate::admission::cluster_ip::Assignment>;
