@@ -1,14 +1,18 @@
-//! Events are kept for a while only (`--event-ttl`): a task removes those that nobody has written to for that long.
+//! Housekeeping: Events are kept for a while only (`--event-ttl`), so a task removes those that nobody has written to for
+//! that long. It sees to the records of Services' addresses, too, which a restore of old objects may leave behind.
 
+use crate::admission::reservations;
 use crate::core::Core;
 use crate::objects::{Index, prefix};
 use crate::user::APISERVER;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Txn;
+use store::{Revision, Txn};
 
 /// How often the events are looked through.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// Records of Services' addresses are looked through every so many intervals, as often as in kube-apiserver.
+const REPAIR_TICKS: u32 = 3;
 /// Deletes in one transaction: etcd takes 128 operations at once.
 const BATCH: usize = 100;
 
@@ -17,15 +21,39 @@ pub(crate) async fn run(core: Arc<Core>, ttl: Duration) {
     let mut timer = tokio::time::interval(INTERVAL);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     timer.tick().await;
+    let mut repaired = Repaired { at: core.store.revision(), ticks: 0 };
     loop {
         tokio::select! {
             () = core.shutdown.cancelled() => return,
             _ = timer.tick() => {}
         }
+        repaired.tick(&core).await;
         let removed = once(&core, ttl).await;
         if removed > 0 {
             tracing::debug!(removed, "old events removed");
         }
+    }
+}
+
+/// When Services' records were last looked through.
+struct Repaired {
+    at: Revision,
+    ticks: u32,
+}
+
+impl Repaired {
+    /// Looks through them now and then, if anything has been written since.
+    async fn tick(&mut self, core: &Core) {
+        self.ticks += 1;
+        if self.ticks % REPAIR_TICKS != 0 || core.store.revision() == self.at {
+            return;
+        }
+        match reservations::repair(core).await {
+            Ok(0) => {}
+            Ok(repaired) => tracing::warn!(repaired, "Services and the records of their addresses did not agree"),
+            Err(error) => tracing::debug!(%error, "the records of Services' addresses could not be repaired"),
+        }
+        self.at = core.store.revision();
     }
 }
 

@@ -263,7 +263,6 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use tokio::task::JoinHandle;
-    use tower::{Service as _, ServiceExt as _};
 
     /// A process that wants to lead, and its way to the API server, which can be cut.
     struct Process {
@@ -278,13 +277,12 @@ mod tests {
             let (cut, token) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
             let (inner, is_cut) = (fake.client(), Arc::clone(&cut));
             let service = tower::service_fn(move |request: Request<Body>| {
-                let (mut inner, is_cut) = (inner.clone(), Arc::clone(&is_cut));
+                let (inner, is_cut) = (inner.clone(), Arc::clone(&is_cut));
                 async move {
                     if is_cut.load(Ordering::SeqCst) {
                         return Err::<Response<Body>, tower::BoxError>("cut".into());
                     }
-                    inner.ready().await?;
-                    Ok(inner.call(request).await?)
+                    Ok(inner.send(request).await?)
                 }
             });
             let election = Election {
