@@ -1,7 +1,7 @@
 //! The rules of a CRD's `openAPIV3Schema` (`ValidateCustomResourceDefinitionOpenAPISchema`), and the limits that keep a
 //! hostile one from costing more than it weighs.
 
-use super::rules::{self, Role, Site};
+use super::rules::{Role, Site, Totals};
 use super::{pattern, structural, value};
 use crate::field::{Error, Path};
 use crate::schema::{self, Place, flag, strings};
@@ -61,8 +61,10 @@ pub(super) fn check(schema: &Value, has_status: bool, path: &Path<'_>) -> Vec<Er
         defaults(schema, true, path, &mut errors);
     }
     if is_structural && errors.is_empty() {
-        let reach = Reach { is_root: true, uncorrelatable: None, cardinality: 1 };
-        expressions(schema, &reach, path, &mut errors);
+        let reach = Reach { is_root: true, uncorrelatable: None, cardinality: Some(1) };
+        let mut totals = Totals::default();
+        expressions(schema, &reach, path, &mut totals, &mut errors);
+        totals.conclude(path, &mut errors);
     }
     errors.truncate(MAX_ERRORS);
     errors
@@ -419,37 +421,34 @@ fn expressions_shape(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Vec
 struct Reach {
     is_root: bool,
     uncorrelatable: Option<String>,
-    cardinality: u64,
+    /// None: not limited.
+    cardinality: Option<u64>,
 }
 
 /// Hands the rules of every node to the interpreter.
-fn expressions(node: &Value, reach: &Reach, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let Some(map) = node.as_object() else { return };
+fn expressions(node: &Value, reach: &Reach, path: &Path<'_>, totals: &mut Totals, errors: &mut Vec<Error>) {
+    let Some(map) = node.as_object().filter(|_| errors.len() < MAX_ERRORS) else { return };
     let role = if reach.is_root || flag(map, "x-kubernetes-embedded-resource") { Role::Resource } else { Role::Value };
     if map.get("x-kubernetes-validations").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty()) {
         let uncorrelatable = reach.uncorrelatable.clone();
-        rules::check(&Site { node, role, uncorrelatable, cardinality: reach.cardinality, path }, errors);
+        totals.check(&Site { node, role, uncorrelatable, cardinality: reach.cardinality, path }, errors);
     }
-    let below = |correlatable: bool, cardinality: u64| Reach {
+    let below = |correlatable: bool, cardinality: Option<u64>| Reach {
         is_root: false,
         uncorrelatable: reach.uncorrelatable.clone().or_else(|| (!correlatable).then(|| path.to_string())),
-        cardinality: reach.cardinality.saturating_mul(cardinality),
+        cardinality: reach.cardinality.zip(cardinality).map(|(above, here)| above.saturating_mul(here)),
     };
-    // Unsaid limits count as what a request could hold: `rules` estimates with at most this many values.
-    let count = |limit: &str| map.get(limit).and_then(Value::as_u64).unwrap_or(UNBOUNDED);
+    let count = |limit: &str| map.get(limit).and_then(Value::as_u64);
     let granular = map.get("x-kubernetes-map-type").is_none_or(|word| word != "atomic");
     let properties = path.child("properties");
     for (name, field) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        expressions(field, &below(granular, 1), &properties.key(name), errors);
+        expressions(field, &below(granular, Some(1)), &properties.key(name), totals, errors);
     }
     if let Some(values) = map.get("additionalProperties") {
-        expressions(values, &below(granular, count("maxProperties")), &path.child("additionalProperties"), errors);
+        expressions(values, &below(granular, count("maxProperties")), &path.child("additionalProperties"), totals, errors);
     }
     if let Some(items) = map.get("items") {
         let keyed = map.get("x-kubernetes-list-type").is_some_and(|word| word == "map");
-        expressions(items, &below(keyed, count("maxItems")), &path.child("items"), errors);
+        expressions(items, &below(keyed, count("maxItems")), &path.child("items"), totals, errors);
     }
 }
-
-/// Values that a list or a map without a limit may have in one request of 3 MiB.
-pub const UNBOUNDED: u64 = 3 << 20;

@@ -3,9 +3,11 @@
 //! An update is judged by what it changes: what was there before, wrong or not, is let be (`CRDValidationRatcheting`).
 
 use super::checks::{Bound, BoundKind, Checks};
+use super::rules::{Change, Judged};
 use crate::field::{Error, Path, Type};
 use crate::schema::{Merge, Rules, Schema, Shape};
 use serde_json::{Number, Value};
+use std::ops::ControlFlow;
 
 /// Most errors that are told of one object.
 const MAX_ERRORS: usize = 100;
@@ -30,7 +32,9 @@ pub fn validate(schema: &Schema, object: &Value, old: Option<&Value>) -> Vec<Err
             errors.push(Error { field: NOWHERE.into(), ..Error::invalid(&root, Value::Null, detail) });
         } else {
             let mut budget = CEL_BUDGET;
-            programs(schema, object, old, &root, &mut budget, &mut errors);
+            let judged = Judged { this: object, old, change: Change::Changed };
+            // Whether the budget was used up is among the errors.
+            let _ = programs(schema, judged, &root, &mut budget, &mut errors);
         }
     }
     errors
@@ -379,43 +383,51 @@ fn junctors(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Erro
     errors.truncate(MAX_ERRORS);
 }
 
-/// Walks to the nodes that have rules in CEL.
+/// Walks to the nodes that have rules in CEL. Break: the budget is used up.
 fn programs(
     schema: &Schema,
-    value: &Value,
-    old: Option<&Value>,
+    judged: Judged<'_>,
     at: &Path<'_>,
     budget: &mut u64,
     errors: &mut Vec<Error>,
-) {
-    let Some(rules) = schema.rules.as_deref().filter(|rules| rules.has_programs) else { return };
-    if value.is_null() || errors.len() >= MAX_ERRORS {
-        return;
+) -> ControlFlow<()> {
+    let Some(rules) = schema.rules.as_deref().filter(|rules| rules.has_programs) else {
+        return ControlFlow::Continue(());
+    };
+    if judged.this.is_null() || errors.len() >= MAX_ERRORS {
+        return ControlFlow::Continue(());
     }
+    let Judged { this, old, change } = judged;
+    let change = if change == Change::Same || old == Some(this) { Change::Same } else { change };
     if let Some(programs) = rules.checks.as_ref().and_then(|checks| checks.programs.as_ref()) {
-        programs.evaluate(value, old, at, budget, errors);
+        programs.evaluate(&Judged { this, old, change }, at, budget, errors)?;
     }
-    match (&schema.shape, value) {
+    // What cannot be correlated is the same where what holds it is.
+    let below = |this, old| Judged { this, old, change };
+    let is_atomic = schema.merge() == Merge::Atomic;
+    let before = |name: &str| old.filter(|_| !is_atomic).and_then(|old| old.get(name));
+    match (&schema.shape, this) {
         (Shape::Object(object), Value::Object(map)) => {
             for (name, item) in map {
                 if let Some(field) = object.field(name) {
-                    programs(field, item, old.and_then(|old| old.get(name)), &at.child(name), budget, errors);
+                    programs(field, below(item, before(name)), &at.child(name), budget, errors)?;
                 }
             }
         }
         (Shape::Map(values), Value::Object(map)) => {
             for (key, item) in map {
-                programs(values, item, old.and_then(|old| old.get(key)), &at.key(key), budget, errors);
+                programs(values, below(item, before(key)), &at.key(key), budget, errors)?;
             }
         }
         (Shape::List(items), Value::Array(list)) => {
             for (index, item) in list.iter().enumerate() {
                 let before = old.and_then(|old| same_item(schema, item, old));
-                programs(items, item, before, &at.index(index), budget, errors);
+                programs(items, below(item, before), &at.index(index), budget, errors)?;
             }
         }
         _ => {}
     }
+    ControlFlow::Continue(())
 }
 
 /// Everything wrong with a value that stands at `at`, rules in CEL apart: a schema's default.
