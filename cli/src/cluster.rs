@@ -146,9 +146,13 @@ impl Cluster {
     }
 
     fn start_control_loops(&mut self, pods: Range, node_prefix: u8) {
-        let scheduler =
-            scheduler::Config { client: component(&self.server, "system:kube-scheduler"), name: "default-scheduler".into() };
-        self.spawn_loop("kube-scheduler", "system:kube-scheduler", move |token| scheduler::run(scheduler.clone(), token));
+        let scheduler = scheduler::Config {
+            client: component(&self.server, "system:kube-scheduler"),
+            name: "default-scheduler".into(),
+        };
+        self.spawn_loop("kube-scheduler", "system:kube-scheduler", move |token| {
+            scheduler::run(scheduler.clone(), token)
+        });
         let mut config = controllers::Config::new(local_client(
             &self.server,
             "system:kube-controller-manager",

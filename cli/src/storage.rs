@@ -35,7 +35,9 @@ impl Place {
         }
         let tls = [&args.etcd_cafile, &args.etcd_certfile, &args.etcd_keyfile];
         if tls.iter().any(|file| file.is_some()) && !matches!(place, Self::Etcd(_)) {
-            bail!("--etcd-cafile, --etcd-certfile and --etcd-keyfile are for a store on etcd: --store etcds://HOST:PORT");
+            bail!(
+                "--etcd-cafile, --etcd-certfile and --etcd-keyfile are for a store on etcd: --store etcds://HOST:PORT"
+            );
         }
         Ok(place)
     }
@@ -142,11 +144,17 @@ mod tests {
     #[test]
     fn what_is_no_store_is_refused_with_a_reason() {
         for (flags, expected) in [
-            (&["--store", "x"][..], "--store x: expected file:PATH, memory, or etcd[s]://HOST:PORT[,HOST:PORT...][/PREFIX]"),
+            (
+                &["--store", "x"][..],
+                "--store x: expected file:PATH, memory, or etcd[s]://HOST:PORT[,HOST:PORT...][/PREFIX]",
+            ),
             (&["--store", "http://u:secret@a"], "--store http: expected file:PATH"),
             (&["--store", "file:"], "--store file:: a path is missing after file:"),
             (&["--store", "etcd://a:b"], "--store: \"a:b\" is not an address: host:port is expected"),
-            (&["--store", "etcds://a", "--etcd-certfile", "/x"], "a client certificate needs both its file and its key's"),
+            (
+                &["--store", "etcds://a", "--etcd-certfile", "/x"],
+                "a client certificate needs both its file and its key's",
+            ),
             (&["--store", "etcds://a", "--etcd-cafile", "/does/not/exist"], "cannot read /does/not/exist"),
             (&["--etcd-cafile", "/x"], "are for a store on etcd"),
             (&["--ephemeral", "--store", "file:/x"], "--ephemeral keeps objects in memory"),

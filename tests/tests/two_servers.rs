@@ -122,7 +122,8 @@ async fn services_never_share_an_address_or_a_node_port() {
         async move { rest.create(service).await }
     });
     let made = futures::future::join_all(create).await;
-    let distinct = |path: &str| made.iter().map(|s| s.pointer(path).unwrap().to_string()).collect::<BTreeSet<_>>().len();
+    let distinct =
+        |path: &str| made.iter().map(|s| s.pointer(path).unwrap().to_string()).collect::<BTreeSet<_>>().len();
     assert_eq!((distinct("/spec/clusterIP"), distinct("/spec/ports/0/nodePort")), (60, 60));
     let addresses = rests[1].items("/apis/networking.k8s.io/v1/ipaddresses").await;
     assert_eq!(addresses.len(), 61);
@@ -270,9 +271,7 @@ async fn etcd_may_be_away_for_a_while() {
     let maps = Api::<ConfigMap>::default_namespaced(two.client().await);
     let params = WatchParams::default().labels("app=x");
     let mut events = maps.watch(&params, "0").await.unwrap().boxed();
-    let object = |name: &str| {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"app": "x"}}})
-    };
+    let object = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"app": "x"}}});
     first.create(object("before")).await;
     assert_eq!(next(&mut events).await, "before");
     etcd.kill().await;
@@ -283,7 +282,11 @@ async fn etcd_may_be_away_for_a_while() {
     let answer = raw::get(&one, &format!("{MAPS}/before")).await;
     assert_eq!(answer.status, 503, "a read that must see everything cannot be answered: {:?}", answer.body);
     let readiness = raw::get(&one, "/readyz").await;
-    assert!(readiness.status == 500 && readiness.body.windows(14).any(|w| w == b"[-]etcd failed"), "{:?}", readiness.body);
+    assert!(
+        readiness.status == 500 && readiness.body.windows(14).any(|w| w == b"[-]etcd failed"),
+        "{:?}",
+        readiness.body
+    );
     assert_eq!(&raw::get(&one, "/livez").await.body[..], b"ok");
     // What is in memory can be read by who asks for no more.
     let stale = first.items("configmaps?resourceVersion=0&labelSelector=app%3Dx").await;

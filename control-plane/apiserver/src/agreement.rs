@@ -33,11 +33,7 @@ pub enum AgreementError {
 ///
 /// # Errors
 /// See [`AgreementError`].
-pub(crate) async fn keys(
-    core: &Core,
-    source: &PkiSource,
-    names: &Names,
-) -> Result<(Pki, AccountKey), AgreementError> {
+pub(crate) async fn keys(core: &Core, source: &PkiSource, names: &Names) -> Result<(Pki, AccountKey), AgreementError> {
     let ca = authority(core, source).await?;
     let pki = Pki::open_with(source, &ca, names)?;
     let account = agree(core, "service-accounts", || AccountKey::candidate(source)).await?;
@@ -45,11 +41,7 @@ pub(crate) async fn keys(
 }
 
 /// The text that all servers use under `name`: the one in the store, or what `make` makes if there is none yet.
-async fn agree(
-    core: &Core,
-    name: &str,
-    make: impl Fn() -> Result<String, PkiError>,
-) -> Result<String, AgreementError> {
+async fn agree(core: &Core, name: &str, make: impl Fn() -> Result<String, PkiError>) -> Result<String, AgreementError> {
     let key = format!("{PREFIX}{name}");
     for _ in 0..ATTEMPTS {
         let snapshot = core.latest().await.map_err(AgreementError::Store)?;

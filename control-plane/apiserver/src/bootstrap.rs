@@ -2,8 +2,8 @@
 //! Everything that is missing is written in one transaction, so that a first start costs one commit.
 
 use crate::admission::reservations;
-use crate::config::Sharing;
 use crate::authz::policy::{self, PolicyObject, Step};
+use crate::config::Sharing;
 use crate::core::Core;
 use crate::objects;
 use crate::user::APISERVER;

@@ -88,8 +88,7 @@ impl Dialer {
                 tracing::debug!(%error, "the connection to another server broke");
             }
         });
-        let request =
-            Request::get(path).header("host", SERVER_NAME).body(Body::empty())?;
+        let request = Request::get(path).header("host", SERVER_NAME).body(Body::empty())?;
         let answer = tokio::time::timeout(ANSWER, sender.send_request(request)).await;
         Ok(answer.map_err(|_| ForwardError::Slow)??.map(Body::new))
     }

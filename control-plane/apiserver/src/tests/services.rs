@@ -115,7 +115,8 @@ async fn a_service_that_becomes_external_gives_its_address_and_ports_back() {
     let ip = made["spec"]["clusterIP"].as_str().unwrap();
     wanted["metadata"]["name"] = "b".into();
     let refused = cluster.fails("POST", SERVICES, wanted.clone()).await;
-    let message = r#"Service "b" is invalid: spec.ports[0].nodePort: Invalid value: 30100: provided port is already allocated"#;
+    let message =
+        r#"Service "b" is invalid: spec.ports[0].nodePort: Invalid value: 30100: provided port is already allocated"#;
     assert_eq!(refused["message"], message);
     let change = json!({"spec": {"type": "ExternalName", "externalName": "example.com", "clusterIP": null, "clusterIPs": null, "ports": null,
         "externalTrafficPolicy": null, "internalTrafficPolicy": null}});

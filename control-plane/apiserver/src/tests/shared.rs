@@ -8,7 +8,8 @@ use crate::pki::PkiSource;
 use axum::routing;
 use store::Store;
 
-const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3Dkubernetes";
+const SLICES: &str =
+    "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3Dkubernetes";
 
 async fn start(store: &Store) -> ApiServer {
     let mut config = Config::new(store.clone());
@@ -61,7 +62,8 @@ async fn keys_are_out_of_reach_of_the_api() {
     let store = Store::open(store::Options::memory()).unwrap();
     let server = start(&store).await;
     assert!(store.snapshot().get(b"~pki/ca").is_some());
-    for path in ["/api/v1/~pki/ca", "/apis/~pki/v1/ca", "/api/v1/namespaces/~pki/ca/x", "/apis/%7Epki/v1/namespaces/ca"] {
+    for path in ["/api/v1/~pki/ca", "/apis/~pki/v1/ca", "/api/v1/namespaces/~pki/ca/x", "/apis/%7Epki/v1/namespaces/ca"]
+    {
         assert_eq!(get(&server, Some(server.pki().admin()), b"h2", path).await.0, 404, "{path}");
     }
 }

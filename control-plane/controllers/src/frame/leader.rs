@@ -169,10 +169,8 @@ impl Candidate {
         if !holder.is_empty() && holder != self.election.identity && !self.has_run_out(&spec) {
             return Err(Refusal::Held(holder.to_owned()));
         }
-        let updated = self
-            .leases
-            .replace(self.election.name, &PostParams::default(), &self.record(Some(current)))
-            .await?;
+        let updated =
+            self.leases.replace(self.election.name, &PostParams::default(), &self.record(Some(current))).await?;
         self.observe(updated);
         Ok(())
     }
