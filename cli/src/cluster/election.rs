@@ -5,6 +5,7 @@ use crate::node;
 use apiserver::Sharing;
 use controllers::Clock;
 use controllers::frame::leader::{self, Election, Timing};
+use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +37,10 @@ impl Cluster {
     /// This process among all that may ever want a Lease of this cluster: kube-controller-manager's host name, and what
     /// tells the processes of a host apart.
     fn identity(&self) -> String {
+        static STARTED: LazyLock<u128> =
+            LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis()));
         let host = node::host_name().unwrap_or_else(|_| "localhost".into());
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let started = *STARTED;
         format!("{host}_{}_{}_{started:x}", self.server.local_addr().port(), std::process::id())
     }
 }
