@@ -7,6 +7,8 @@
 //! - [`Programs::evaluate`] for every written object.
 
 mod field_path;
+#[cfg(test)]
+mod tests;
 
 use crate::cel::decl::{self, MAX_REQUEST, Root};
 use crate::cel::{Declared, Fault, PER_CALL_LIMIT, Program, Type, Val};
@@ -331,7 +333,7 @@ impl Inner {
     }
 
     fn invalid(&self, path: &Path<'_>, detail: impl Into<String>) -> Error {
-        Error::invalid(path, &*self.kind, detail)
+        rooted(Error::invalid(path, &*self.kind, detail))
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a rule is judged on, and where its answers go")]
@@ -385,9 +387,9 @@ impl Inner {
         let place = self.field_paths.get(index).and_then(Option::as_deref).map(|name| path.child(name));
         let place = place.as_ref().unwrap_or(path);
         errors.push(match source.reason.as_deref() {
-            Some("FieldValueForbidden") => Error::forbidden(place, detail),
-            Some("FieldValueRequired") => Error::required(place, detail),
-            Some("FieldValueDuplicate") => Error::duplicate(place, &*self.kind),
+            Some("FieldValueForbidden") => rooted(Error::forbidden(place, detail)),
+            Some("FieldValueRequired") => rooted(Error::required(place, detail)),
+            Some("FieldValueDuplicate") => rooted(Error::duplicate(place, &*self.kind)),
             _ => self.invalid(place, detail),
         });
         ControlFlow::Continue(())
@@ -405,6 +407,14 @@ impl Inner {
         );
         self.invalid(path, detail)
     }
+}
+
+/// An error of the object as a whole has no path, which Kubernetes prints as Go prints nothing.
+fn rooted(mut error: Error) -> Error {
+    if error.field.is_empty() {
+        error.field = "<nil>".into();
+    }
+    error
 }
 
 /// What a `messageExpression` says; an error where that is no message.
