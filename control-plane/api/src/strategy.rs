@@ -14,11 +14,15 @@ pub trait Strategy: Send + Sync {
     /// Fills the fields that Kubernetes fills when they are absent. Idempotent.
     fn default(&self, _object: &mut Value) {}
 
+    /// The status of a new object. Kubernetes' built-in kinds write theirs always, with the zeroes of the counts that it
+    /// must have, and clients read fields of it without asking whether it is there. `None`: no status until one is set.
+    fn new_status(&self) -> Option<Value> {
+        None
+    }
+
     /// Drops what a creator may not set (`status`, mostly) and derives what it must not choose.
     fn prepare_create(&self, object: &mut Value) {
-        if let Some(map) = object.as_object_mut() {
-            map.remove("status");
-        }
+        replace_status(object, self.new_status());
     }
 
     /// Puts back what an update may not change (`status`, where it is a subresource).
@@ -94,6 +98,15 @@ pub trait Strategy: Send + Sync {
 /// The strategy of a kind that adds nothing.
 pub struct Plain;
 impl Strategy for Plain {}
+
+/// Makes `status` the whole status of `object`.
+pub fn replace_status(object: &mut Value, status: Option<Value>) {
+    let Some(map) = object.as_object_mut() else { return };
+    match status {
+        Some(status) => map.insert("status".into(), status),
+        None => map.remove("status"),
+    };
+}
 
 /// Sets `field` of `object` to what it is in `old`, or removes it.
 pub fn keep_from_old(object: &mut Value, old: &Value, field: &str) {

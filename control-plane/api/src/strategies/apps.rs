@@ -48,6 +48,10 @@ impl Strategy for Deployment {
         default_template(spec);
     }
 
+    fn new_status(&self) -> Option<Value> {
+        Some(json!({}))
+    }
+
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
         check_non_negative(spec, "replicas", &path, &mut errors);
@@ -140,6 +144,10 @@ impl Strategy for ReplicaSet {
         default_template(spec);
     }
 
+    fn new_status(&self) -> Option<Value> {
+        Some(json!({"replicas": 0}))
+    }
+
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
         check_non_negative(spec, "replicas", &path, &mut errors);
@@ -196,6 +204,10 @@ impl Strategy for ReplicationController {
         default_template(spec);
     }
 
+    fn new_status(&self) -> Option<Value> {
+        Some(json!({"replicas": 0}))
+    }
+
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
         check_non_negative(spec, "minReadySeconds", &path, &mut errors);
@@ -237,6 +249,15 @@ impl Strategy for DaemonSet {
             }
         }
         default_template(spec);
+    }
+
+    fn new_status(&self) -> Option<Value> {
+        Some(json!({
+            "currentNumberScheduled": 0,
+            "desiredNumberScheduled": 0,
+            "numberMisscheduled": 0,
+            "numberReady": 0,
+        }))
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {
@@ -321,6 +342,10 @@ impl Strategy for StatefulSet {
             }
         }
         default_template(spec);
+    }
+
+    fn new_status(&self) -> Option<Value> {
+        Some(json!({"availableReplicas": 0, "replicas": 0}))
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {

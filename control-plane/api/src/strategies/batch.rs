@@ -12,7 +12,7 @@ use crate::meta;
 use crate::names;
 use crate::selector::Labels;
 use crate::strategy::Strategy;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
@@ -64,10 +64,12 @@ impl Strategy for Job {
 
     /// Expects `metadata.uid` and `metadata.name` to be there: the generated selector is made of them.
     fn prepare_create(&self, object: &mut Value) {
-        if let Some(map) = object.as_object_mut() {
-            map.remove("status");
-        }
+        crate::strategy::replace_status(object, self.new_status());
         generate_selector(object);
+    }
+
+    fn new_status(&self) -> Option<Value> {
+        Some(json!({}))
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {
@@ -250,6 +252,10 @@ impl Strategy for CronJob {
         if let Some(job) = object_mut(spec, "jobTemplate").and_then(|t| object_mut(t, "spec")) {
             default_template(job);
         }
+    }
+
+    fn new_status(&self) -> Option<Value> {
+        Some(json!({}))
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {

@@ -18,6 +18,10 @@ fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
 }
 
 impl Strategy for CertificateSigningRequest {
+    fn new_status(&self) -> Option<Value> {
+        Some(Value::Object(serde_json::Map::new()))
+    }
+
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         keep_from_old(object, old, "spec");
         keep_from_old(object, old, "status");

@@ -5,7 +5,7 @@ use super::pod::{canonical_list, check_list, check_quantity, check_resource_name
 use crate::field::{Error, Path};
 use crate::quantity::Quantity;
 use crate::strategy::Strategy;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 
 fn spec(object: &Value) -> &Value {
@@ -154,6 +154,10 @@ impl Strategy for ResourceQuota {
                 canonical_list(list);
             }
         }
+    }
+
+    fn new_status(&self) -> Option<Value> {
+        Some(json!({}))
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {

@@ -57,6 +57,22 @@ impl Strategy for Passive {
         }
     }
 
+    fn new_status(&self) -> Option<Value> {
+        match self.kind {
+            "HorizontalPodAutoscaler" => Some(json!({"desiredReplicas": 0})),
+            "Ingress" => Some(json!({"loadBalancer": {}})),
+            "PodDisruptionBudget" => Some(json!({
+                "currentHealthy": 0,
+                "desiredHealthy": 0,
+                "disruptionsAllowed": 0,
+                "expectedPods": 0,
+            })),
+            "ServiceCIDR" => Some(json!({})),
+            "VolumeAttachment" => Some(json!({"attached": false})),
+            _ => None,
+        }
+    }
+
     fn warnings(&self, _object: &Value) -> Vec<String> {
         if self.waits { no_controller(self.kind) } else { Vec::new() }
     }

@@ -39,6 +39,27 @@ fn deployment() -> Value {
 }
 
 #[test]
+fn new_objects_have_the_status_that_clients_read_without_asking() {
+    for (group, kind, status) in [
+        ("", "ReplicationController", Some(json!({"replicas": 0}))),
+        ("", "ResourceQuota", Some(json!({}))),
+        ("", "Service", Some(json!({"loadBalancer": {}}))),
+        ("apps", "Deployment", Some(json!({}))),
+        ("apps", "ReplicaSet", Some(json!({"replicas": 0}))),
+        ("apps", "StatefulSet", Some(json!({"availableReplicas": 0, "replicas": 0}))),
+        ("batch", "Job", Some(json!({}))),
+        ("batch", "CronJob", Some(json!({}))),
+        ("certificates.k8s.io", "CertificateSigningRequest", Some(json!({}))),
+        ("networking.k8s.io", "Ingress", Some(json!({"loadBalancer": {}}))),
+        ("networking.k8s.io", "NetworkPolicy", None),
+    ] {
+        let mut object = json!({"metadata": {"name": "x"}, "spec": {}, "status": {"mine": true}});
+        for_kind(group, kind).prepare_create(&mut object);
+        assert_eq!(object.get("status"), status.as_ref(), "{kind}");
+    }
+}
+
+#[test]
 fn deployments_are_defaulted_and_checked() {
     let (object, errors) = create("apps", "Deployment", deployment());
     assert_eq!(errors, Vec::<String>::new());
