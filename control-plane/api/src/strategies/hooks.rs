@@ -181,8 +181,11 @@ fn conditions(hook: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
                 }
             }
         }
-        if text(condition, "expression").trim().is_empty() {
+        let expression = text(condition, "expression");
+        if expression.trim().is_empty() {
             errors.push(Error::required(&at.child("expression"), ""));
+        } else if let Err(why) = super::match_conditions::compile(expression) {
+            errors.push(Error::invalid(&at.child("expression"), expression, why));
         }
         if list[..index].iter().any(|other| text(other, "name") == text(condition, "name")) {
             errors.push(Error::duplicate(&at.child("name"), text(condition, "name")));

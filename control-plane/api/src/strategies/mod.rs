@@ -16,6 +16,7 @@ pub mod events;
 mod hooks;
 mod json;
 mod limits;
+pub mod match_conditions;
 mod passive;
 pub mod pod;
 mod rbac;

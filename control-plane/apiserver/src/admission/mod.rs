@@ -22,6 +22,7 @@ mod small;
 mod storage;
 mod token_secret;
 mod tolerations;
+pub(crate) mod webhook;
 
 pub use plugins::{AdmissionPlugins, PluginsError};
 
@@ -96,7 +97,10 @@ type Plugins = Vec<Arc<dyn Plugin>>;
 /// The plugins of one server.
 pub(crate) struct Chain {
     mutating: Plugins,
+    /// Asked after all of the server's own.
+    hooks: Option<webhook::Mutating>,
     validating: Plugins,
+    pub webhook_metrics: Arc<webhook::metrics::Metrics>,
     pub quotas: quota::Quotas,
 }
 
@@ -108,6 +112,7 @@ impl Chain {
         let on = |(name, plugin): Named| {
             name.is_none_or(|name| config.admission.has(name)).then_some(plugin)
         };
+        let metrics = Arc::new(webhook::metrics::Metrics::default());
         let limits = limit_ranger::LimitRanges::new();
         let priority = Arc::new(priority::Priority::new());
         let mutating: Vec<Named> = vec![
@@ -136,17 +141,39 @@ impl Chain {
                 owner_references::OwnerReferencesPermissionEnforcement { authorizers: Arc::clone(authorizers) },
             )),
             (Some("DenyServiceExternalIPs"), Arc::new(small::DenyServiceExternalIPs)),
+            (Some("ValidatingAdmissionWebhook"), Arc::new(webhook::Validating::new(Arc::clone(&metrics)))),
             (Some("AlwaysDeny"), Arc::new(small::AlwaysDeny)),
         ];
+        let hooks = config.admission.has("MutatingAdmissionWebhook");
         Self {
             mutating: mutating.into_iter().filter_map(on).collect(),
+            hooks: hooks.then(|| webhook::Mutating::new(Arc::clone(&metrics))),
             validating: validating.into_iter().filter_map(on).collect(),
+            webhook_metrics: metrics,
             quotas: quota::Quotas::new(config.admission.has("ResourceQuota")),
         }
     }
 
     pub(crate) async fn mutate(&self, request: &mut Request<'_>) -> Result<(), Status> {
-        run(&self.mutating, request).await
+        run(&self.mutating, request).await?;
+        let Some(hooks) = self.hooks.as_ref().filter(|hooks| hooks.concerns(request)) else { return Ok(()) };
+        let round = hooks.first(request).await?;
+        if !round.changed {
+            return Ok(());
+        }
+        // What webhooks have made is for the server's own plugins to look at, and what those make of it for webhooks.
+        let made = request.object.clone();
+        run(&self.mutating, request).await?;
+        let changed = *request.object != made;
+        hooks.second(request, round, changed).await
+    }
+
+    /// What `/metrics` says of webhooks.
+    #[cfg(test)]
+    pub(crate) fn webhook_metrics_page(&self) -> String {
+        let mut page = String::new();
+        self.webhook_metrics.render(&mut page);
+        page
     }
 
     pub(crate) async fn validate(&self, request: &mut Request<'_>) -> Result<(), Status> {

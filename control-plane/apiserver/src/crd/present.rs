@@ -102,6 +102,19 @@ async fn convert(core: &Core, custom: &Custom, objects: &mut [Value], wanted: &s
     Ok(())
 }
 
+/// A custom object of any version in that of `to`.
+///
+/// # Errors
+/// As [`show`].
+pub(crate) async fn between(core: &Core, to: &Resource, object: Value) -> Result<Value, Status> {
+    let mut objects = [object];
+    if let Some(custom) = &to.custom {
+        convert(core, custom, &mut objects, &to.api_version()).await?;
+    }
+    let [object] = objects;
+    Ok(object)
+}
+
 /// An object on its way to the store.
 pub(crate) struct Encoded {
     pub stored: store::Value,

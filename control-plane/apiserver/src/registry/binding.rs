@@ -1,7 +1,7 @@
 //! `pods/binding`: a pod gets its node. The scheduler's only write, so it goes straight from the old pod to the
 //! new one: no defaulting, no schema.
 
-use super::{Call, input, success};
+use super::{Call, admit, input, success};
 use crate::objects;
 use crate::request::{Common, WriteOptions};
 use crate::respond;
@@ -17,6 +17,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
     let (mut binding, _) = input::document(call, body, "Binding").await?;
     input::identify(&mut binding, "v1", "Binding")?;
+    admit::body(call, &mut binding, options.common).await?;
     let name = match (call.name(), meta::name(&binding)) {
         ("", name) => name.to_owned(),
         (name, "") => name.to_owned(),

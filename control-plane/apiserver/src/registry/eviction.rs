@@ -1,6 +1,6 @@
 //! `pods/eviction`: a delete in other words. PodDisruptionBudgets are not looked at yet.
 
-use super::{Call, delete, input, success};
+use super::{Call, admit, delete, input, success};
 use crate::request::{DeleteOptions, WriteOptions};
 use crate::respond;
 use api::{Status, Verb, meta};
@@ -16,6 +16,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     if !name.is_empty() && name != call.name() {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
+    admit::body(call, &mut eviction, options.common).await?;
     let requested = eviction.get("deleteOptions").filter(|value| !value.is_null());
     let mut wanted =
         DeleteOptions::parse(&call.query, Some(requested.unwrap_or(&Value::Object(serde_json::Map::new()))))?;

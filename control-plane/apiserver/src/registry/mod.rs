@@ -1,6 +1,7 @@
 //! The one generic pipeline: every verb on every kind, built-in or not. What is particular to a kind comes from its
 //! row in the kinds table, from its strategy, or from a subresource's own file here.
 
+mod admit;
 mod apply;
 mod binding;
 mod charge;
@@ -15,10 +16,11 @@ mod list;
 mod log;
 mod namespace;
 mod owners;
+mod page_token;
 mod patch;
 mod remove;
 mod reviews;
-mod scale;
+pub(crate) mod scale;
 mod selection;
 mod services;
 mod token;

@@ -149,7 +149,7 @@ fn show(call: &Call<'_>, paths: &ScalePaths, outcome: &Outcome) -> Result<Respon
 }
 
 /// The object as a `Scale`.
-fn view(object: &Value, paths: &ScalePaths) -> Value {
+pub(crate) fn view(object: &Value, paths: &ScalePaths) -> Value {
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object.pointer(&format!("/metadata/{field}")) {
@@ -185,7 +185,7 @@ fn find<'v>(object: &'v Value, path: &str) -> Option<&'v Value> {
     path.trim_start_matches('.').split('.').try_fold(object, |value, part| value.get(part))
 }
 
-fn set(object: &mut Value, path: &str, wanted: Value) {
+pub(crate) fn set(object: &mut Value, path: &str, wanted: Value) {
     let mut at = object;
     for part in path.trim_start_matches('.').split('.') {
         if !at.is_object() {

@@ -1,7 +1,7 @@
 //! `serviceaccounts/NAME/token`: a token of the account, bound to it and, where asked, to a Pod, Node or Secret
 //! (`pkg/registry/core/serviceaccount/storage/token.go`). Nothing is stored.
 
-use super::{Call, input};
+use super::{Call, admit, input};
 use crate::admission::node_restriction;
 use crate::authn::service_account::{Bound, Claims, ISSUER, Reference};
 use crate::authz::node;
@@ -28,6 +28,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
     let (mut request, _) = input::document(call, body, "TokenRequest").await?;
     input::identify(&mut request, "authentication.k8s.io/v1", "TokenRequest")?;
+    admit::body(call, &mut request, options.common).await?;
     let snapshot = call.core.store.snapshot();
     let account = stored(&snapshot, "serviceaccounts", call.namespace(), call.name())?;
     let spec = request.get("spec").cloned().unwrap_or_default();

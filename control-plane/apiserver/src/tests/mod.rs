@@ -2,7 +2,9 @@
 
 mod crd;
 mod crd_conversion;
+mod crd_rules;
 mod apply;
+mod bad_input;
 mod create;
 mod delete;
 mod disk;
@@ -20,6 +22,8 @@ mod subresources;
 mod tokens;
 mod update;
 mod watch;
+mod websocket;
+mod webhooks;
 
 use crate::config::Config;
 use crate::core::Core;

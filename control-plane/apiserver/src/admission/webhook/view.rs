@@ -1,0 +1,143 @@
+//! A request as one webhook sees it: in the version that its rule names, a scale as a `Scale`, and back again with what the
+//! webhook has changed.
+
+use super::conditions::Facts;
+use super::config::Hook;
+use super::matching::{Match, matches};
+use super::review::{self, Seen};
+use crate::admission::Request;
+use crate::crd::present;
+use crate::objects;
+use crate::registry::scale;
+use api::kinds::ScalePaths;
+use api::{Resource, Status, meta, patch, schema};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What a webhook is to see.
+pub(super) struct View<'a> {
+    pub uid: String,
+    /// The request of the review, without its objects.
+    pub facts: Value,
+    row: Arc<Resource>,
+    /// Where they are not those of the request.
+    object: Option<Value>,
+    old: Option<Value>,
+    /// The objects are shown as `Scale`.
+    scale: Option<&'a ScalePaths>,
+}
+
+const NULL: &Value = &Value::Null;
+
+impl<'a> View<'a> {
+    /// The view of a hook that the request concerns.
+    ///
+    /// # Errors
+    /// 403 when its conditions cannot be judged, 500 when the object cannot be shown in the version it wants.
+    pub(super) async fn of(hook: &Hook, request: &Request<'a>) -> Result<Option<Self>, Status> {
+        let Some(Match { row }) = matches(hook, request)? else { return Ok(None) };
+        let resource: &'a Arc<Resource> = request.resource;
+        let scale = resource.subresource(request.subresource).and_then(|sub| sub.scale.as_ref());
+        let mut view = Self { uid: uuid::Uuid::new_v4().to_string(), facts: Value::Null, row, object: None, old: None, scale };
+        view.object = view.shown(request, request.object).await?;
+        view.old = match request.old {
+            Some(old) => view.shown(request, old).await?,
+            None => None,
+        };
+        view.facts = review::facts(request, &view.seen(request), &view.uid);
+        if !hook.conditions.is_empty() {
+            let seen = view.seen(request);
+            let facts = Facts { request: &view.facts, object: seen.object, old: seen.old };
+            let holds = hook.conditions.hold(&facts, hook.failure).map_err(|why| request.forbidden(why))?;
+            return Ok(holds.then_some(view));
+        }
+        Ok(Some(view))
+    }
+
+    /// The object in this view; `None`: as it is.
+    async fn shown(&self, request: &Request<'_>, object: &Value) -> Result<Option<Value>, Status> {
+        if !object.is_object() {
+            return Ok(None);
+        }
+        if let Some(paths) = self.scale {
+            return Ok(Some(scale::view(object, paths)));
+        }
+        convert(request, (request.resource, &self.row), object).await
+    }
+
+    pub(super) fn seen<'s>(&'s self, request: &'s Request<'_>) -> Seen<'s> {
+        Seen {
+            row: &self.row,
+            kind: kind(&self.row, request.subresource),
+            request_kind: kind(request.resource, request.subresource),
+            object: self.object.as_ref().unwrap_or(&*request.object),
+            old: self.old.as_ref().or(request.old).unwrap_or(NULL),
+        }
+    }
+
+    /// Changes the request's object as the webhook wants it. Returns whether it is another since.
+    ///
+    /// # Errors
+    /// 500 for a patch that does not apply, or that makes of the object what it cannot be.
+    pub(super) async fn apply(&self, hook: &Hook, request: &mut Request<'_>, patch: &Value) -> Result<bool, Status> {
+        if !request.object.is_object() {
+            return Err(Status::internal(format_args!(
+                "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+                hook.name
+            )));
+        }
+        let before = self.object.as_ref().unwrap_or(&*request.object);
+        let mut after = patch::json(before, patch).map_err(|error| Status::internal(error.message))?;
+        let same = |field: &str| after.get(field) == before.get(field);
+        if !after.is_object() || !same("kind") || !same("apiVersion") {
+            return Err(Status::internal(format_args!("admission webhook {:?} made another kind of the object", hook.name)));
+        }
+        objects::take_owners(&mut after);
+        if let Some(paths) = self.scale {
+            let (from, to) = (replicas(before), replicas(&after));
+            if from != to {
+                scale::set(request.object, &paths.spec_replicas, to.into());
+            }
+            return Ok(from != to);
+        }
+        if kind(&self.row, request.subresource).2 == self.row.kind {
+            self.row.check(&after).map_err(|error| Status::internal(error.message))?;
+            schema::prune(self.row.schema.get(), &mut after);
+            if let Some(converted) = convert(request, (&self.row, request.resource), &after).await? {
+                after = converted;
+            }
+            meta::ensure_namespace(request.resource, &mut after, request.namespace)?;
+            request.resource.strategy.default(&mut after);
+        }
+        let changed = after != *request.object;
+        *request.object = after;
+        Ok(changed)
+    }
+}
+
+/// Group, version and kind of what is written: a subresource may speak another kind than the object is.
+fn kind<'r>(row: &'r Resource, subresource: &str) -> (&'r str, &'r str, &'r str) {
+    match row.subresource(subresource) {
+        Some(sub) => (&sub.group, &sub.version, &sub.kind),
+        None => (&row.group, &row.version, &row.kind),
+    }
+}
+
+/// An object of `from` as `to` has it; `None`: it is the same.
+async fn convert(
+    request: &Request<'_>,
+    (from, to): (&Arc<Resource>, &Arc<Resource>),
+    object: &Value,
+) -> Result<Option<Value>, Status> {
+    if Arc::ptr_eq(from, to) {
+        return Ok(None);
+    }
+    if to.custom.is_some() {
+        return present::between(request.core, to, object.clone()).await.map(Some);
+    }
+    Ok(Some(objects::between(object, from, to)))
+}
+
+fn replicas(scale: &Value) -> i64 {
+    scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0)
+}

@@ -1,0 +1,32 @@
+//! Admission of what is posted to a subresource and never stored: a Binding, an Eviction, a TokenRequest.
+
+use super::Call;
+use crate::admission::{Operation, Request};
+use crate::request::Common;
+use api::{Status, meta};
+use serde_json::Value;
+
+/// Lets all plugins see, change or refuse the body of the request.
+///
+/// # Errors
+/// What they say.
+pub(super) async fn body(call: &Call<'_>, object: &mut Value, options: Common) -> Result<(), Status> {
+    let snapshot = call.core.latest().await?;
+    let name = if call.name().is_empty() { meta::name(object).to_owned() } else { call.name().to_owned() };
+    let mut admission = Request {
+        core: call.core,
+        operation: Operation::Create,
+        resource: call.resource,
+        subresource: call.request.subresource,
+        namespace: call.namespace(),
+        name: &name,
+        user: call.user,
+        object,
+        old: None,
+        snapshot: &snapshot,
+        dry_run: options.is_dry_run(),
+        warnings: &call.warnings,
+    };
+    call.core.admission.mutate(&mut admission).await?;
+    call.core.admission.validate(&mut admission).await
+}
