@@ -137,3 +137,55 @@ async fn namespaces_and_owners_take_custom_resources_along() {
     })
     .await;
 }
+
+const RULES: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: ranges.rules.example.com}
+spec:
+  group: rules.example.com
+  scope: Namespaced
+  names: {plural: ranges, singular: range, kind: Range}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            x-kubernetes-validations:
+            - {rule: "self.min <= self.max", messageExpression: "'%d is more than %d'.format([self.min, self.max])"}
+            properties:
+              min: {type: integer}
+              max:
+                type: integer
+                x-kubernetes-validations: [{rule: "self >= oldSelf", message: may only grow}]
+"#;
+
+#[tokio::test]
+async fn rules_in_cel_are_told_to_kubectls_users() {
+    let cluster = Cluster::up().await;
+    let refused = async |manifest: &str| {
+        let file = cluster.scratch().join("refused.yaml");
+        std::fs::write(&file, manifest).expect("the scratch folder is writable");
+        fails(&cluster, &["create", "-f", file.to_str().expect("UTF-8 path")]).await
+    };
+    let told = refused(&RULES.replace("self.min <= self.max\"", "self.min <= self.maximum\"")).await;
+    assert!(told.contains("compilation failed: ERROR: <input>:1:17: undefined field 'maximum'"), "{told}");
+    apply(&cluster, RULES).await;
+    run(&cluster, &["wait", "--for=condition=Established", "crd/ranges.rules.example.com", "--timeout=10s"]).await;
+    let range = |min: u32, max: u32| {
+        format!(
+            "apiVersion: rules.example.com/v1\nkind: Range\nmetadata: {{name: r}}\nspec: {{min: {min}, max: {max}}}\n"
+        )
+    };
+    let told = refused(&range(5, 1)).await;
+    assert!(told.contains("The Range \"r\" is invalid: spec: Invalid value: \"object\": 5 is more than 1"), "{told}");
+    apply(&cluster, &range(1, 5)).await;
+    let told = fails(&cluster, &["patch", "range", "r", "--type=merge", "-p", r#"{"spec":{"max":4}}"#]).await;
+    assert!(told.contains("spec.max: Invalid value: \"integer\": may only grow"), "{told}");
+    run(&cluster, &["patch", "range", "r", "--type=merge", "-p", r#"{"spec":{"max":6}}"#]).await;
+}
