@@ -45,7 +45,7 @@ impl Repaired {
     /// Looks through them now and then, if anything has been written since.
     async fn tick(&mut self, core: &Core) {
         self.ticks += 1;
-        if self.ticks % REPAIR_TICKS != 0 || core.store.revision() == self.at {
+        if !self.ticks.is_multiple_of(REPAIR_TICKS) || core.store.revision() == self.at {
             return;
         }
         match reservations::repair(core).await {

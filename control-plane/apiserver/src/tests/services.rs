@@ -165,7 +165,7 @@ async fn a_service_written_on_a_stale_look_chooses_another_address() {
     let first = cluster.post(SERVICES, service("first")).await["spec"]["clusterIP"].clone();
     assert_eq!(first, late["spec"]["clusterIP"], "both looked at the same state");
     let txn = assignment.join(store::Txn::create("core/services/default/late", store::Value::new("{}")));
-    let conflict = core.commit("test", txn).await.unwrap().err().expect("the address is taken");
+    let conflict = core.commit("test", txn).await.unwrap().expect_err("the address is taken");
     assert_eq!(&*conflict.key, format!("networking.k8s.io/ipaddresses/{}", first.as_str().unwrap()).as_bytes());
 }
 
