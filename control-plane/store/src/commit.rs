@@ -7,12 +7,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::disk::{Disk, Step};
+use crate::disk::{Disk, Effort, Step};
 use crate::error::CommitError;
+use crate::garbage::Garbage;
 use crate::history::Commit;
 use crate::options::Clock;
 use crate::policy::Retention;
@@ -22,10 +23,12 @@ use crate::snapshot::{Root, State};
 use crate::types::{Committed, Entry, Event, Op, Revision, Txn};
 
 /// Rows looked at by compaction beside a group commit, and when the store is idle.
-const SWEEP_BESIDE: usize = 32;
-const SWEEP_IDLE: usize = 128;
-/// Compacted revisions dropped from memory beside a group commit or a sweep.
-const FORGET_BESIDE: usize = 512;
+const SWEEP_BESIDE: Effort = Effort { rows: 32, time: SWEEP_TIME };
+const SWEEP_IDLE: Effort = Effort { rows: 64, time: SWEEP_TIME };
+/// A writer may be waiting.
+const SWEEP_TIME: Duration = Duration::from_millis(1);
+/// Compacted revisions that leave memory beside a group commit or a sweep.
+const FORGET_BESIDE: usize = 256;
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, CommitError>>;
 
@@ -41,6 +44,7 @@ pub(crate) struct Writer {
     disk: Option<Disk>,
     health: Health,
     retention: Retention,
+    garbage: Garbage,
     clock: Clock,
 }
 
@@ -65,7 +69,8 @@ impl Writer {
         let counters = &shared.counters;
         counters.file_bytes.store(disk.as_ref().map_or(0, Disk::bytes), Ordering::Relaxed);
         counters.history_bytes.store(retention.bytes(), Ordering::Relaxed);
-        let writer = Self { shared, disk, health: Health::default(), retention, clock };
+        let garbage = if disk.is_some() { Garbage::apart() } else { Garbage::here() };
+        let writer = Self { shared, disk, health: Health::default(), retention, garbage, clock };
         writer.publish_reader();
         writer
     }
@@ -210,10 +215,10 @@ impl Writer {
         }
         let root = std::mem::take(&mut staged.root);
         let state = Arc::new(State { revision: staged.revision, root });
-        let after = shared.history.push(staged.commits.iter().cloned(), &state);
+        self.garbage.take(shared.history.push(staged.commits.iter().cloned(), &state));
         if self.disk.is_none() {
             // What the ring forgot is nowhere else.
-            staged.compacted = staged.compacted.max(after);
+            staged.compacted = staged.compacted.max(shared.history.after());
         }
         if staged.compacted > shared.compacted() {
             shared.compacted.store(staged.compacted, Ordering::Release);
@@ -221,9 +226,9 @@ impl Writer {
         }
         // Without a file the ring is all of history, and this is the only time to do it.
         let most = if self.disk.is_some() { FORGET_BESIDE } else { usize::MAX };
-        shared.history.forget(staged.compacted, most);
+        self.garbage.take(shared.history.forget(staged.compacted, most));
         counters.history_bytes.store(self.retention.bytes(), Ordering::Relaxed);
-        shared.state.store(state);
+        self.garbage.take_root(shared.state.swap(state), staged.commits.len());
         shared.hub.dispatch(&staged.commits)
     }
 
@@ -240,7 +245,7 @@ impl Writer {
         let Some(disk) = &mut self.disk else { return };
         let revision = self.shared.current().revision;
         let compacted = self.shared.compacted();
-        self.shared.history.forget(compacted, FORGET_BESIDE);
+        self.garbage.take(self.shared.history.forget(compacted, FORGET_BESIDE));
         let step = Step { commits: &[], revision, compacted, sweep: SWEEP_IDLE };
         if let Err(error) = disk.write(&step) {
             self.shared.set_reader(None);
@@ -266,7 +271,8 @@ impl Staged {
             return Ok(Committed { revision: self.revision, events });
         }
         self.revision = revision;
-        self.commits.push(Commit { revision, at_ms: self.now_ms, author: txn.author, events: events.clone() });
+        let sorted = by_key(&events);
+        self.commits.push(Commit { revision, at_ms: self.now_ms, author: txn.author, events: sorted });
         Ok(Committed { revision, events })
     }
 
@@ -312,6 +318,16 @@ impl Staged {
             }
         }
     }
+}
+
+/// The events of one revision as history has them: in the order of their keys, as in the log on the disk.
+fn by_key(events: &Arc<[Arc<Event>]>) -> Arc<[Arc<Event>]> {
+    if events.is_sorted_by(|a, b| a.key < b.key) {
+        return events.clone();
+    }
+    let mut sorted = events.to_vec();
+    sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    sorted.into()
 }
 
 fn take(requests: &mut mpsc::Receiver<Request>, waiting: &mut Vec<Request>) -> Result<(), mpsc::error::TryRecvError> {

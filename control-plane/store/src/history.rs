@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::garbage::Forgotten;
 use crate::snapshot::State;
 use crate::types::{Author, Change, Changes, Event, Key, Revision};
 
@@ -128,8 +129,9 @@ impl History {
     }
 
     /// Append commits and forget the oldest ones beyond the limit. `state` is the root after the
-    /// last of them. Returns the revision after which every commit is still held.
-    pub fn push(&self, commits: impl IntoIterator<Item = Commit>, state: &Arc<State>) -> Revision {
+    /// last of them. Returns what was forgotten, which is better freed when nobody waits.
+    pub fn push(&self, commits: impl IntoIterator<Item = Commit>, state: &Arc<State>) -> Forgotten {
+        let mut forgotten = Forgotten::default();
         let mut ring = self.ring.write();
         for commit in commits {
             assert!(commit.revision > ring.last(), "history must go forward");
@@ -141,21 +143,23 @@ impl History {
             ring.roots.push_back(state.clone());
         }
         while ring.bytes > ring.limit && ring.commits.len() > 1 {
-            ring.pop();
+            ring.pop(&mut forgotten);
         }
-        ring.after
+        forgotten
     }
 
-    /// Forget the oldest `most` revisions, as far as they are at or before `revision`. Freeing many takes longer than
-    /// a writer should wait; whoever asks in steps must see to it that nobody reaches what is left.
-    pub fn forget(&self, revision: Revision, most: usize) {
+    /// Forget the oldest `most` revisions, as far as they are at or before `revision`. Whoever asks in steps must see to
+    /// it that nobody reaches what is left. Returns what was forgotten, which is better freed when nobody waits.
+    pub fn forget(&self, revision: Revision, most: usize) -> Forgotten {
+        let mut forgotten = Forgotten::default();
         let mut ring = self.ring.write();
         for _ in 0..most {
             if ring.commits.front().is_none_or(|commit| commit.revision > revision) {
                 break;
             }
-            ring.pop();
+            ring.pop(&mut forgotten);
         }
+        forgotten
     }
 
     /// Forget everything; what comes next comes after `last`.
@@ -259,13 +263,16 @@ impl Ring {
         self.commits.get(at)
     }
 
-    fn pop(&mut self) {
+    fn pop(&mut self, forgotten: &mut Forgotten) {
         if let Some(commit) = self.commits.pop_front() {
-            self.bytes -= commit.cost();
+            let cost = commit.cost();
+            self.bytes -= cost;
             self.after = commit.revision;
+            forgotten.bytes += cost;
+            forgotten.commits.push(commit);
         }
-        while self.roots.front().is_some_and(|root| root.revision < self.after) {
-            self.roots.pop_front();
+        while let Some(root) = self.roots.pop_front_if(|root| root.revision < self.after) {
+            forgotten.roots.push(root);
         }
     }
 }

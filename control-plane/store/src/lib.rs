@@ -13,6 +13,7 @@ mod commit;
 mod disk;
 mod error;
 pub mod etcd;
+mod garbage;
 mod history;
 mod history_policy;
 mod hub;

@@ -43,12 +43,17 @@ impl Value {
         let mut joined = Vec::with_capacity(self.len());
         joined.extend_from_slice(&self.index);
         joined.extend_from_slice(&self.body);
-        Self::joined(&Bytes::from(joined), split)
+        Self::joined(Bytes::from(joined), split)
     }
 
     /// A value whose parts are slices of one buffer: index first, then body.
-    pub(crate) fn joined(bytes: &Bytes, index_len: usize) -> Self {
-        Self { index: bytes.slice(..index_len), body: bytes.slice(index_len..) }
+    pub(crate) fn joined(bytes: Bytes, index_len: usize) -> Self {
+        if index_len == 0 {
+            // Buffers with one owner need no count of owners: that would be one more allocation.
+            return Self { index: Bytes::new(), body: bytes };
+        }
+        let mut body = bytes;
+        Self { index: body.split_to(index_len), body }
     }
 }
 
@@ -241,7 +246,7 @@ pub struct Change {
     /// Wall time in milliseconds since 1970, of the machine that wrote it.
     pub at_ms: u64,
     pub author: Author,
-    /// Every key that changed, or those that were asked for.
+    /// Every key that changed, or those that were asked for, in the order of the keys.
     pub events: Vec<Arc<Event>>,
 }
 

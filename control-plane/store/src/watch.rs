@@ -16,7 +16,7 @@ const BATCH: usize = 256;
 /// One look into history passes over at most this many revisions.
 const SCAN: u64 = 4_096;
 
-/// Events in order, in whole revisions.
+/// Events in order, in whole revisions; those of one revision in the order of their keys.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub events: Vec<Arc<Event>>,

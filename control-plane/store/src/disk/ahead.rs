@@ -13,12 +13,15 @@ use super::backend::Gate;
 use super::format::{self, Layout};
 use super::load::identity;
 use super::replay::{self, Loaded};
-use super::{CACHE_BYTES, COMPACTED, META, REVISION, SWEPT, meta};
+use super::{COMPACTED, META, REVISION, SWEPT, meta};
 use crate::history_policy::HistoryPolicy;
 use crate::types::Revision;
 
 /// Files below this are read in no time.
 pub(super) const LARGE: u64 = 8 << 20;
+
+/// Each page is read once: those that come next are better put where the last ones were, in the processor's cache.
+const CACHE_BYTES: usize = 1 << 20;
 
 /// What was read, and the state it was read at.
 pub(super) struct Ahead {

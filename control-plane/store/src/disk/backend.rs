@@ -10,11 +10,8 @@
 //! writes stay in memory ([`Gate::held`]), so that a file we refuse keeps every byte.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,60 +22,6 @@ use redb::{BackendError, StorageBackend};
 const HEADER: usize = 512;
 /// Writes are held back in pages of this size.
 const PAGE: usize = 4_096;
-
-/// A plain file, locked as a whole.
-#[derive(Debug)]
-pub(crate) struct LockedFile {
-    file: File,
-}
-
-impl LockedFile {
-    /// Open `path` for reading and writing and lock it.
-    ///
-    /// # Errors
-    /// `WouldBlock` when another process holds the lock.
-    pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
-        Self::lock(options.read(true).write(true).open(path)?)
-    }
-
-    /// Open `path` for reading only and lock it.
-    ///
-    /// # Errors
-    /// `WouldBlock` when another process holds the lock.
-    pub fn open_read_only(path: &Path) -> io::Result<Self> {
-        Self::lock(File::open(path)?)
-    }
-
-    fn lock(file: File) -> io::Result<Self> {
-        match file.try_lock() {
-            Ok(()) => Ok(Self { file }),
-            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
-    }
-}
-
-impl StorageBackend for LockedFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(out, offset)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(data, offset)
-    }
-}
 
 /// The one owner of the storage. Databases come and go above it.
 #[derive(Debug)]

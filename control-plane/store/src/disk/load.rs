@@ -10,7 +10,8 @@ use std::thread;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::ahead::{self, Ahead};
-use super::backend::{Gate, LockedFile};
+use super::backend::Gate;
+use super::file::LockedFile;
 use super::make::{self, Draft, DraftError};
 use super::{CACHE_BYTES, CLUSTER, FORMAT, META, format, meta};
 use crate::error::OpenError;

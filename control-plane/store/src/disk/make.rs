@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use redb::{Database, StorageBackend};
 
-use super::backend::{Gate, LockedFile};
+use super::backend::Gate;
+use super::file::LockedFile;
 use super::load::{database, guarded};
 use super::record::{self, By, Row};
 use super::{CLUSTER, COMPACTED, FORMAT, LOG, META, REVISION, SWEPT, authors, format};

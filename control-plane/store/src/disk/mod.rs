@@ -7,6 +7,8 @@
 mod ahead;
 mod authors;
 mod backend;
+mod file;
+mod folding;
 mod format;
 mod load;
 mod make;
@@ -16,8 +18,10 @@ mod replay;
 mod survey;
 
 use std::io;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
@@ -51,6 +55,9 @@ const REVISION: &str = "revision";
 /// Everything is in memory above; redb's cache serves compaction and old history only.
 const CACHE_BYTES: usize = 8 << 20;
 
+/// Rows looked at between two looks at the time.
+const SWEEP_SLICE: usize = 8;
+
 /// The open file.
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -58,7 +65,7 @@ pub(crate) struct Disk {
     /// `None` between a failure and the recovery from it.
     database: Option<Arc<Database>>,
     compacted: Revision,
-    swept: Revision,
+    swept: Swept,
     authors: Authors,
 }
 
@@ -67,8 +74,16 @@ pub(crate) struct Step<'a> {
     pub commits: &'a [Commit],
     pub revision: Revision,
     pub compacted: Revision,
-    /// Look at about this many rows that compaction may delete.
-    pub sweep: usize,
+    pub sweep: Effort,
+}
+
+/// How much compaction may do at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Rows to look at.
+    pub rows: usize,
+    /// No slice of rows is begun after this long.
+    pub time: Duration,
 }
 
 impl Disk {
@@ -96,7 +111,7 @@ impl Disk {
             gate: opened.gate,
             database: Some(Arc::new(opened.database)),
             compacted: loaded.compacted,
-            swept: loaded.swept,
+            swept: Swept { revision: loaded.swept, row: Vec::new() },
             authors: std::mem::take(&mut loaded.authors),
         };
         Ok((disk, loaded))
@@ -109,7 +124,7 @@ impl Disk {
 
     /// Whether compaction has rows left to delete.
     pub fn is_sweeping(&self) -> bool {
-        self.swept < self.compacted
+        self.swept.revision < self.compacted
     }
 
     pub fn bytes(&self) -> u64 {
@@ -126,10 +141,10 @@ impl Disk {
         Ok(())
     }
 
-    fn write_transaction(&self, step: &Step<'_>) -> Result<(Revision, Added), redb::Error> {
+    fn write_transaction(&self, step: &Step<'_>) -> Result<(Swept, Added), redb::Error> {
         let database = self.database.as_ref().ok_or(redb::Error::DatabaseClosed)?;
         let transaction = database.begin_write()?;
-        let mut swept = self.swept;
+        let mut swept = self.swept.clone();
         let mut added = Added::default();
         {
             let mut log = transaction.open_table(LOG)?;
@@ -142,14 +157,14 @@ impl Disk {
                     row.write(&row_key, log.insert_reserve(&*row_key, row.len())?.as_mut());
                 }
             }
-            if step.sweep > 0 && swept < step.compacted {
-                swept = sweep(&mut log, swept, step)?;
+            if swept.revision < step.compacted {
+                swept = sweep(&mut log, &swept, step)?;
             }
-            if step.compacted != self.compacted || swept != self.swept {
+            if step.compacted != self.compacted || swept.revision != self.swept.revision {
                 let mut meta = transaction.open_table(META)?;
                 meta.insert(COMPACTED, u128::from(step.compacted))?;
                 meta.insert(REVISION, u128::from(step.revision))?;
-                meta.insert(SWEPT, u128::from(swept))?;
+                meta.insert(SWEPT, u128::from(swept.revision))?;
             }
         }
         self.authors.write(&transaction, &added)?;
@@ -190,34 +205,73 @@ impl Drop for Disk {
     }
 }
 
-/// Move the file's pages together and cut it off behind them. Returns its length before and after.
+/// Delete what a running store would delete bit by bit, move the file's pages together and cut it off behind them.
+/// Returns its length before and after.
 pub(crate) fn shrink(path: &Path) -> Result<(u64, u64), OpenError> {
     let failed = |error| OpenError::from_io(path, error);
-    let mut opened = load::open_existing(path)?;
+    let opened = load::open_existing(path)?;
     let before = opened.gate.stored_len().map_err(failed)?;
-    guarded(path, || replay::replay(&opened.database, opened.layout, opened.cluster_id, HistoryPolicy::default()))?;
+    let work = || replay::replay(&opened.database, opened.layout, opened.cluster_id, HistoryPolicy::default());
+    let loaded = guarded(path, work)?;
     opened.gate.release().map_err(failed)?;
+    let (compacted, revision) = (loaded.compacted, loaded.state.revision);
+    let mut disk = Disk {
+        gate: opened.gate,
+        database: Some(Arc::new(opened.database)),
+        compacted,
+        swept: Swept { revision: loaded.swept, row: Vec::new() },
+        authors: loaded.authors,
+    };
+    let sweep = Effort { rows: 10_000, time: Duration::MAX };
     guarded(path, || {
-        while opened.database.compact()? {}
+        while opened.format == format::CURRENT && disk.is_sweeping() {
+            (disk.swept, _) = disk.write_transaction(&Step { commits: &[], revision, compacted, sweep })?;
+        }
+        let mut database = disk.database.take().and_then(Arc::into_inner).ok_or(redb::Error::DatabaseClosed)?;
+        while database.compact()? {}
         Ok(())
     })?;
-    drop(opened.database);
-    let after = opened.gate.stored_len().map_err(failed)?;
+    let after = disk.gate.stored_len().map_err(failed)?;
     Ok((before, after))
 }
 
-/// Delete what the rows after `swept` made superfluous: the rows they replaced, and themselves where
-/// they are deletions. Returns how far it came; it stops between revisions.
-fn sweep(log: &mut redb::Table<'_, &[u8], &[u8]>, swept: Revision, step: &Step<'_>) -> Result<Revision, redb::Error> {
+/// How far compaction has come: everything up to `revision`, and of the next revision the rows up to `row`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Swept {
+    revision: Revision,
+    /// Empty: none. Not kept on the disk, since looking at a row twice does no harm.
+    row: Vec<u8>,
+}
+
+/// Delete what the rows after `swept` made superfluous: the rows they replaced, and themselves where they are
+/// deletions. Returns how far it came: to the compacted revision, or as far as `step.sweep` allows.
+fn sweep(log: &mut redb::Table<'_, &[u8], &[u8]>, swept: &Swept, step: &Step<'_>) -> Result<Swept, redb::Error> {
+    let began = Instant::now();
+    let mut swept = swept.clone();
+    let Effort { rows, time } = step.sweep;
+    let mut left = rows;
+    while left > 0 && swept.revision < step.compacted && (left == rows || began.elapsed() < time) {
+        let most = left.min(SWEEP_SLICE);
+        sweep_slice(log, &mut swept, step.compacted, most)?;
+        left -= most;
+    }
+    Ok(swept)
+}
+
+/// Look at the next `most` rows.
+fn sweep_slice(
+    log: &mut redb::Table<'_, &[u8], &[u8]>,
+    swept: &mut Swept,
+    compacted: Revision,
+    most: usize,
+) -> Result<(), redb::Error> {
     let mut doomed: Vec<Vec<u8>> = Vec::new();
-    let (mut reached, mut seen) = (swept, 0);
-    let from = (swept + 1).to_be_bytes();
-    for row in log.range::<&[u8]>(&from[..]..)? {
+    let mut seen = 0;
+    let from = if swept.row.is_empty() { (swept.revision + 1).to_be_bytes().to_vec() } else { swept.row.clone() };
+    let upto = (compacted + 1).to_be_bytes();
+    for row in log.range::<&[u8]>((Bound::Excluded(&*from), Bound::Excluded(&upto[..])))?.take(most) {
         let (row_key, row) = row?;
         let (revision, key) = record::split_row_key(row_key.value()).map_err(corrupt)?;
-        if revision > step.compacted || (seen >= step.sweep && revision != reached) {
-            break;
-        }
         let header = record::parse(row.value()).map_err(corrupt)?.header;
         if header.prev != 0 {
             let mut doomed_key = Vec::new();
@@ -227,13 +281,16 @@ fn sweep(log: &mut redb::Table<'_, &[u8], &[u8]>, swept: Revision, step: &Step<'
         if header.put.is_none() {
             doomed.push(row_key.value().to_vec());
         }
-        reached = revision;
+        *swept = Swept { revision: revision - 1, row: row_key.value().to_vec() };
         seen += 1;
     }
     for row_key in &doomed {
         log.remove(&**row_key)?;
     }
-    Ok(if seen < step.sweep { step.compacted } else { reached })
+    if seen < most {
+        *swept = Swept { revision: compacted, row: Vec::new() };
+    }
+    Ok(())
 }
 
 fn last_revision(database: &Database) -> Result<Revision, redb::Error> {

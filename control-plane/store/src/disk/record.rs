@@ -207,7 +207,7 @@ impl<'a> Parsed<'a> {
         self.verify(row_key)?;
         let Some(put) = self.header.put else { return Ok(None) };
         Ok(Some(Arc::new(Entry {
-            value: Value::joined(&Bytes::copy_from_slice(self.value), put.index_len as usize),
+            value: Value::joined(Bytes::copy_from_slice(self.value), put.index_len as usize),
             create_revision: put.create_revision,
             mod_revision: revision,
             version: put.version,

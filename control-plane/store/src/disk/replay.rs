@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::authors::{self, Authors, Names};
+use super::folding::Folding;
 use super::format::Layout;
 use super::record::{Malformed, Parsed, split_row_key};
 use super::{COMPACTED, META, REVISION, SWEPT, corrupt, meta};
@@ -25,6 +26,10 @@ const BATCH: usize = 256;
 const WAITING: usize = 64;
 
 type Live = (Key, Arc<Entry>);
+type Map<V> = HashMap<Key, V, Folding>;
+
+/// Keys that room is made for at once; more find theirs.
+const ROOM: u64 = 1 << 20;
 
 /// Everything the file says.
 #[derive(Debug)]
@@ -56,6 +61,7 @@ pub(super) fn replay(
         let (live, arriving) = mpsc::sync_channel(WAITING);
         let root = scope.spawn(move || root(&arriving));
         let mut replay = Replay::new(compacted, policy.memory_bytes, names, live);
+        replay.seen.reserve(usize::try_from(log.len()?.min(ROOM)).unwrap_or_default());
         for row in log.iter()?.rev() {
             let (row_key, row) = row?;
             replay.row(row_key.value(), (layout.parse)(row.value()).map_err(corrupt)?)?;
@@ -74,7 +80,7 @@ pub(super) fn replay(
     // A deletion that was the newest change may have been compacted away.
     let state = Arc::new(State { revision: newest.max(noted).max(compacted), root });
     let history = History::new(ring.after, policy.memory_bytes);
-    history.push(ring.commits, &state);
+    drop(history.push(ring.commits, &state));
     Ok(Loaded { cluster_id, state, history, retention, compacted, swept, authors })
 }
 
@@ -126,7 +132,7 @@ struct Replay {
     newest: Revision,
     /// The revision being read; 0 before the first.
     reached: Revision,
-    seen: HashMap<Key, Seen>,
+    seen: Map<Seen>,
     /// Live entries on their way to [`root`].
     live: Vec<Live>,
     sender: SyncSender<Vec<Live>>,
@@ -135,7 +141,7 @@ struct Replay {
     /// Newest first.
     halves: Vec<Half>,
     /// Values before the oldest of `halves`.
-    bases: HashMap<Key, Arc<Entry>>,
+    bases: Map<Arc<Entry>>,
     /// Bytes that the ring may still take.
     room: usize,
     /// Whether the ring takes the revision being read.
@@ -149,7 +155,7 @@ struct Read {
     newest: Revision,
     revisions: Vec<Dated>,
     halves: Vec<Half>,
-    bases: HashMap<Key, Arc<Entry>>,
+    bases: Map<Arc<Entry>>,
 }
 
 /// The newest part of history.
@@ -165,12 +171,12 @@ impl Replay {
             names,
             newest: 0,
             reached: 0,
-            seen: HashMap::new(),
+            seen: Map::default(),
             live: Vec::new(),
             sender,
             revisions: Vec::new(),
             halves: Vec::new(),
-            bases: HashMap::new(),
+            bases: Map::default(),
             room,
             in_ring: Wanted::Yes,
         }

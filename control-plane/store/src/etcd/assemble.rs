@@ -81,8 +81,10 @@ impl Assembler {
     }
 
     fn close(&mut self) -> Option<Raw> {
-        let raw = self.open.take()?;
+        let mut raw = self.open.take()?;
         self.done = raw.revision;
+        // Whatever the order of the operations was: a file's log knows this one only.
+        raw.changes.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Some(raw)
     }
 }

@@ -120,7 +120,7 @@ impl Core {
     /// Forget the history before `revision`.
     pub fn forget(&self, revision: Revision) {
         if self.shared.compacted.fetch_max(revision, Ordering::AcqRel) < revision {
-            self.shared.history.forget(revision, usize::MAX);
+            drop(self.shared.history.forget(revision, usize::MAX));
             self.retention.lock().forget(revision);
         }
     }

@@ -131,7 +131,7 @@ pub(crate) fn decode_value(bytes: Vec<u8>) -> Result<Value, Malformed> {
     if index > rest.len() {
         return Err(Malformed::Foreign);
     }
-    Ok(Value::joined(&Bytes::from(bytes).slice(HEAD..), index))
+    Ok(Value::joined(Bytes::from(bytes).slice(HEAD..), index))
 }
 
 /// What `kv` holds. The key must be one of the store's own.

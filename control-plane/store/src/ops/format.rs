@@ -210,7 +210,7 @@ impl<R: Read> Decoder<R> {
         // In one allocation of its own: a small value must not keep the whole frame alive.
         bytes = Bytes::copy_from_slice(&bytes[head_len + key_len..]);
         let entry = Entry {
-            value: Value::joined(&bytes, index_len),
+            value: Value::joined(bytes, index_len),
             create_revision: head.create_revision,
             mod_revision: head.mod_revision,
             version: head.version,

@@ -63,7 +63,7 @@ impl Id {
 
     /// Whether it depends on nobody else having changed `hot`.
     pub fn swaps(self) -> bool {
-        self.hash() / 64 % 4 == 0
+        (self.hash() / 64).is_multiple_of(4)
     }
 
     /// What it writes to each key: its identity, and enough bytes that the file's pages differ in size.

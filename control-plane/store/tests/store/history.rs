@@ -107,3 +107,27 @@ async fn a_page_is_bounded_in_bytes_too() {
         store.close().await;
     }
 }
+
+#[tokio::test]
+async fn the_events_of_a_revision_come_in_one_order_from_memory_and_from_disk() {
+    let mut told = Vec::new();
+    for memory_bytes in [0, 32 << 20] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder, memory_bytes);
+        store.commit(Txn::new().put("b", value("old"))).await.unwrap();
+        let txn = Txn::new().put("c", value("1")).put("a", value("2")).delete("b");
+        let committed = store.commit(txn).await.unwrap();
+        let keys: Vec<_> = committed.events.iter().map(|event| event.key.to_vec()).collect();
+        assert_eq!(keys, [b"c", b"a", b"b"], "the writer is told in the order of the operations");
+        store.commit(Txn::new().put("d", value("3"))).await.unwrap();
+        let watched = store.watch(b"", 1).unwrap().next().await.unwrap().events;
+        let read = store.changes(1, 2, b"", 9).await.unwrap().changes.remove(0).events;
+        let keys = |events: &[std::sync::Arc<store::Event>]| -> Vec<Vec<u8>> {
+            events.iter().filter(|event| event.revision == 2).map(|event| event.key.to_vec()).collect()
+        };
+        assert_eq!(keys(&watched), keys(&read));
+        told.push(keys(&read));
+    }
+    assert_eq!(told[0], [b"a", b"b", b"c"]);
+    assert_eq!(told[0], told[1]);
+}

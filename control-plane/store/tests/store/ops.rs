@@ -399,7 +399,6 @@ async fn free_pages_go_back_to_the_file_system() {
     assert!(matches!(ops::shrink(&path), Err(OpenError::Locked { .. })));
     store.close().await;
     let store = open_in(&folder);
-    // Whatever was left to sweep is swept by now or on the way.
     store.commit(Txn::new().put("last", value("x"))).await.unwrap();
     store.close().await;
     let stats = ops::stats(&path).unwrap();
