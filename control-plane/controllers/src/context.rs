@@ -12,9 +12,11 @@ use crate::k8s::api::batch::v1::Job;
 use crate::k8s::api::certificates::v1::CertificateSigningRequest;
 use crate::k8s::api::coordination::v1::Lease;
 use crate::k8s::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
+    ResourceQuota, Service, ServiceAccount,
 };
 use crate::k8s::api::discovery::v1::EndpointSlice;
+use crate::k8s::api::policy::v1::PodDisruptionBudget;
 use crate::k8s::api::rbac::v1::ClusterRole;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -39,6 +41,10 @@ pub struct Informers {
     pub config_maps: Informer<ConfigMap>,
     pub cluster_roles: Informer<ClusterRole>,
     pub signing_requests: Informer<CertificateSigningRequest>,
+    pub resource_quotas: Informer<ResourceQuota>,
+    pub claims: Informer<PersistentVolumeClaim>,
+    pub volumes: Informer<PersistentVolume>,
+    pub disruption_budgets: Informer<PodDisruptionBudget>,
 }
 
 impl Default for Informers {
@@ -59,6 +65,10 @@ impl Default for Informers {
             config_maps: Informer::new(unindexed),
             cluster_roles: Informer::new(unindexed),
             signing_requests: Informer::new(unindexed),
+            resource_quotas: Informer::new(by_namespace),
+            claims: Informer::new(unindexed),
+            volumes: Informer::new(unindexed),
+            disruption_budgets: Informer::new(by_namespace),
         }
     }
 }
@@ -134,6 +144,22 @@ macro_rules! each_informer {
         }
         {
             let $informer = &all.signing_requests;
+            $body;
+        }
+        {
+            let $informer = &all.resource_quotas;
+            $body;
+        }
+        {
+            let $informer = &all.claims;
+            $body;
+        }
+        {
+            let $informer = &all.volumes;
+            $body;
+        }
+        {
+            let $informer = &all.disruption_budgets;
             $body;
         }
     }};

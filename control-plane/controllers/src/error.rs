@@ -19,6 +19,9 @@ pub enum Error {
     UnknownKind { api_version: String, kind: String },
     #[error("{kind} {name} has an invalid selector: {reason}")]
     Selector { kind: &'static str, name: String, reason: String },
+    /// How many pods a disruption budget expects cannot be told.
+    #[error("{0}")]
+    Disruption(String),
     /// Another controller's object is where this one's should be.
     #[error("{0}")]
     Collision(String),

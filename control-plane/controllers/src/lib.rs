@@ -10,6 +10,7 @@ pub mod clock;
 mod cluster_roles;
 mod context;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod error;
 pub mod frame;
@@ -22,7 +23,9 @@ mod pod_gc;
 mod pods;
 mod publishers;
 mod replicaset;
+mod resource_quota;
 mod selector;
+mod storage_protection;
 mod tokens;
 #[cfg(test)]
 mod testing;
@@ -96,7 +99,7 @@ impl Config {
 type Starter = fn(&Config, &Context, &mut JoinSet<()>);
 
 /// All controllers, under Kubernetes' names.
-const CONTROLLERS: [(&str, Starter); 21] = [
+const CONTROLLERS: [(&str, Starter); 25] = [
     ("deployment-controller", deployment::start),
     ("replicaset-controller", replicaset::start_replica_sets),
     ("replicationcontroller-controller", replicaset::start_replication_controllers),
@@ -112,11 +115,15 @@ const CONTROLLERS: [(&str, Starter); 21] = [
     ("serviceaccount-controller", publishers::start_service_accounts),
     ("root-ca-certificate-publisher-controller", publishers::start_root_ca),
     ("serviceaccount-token-controller", tokens::start_account_tokens),
+    ("disruption-controller", disruption::start),
     ("token-cleaner-controller", tokens::start_bootstrap_tokens),
     ("clusterrole-aggregation-controller", cluster_roles::start),
     ("certificatesigningrequest-approving-controller", certificates::start_approver),
     ("certificatesigningrequest-signing-controller", certificates::start_signer),
     ("certificatesigningrequest-cleaner-controller", certificates::start_cleaner),
+    ("resourcequota-controller", resource_quota::start),
+    ("persistentvolumeclaim-protection-controller", storage_protection::start_claims),
+    ("persistentvolume-protection-controller", storage_protection::start_volumes),
     // Last: it shares the informers that the others want.
     ("garbage-collector-controller", garbage::start),
 ];

@@ -25,6 +25,8 @@ use tokio::task::JoinSet;
 const FINALIZER: &str = "kubernetes";
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_secs(5);
+/// How late after its grace period a pod may still be there: its node has to say so.
+const GRACE_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
 /// Objects of one resource that are looked at for finalizers.
 const SAMPLE: u32 = 500;
 
@@ -75,7 +77,34 @@ struct Remains {
     failures: Vec<String>,
 }
 
+/// What is left of one resource.
+#[derive(Debug, Default)]
+struct Left {
+    count: usize,
+    finalizers: BTreeMap<String, usize>,
+    /// Some of it is within its grace period.
+    leaving: bool,
+}
+
 impl Remains {
+    fn add(&mut self, served: &Served, namespace: &str, left: Left) {
+        if left.count == 0 {
+            return;
+        }
+        let resource = &served.resource;
+        if left.finalizers.is_empty() && !left.leaving {
+            // Nothing holds it, and it is still there.
+            self.failures.push(format!(
+                "unexpected items still remain in namespace: {namespace} for gvr: {}/{}, Resource={}",
+                resource.group, resource.version, resource.plural
+            ));
+        }
+        self.objects.insert(format!("{}.{}", resource.plural, resource.group), left.count);
+        for (finalizer, count) in left.finalizers {
+            *self.finalizers.entry(finalizer).or_default() += count;
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.discovery_failure.is_none() && self.failures.is_empty()
     }
@@ -113,7 +142,10 @@ fn verdicts(remains: &Remains) -> [Verdict; 5] {
     let discovery = remains.discovery_failure.as_ref();
     let failures = remains.failures.len();
     let content = (failures > 0).then(|| {
-        let why = remains.failures.join("; ");
+        let mut why = remains.failures.clone();
+        why.sort();
+        why.dedup();
+        let why = if let [one] = why.as_slice() { one.clone() } else { format!("[{}]", why.join(", ")) };
         ("ContentDeletionFailed", format!("Failed to delete all resource types, {failures} remaining: {why}"))
     });
     let objects = (!remains.objects.is_empty()).then(|| {
@@ -127,7 +159,7 @@ fn verdicts(remains: &Remains) -> [Verdict; 5] {
     [
         Verdict {
             type_: "NamespaceDeletionDiscoveryFailure",
-            problem: discovery.map(|why| ("DiscoveryFailed", format!("Discovery failed for some groups: {why}"))),
+            problem: discovery.map(|why| ("DiscoveryFailed", why.clone())),
             fine: ("ResourcesDiscovered", "All resources successfully discovered"),
         },
         Verdict {
@@ -210,32 +242,28 @@ impl Controller {
                 return remains;
             }
         };
-        let resources: Vec<_> =
-            catalog.preferred.iter().filter(|served| served.namespaced && served.watchable).collect();
-        let sweeps = resources.iter().map(|served| self.sweep_resource(served, namespace));
-        for (served, swept) in resources.iter().zip(futures::future::join_all(sweeps).await) {
-            match swept {
-                Ok((0, _)) => {}
-                Ok((count, finalizers)) => {
-                    remains.objects.insert(format!("{}.{}", served.resource.plural, served.resource.group), count);
-                    for (finalizer, count) in finalizers {
-                        *remains.finalizers.entry(finalizer).or_default() += count;
-                    }
+        let (pods, others): (Vec<_>, Vec<_>) =
+            catalog.preferred.iter().filter(|s| s.namespaced && s.watchable).partition(|s| s.name() == "pods");
+        // Pods first: what they use (policies, secrets, accounts) stays for as long as they do.
+        for resources in [pods, others] {
+            let sweeps = resources.iter().map(|served| self.sweep_resource(served, namespace));
+            for (served, swept) in resources.iter().zip(futures::future::join_all(sweeps).await) {
+                match swept {
+                    Ok(left) => remains.add(served, namespace, left),
+                    Err(error) => remains.failures.push(error.reason()),
                 }
-                Err(error) => remains.failures.push(error.reason()),
+            }
+            if !remains.is_empty() {
+                break;
             }
         }
         remains
     }
 
-    async fn sweep_resource(
-        &self,
-        served: &Served,
-        namespace: &str,
-    ) -> Result<(usize, BTreeMap<String, usize>), Error> {
+    async fn sweep_resource(&self, served: &Served, namespace: &str) -> Result<Left, Error> {
         let path = served.path(Some(namespace));
         if self.list(&path).await?.items.is_empty() {
-            return Ok((0, BTreeMap::new()));
+            return Ok(Left::default());
         }
         if served.collection_deletable {
             self.access.delete_collection(&path, &DeleteParams::background()).await?;
@@ -245,13 +273,19 @@ impl Controller {
                 self.access.delete_at(&path, &name, &DeleteParams::background()).await?;
             }
         }
-        let left = self.list(&path).await?;
-        let mut finalizers = BTreeMap::new();
-        for finalizer in left.items.iter().flat_map(|item| item.metadata.finalizers.iter().flatten()) {
-            *finalizers.entry(finalizer.clone()).or_default() += 1;
+        let list = self.list(&path).await?;
+        let mut left = Left::default();
+        let now = self.clock.now();
+        for meta in list.items.iter().map(|item| &item.metadata) {
+            for finalizer in meta.finalizers.iter().flatten() {
+                *left.finalizers.entry(finalizer.clone()).or_default() += 1;
+            }
+            // A deletion timestamp is the end of the grace period.
+            left.leaving |= meta.deletion_timestamp.as_ref().is_some_and(|end| end.0 + GRACE_SLACK > now);
         }
-        let more = left.metadata.remaining_item_count.and_then(|c| usize::try_from(c).ok()).unwrap_or(0);
-        Ok((left.items.len() + more, finalizers))
+        let more = list.metadata.remaining_item_count.and_then(|c| usize::try_from(c).ok()).unwrap_or(0);
+        left.count = list.items.len() + more;
+        Ok(left)
     }
 
     async fn list(&self, path: &str) -> Result<ObjectList<PartialObjectMeta<DynamicObject>>, Error> {

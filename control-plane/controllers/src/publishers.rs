@@ -17,6 +17,10 @@ use tokio::task::JoinSet;
 
 const ACCOUNT: &str = "default";
 const ROOT_CA: &str = "kube-root-ca.crt";
+const DESCRIPTION: &str = "kubernetes.io/description";
+const ROOT_CA_TEXT: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
+     endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+     distributions of Kubernetes clusters.";
 
 struct ServiceAccounts {
     access: Access,
@@ -113,14 +117,25 @@ impl Reconciler for RootCa {
         let data = BTreeMap::from([("ca.crt".to_owned(), self.pem.clone())]);
         let target = Key::new(key.name(), ROOT_CA);
         let written = match self.config_maps.get(&target) {
-            Some(stored) if stored.data.as_ref() == Some(&data) => return Ok(Next::Signal),
-            Some(_) => self.access.patch::<ConfigMap>(&target, &json!({"data": data})).await,
+            Some(stored) => {
+                let described =
+                    stored.metadata.annotations.as_ref().and_then(|a| a.get(DESCRIPTION)).is_some_and(|d| !d.is_empty());
+                if stored.data.as_ref() == Some(&data) && described {
+                    return Ok(Next::Signal);
+                }
+                let strangers = stored.data.iter().flatten().filter(|(key, _)| !data.contains_key(*key));
+                let mut change: serde_json::Map<_, _> =
+                    strangers.map(|(key, _)| (key.clone(), serde_json::Value::Null)).collect();
+                change.insert("ca.crt".into(), self.pem.clone().into());
+                let mut patch = json!({"data": change});
+                if !described {
+                    patch["metadata"] = json!({"annotations": {DESCRIPTION: ROOT_CA_TEXT}});
+                }
+                self.access.patch::<ConfigMap>(&target, &patch).await
+            }
             None => {
                 let mut metadata = named(key.name(), ROOT_CA);
-                let text = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
-                            endpoints such as the internal service IP or kubernetes.default.svc. No other usage is \
-                            guaranteed across distributions of Kubernetes clusters.";
-                metadata.annotations = Some(BTreeMap::from([("kubernetes.io/description".into(), text.into())]));
+                metadata.annotations = Some(BTreeMap::from([(DESCRIPTION.into(), ROOT_CA_TEXT.into())]));
                 let map = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
                 self.access.create(&map).await
             }
@@ -130,5 +145,37 @@ impl Reconciler for RootCa {
 
     fn keys(&self) -> Vec<Key> {
         self.namespaces.keys()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Fake;
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_root_certificate_is_put_back_as_it_was() {
+        let fake = Fake::default();
+        let mut config = Config::new(fake.client());
+        config.enabled = vec!["root-ca-certificate-publisher-controller".into()];
+        config.root_ca = Some("PEM".into());
+        let token = CancellationToken::new();
+        let task = tokio::spawn(crate::run(config, token.clone()));
+        fake.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "d"}}));
+        let right = |f: &Fake| {
+            let map = f.get("configmaps", "d/kube-root-ca.crt")?;
+            let described = !map["metadata"]["annotations"][DESCRIPTION].is_null();
+            Some(map["data"] == json!({"ca.crt": "PEM"}) && described)
+        };
+        fake.until(1, "published", |f| right(f) == Some(true)).await;
+        let other = json!({"data": {"ca.crt": "forged", "more": "x"}, "metadata": {"annotations": null}});
+        fake.merge("configmaps", "d/kube-root-ca.crt", &other);
+        assert_eq!(right(&fake), Some(false));
+        fake.until(1, "as it was", |f| right(f) == Some(true)).await;
+        fake.delete("configmaps", "d/kube-root-ca.crt", &json!({}));
+        fake.until(1, "there again", |f| right(f) == Some(true)).await;
+        token.cancel();
+        task.await.unwrap();
     }
 }

@@ -26,11 +26,14 @@ const KINDS: &[(&str, &str, &str, &str, bool)] = &[
     ("", "v1", "configmaps", "ConfigMap", true),
     ("", "v1", "serviceaccounts", "ServiceAccount", true),
     ("", "v1", "replicationcontrollers", "ReplicationController", true),
+    ("", "v1", "resourcequotas", "ResourceQuota", true),
+    ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true),
     ("apps", "v1", "deployments", "Deployment", true),
     ("apps", "v1", "replicasets", "ReplicaSet", true),
     ("batch", "v1", "jobs", "Job", true),
     ("coordination.k8s.io", "v1", "leases", "Lease", true),
     ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true),
+    ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true),
 ];
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;

@@ -50,6 +50,17 @@ impl Object {
             version: revision(meta.resource_version.as_deref()),
         }
     }
+
+    /// Whether `reference`, from an object in `namespace`, names this object as it is. Whoever wrote the reference may
+    /// have taken the UID from anywhere.
+    pub fn answers(&self, reference: &OwnerReference, namespace: &str) -> bool {
+        let reachable = self.key.scope().is_none() || self.key.namespace() == namespace;
+        let group = |version: &str| version.rsplit_once('/').map_or(String::new(), |(group, _)| group.to_owned());
+        reachable
+            && self.key.name() == reference.name
+            && self.served.resource.kind == reference.kind
+            && self.served.resource.group == group(&reference.api_version)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -101,9 +112,11 @@ impl Graph {
                 look.push(old.uid.clone());
             }
         }
-        // An owner that we do not know, or that goes in the foreground, decides about this object.
-        let unsure = |owner: &OwnerReference| {
-            !self.objects.contains_key(&owner.uid) || self.leaves(&owner.uid, Leaving::Foreground)
+        // An owner that we do not know, that is another one than the reference says, or that goes in the foreground,
+        // decides about this object.
+        let unsure = |owner: &OwnerReference| match self.objects.get(&owner.uid) {
+            None => true,
+            Some(known) => known.leaving == Leaving::Foreground || !known.answers(owner, object.key.namespace()),
         };
         if object.leaving == Leaving::No && object.owners != old_owners && object.owners.iter().any(unsure) {
             look.push(uid.to_owned());

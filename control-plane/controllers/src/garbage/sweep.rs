@@ -21,6 +21,8 @@ enum Owner {
     /// Deleted in the foreground: it waits for this object.
     Waiting,
     Absent,
+    /// A namespaced owner of a cluster-scoped object, which cannot be: nothing is done about the object.
+    Impossible,
 }
 
 impl Collector {
@@ -46,9 +48,12 @@ impl Collector {
         }
         let mut states = Vec::with_capacity(owners.len());
         for owner in &owners {
-            states.push(self.state_of(owner, object).await?);
+            states.push(self.state_of(uid, owner, object).await?);
         }
         let any = |state| states.contains(&state);
+        if any(Owner::Impossible) {
+            return Ok(());
+        }
         if any(Owner::Solid) {
             if any(Owner::Absent) || any(Owner::Waiting) {
                 let kept = owners.iter().zip(&states).filter(|(_, state)| **state == Owner::Solid);
@@ -83,18 +88,16 @@ impl Collector {
     }
 
     /// From the graph where it knows the owner, else from the server.
-    async fn state_of(&self, owner: &OwnerReference, object: &Object) -> Result<Owner, Error> {
-        if let Some(known) = self.graph.lock().get(&owner.uid) {
-            let reachable = known.key.scope().is_none() || known.key.namespace() == object.key.namespace();
-            if reachable && known.key.name() == owner.name && known.served.resource.kind == owner.kind {
-                return Ok(if known.leaving == Leaving::Foreground { Owner::Waiting } else { Owner::Solid });
-            }
+    async fn state_of(&self, uid: &str, owner: &OwnerReference, object: &Object) -> Result<Owner, Error> {
+        if let Some(known) = self.graph.lock().get(&owner.uid)
+            && known.answers(owner, object.key.namespace())
+        {
+            return Ok(if known.leaving == Leaving::Foreground { Owner::Waiting } else { Owner::Solid });
         }
         let served = self.served(owner)?;
         if served.namespaced && object.key.scope().is_none() {
-            // A cluster-scoped object cannot have a namespaced owner; it is never collected for it.
-            self.complain(owner, object);
-            return Ok(Owner::Solid);
+            self.complain(uid, owner, object);
+            return Ok(Owner::Impossible);
         }
         let path = served.path(object.key.scope());
         match self.get(&path, &owner.name).await? {
@@ -105,20 +108,21 @@ impl Collector {
             }
             _ => {
                 if self.graph.lock().get(&owner.uid).is_some() {
-                    self.complain(owner, object);
+                    self.complain(uid, owner, object);
                 }
                 Ok(Owner::Absent)
             }
         }
     }
 
-    fn complain(&self, owner: &OwnerReference, object: &Object) {
+    fn complain(&self, uid: &str, owner: &OwnerReference, object: &Object) {
         let resource = &object.served.resource;
         let about = ObjectReference {
             api_version: Some(resource.api_version.clone()),
             kind: Some(resource.kind.clone()),
             namespace: object.key.scope().map(str::to_owned),
             name: Some(object.key.name().to_owned()),
+            uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         };
         let message = format!(

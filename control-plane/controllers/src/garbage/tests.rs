@@ -114,6 +114,56 @@ async fn cluster_scoped_owners_own_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn owners_in_the_wrong_place_are_told_of() {
+    let fake = Fake::default();
+    let elsewhere = fake.create(json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "owner", "namespace": "other"}}));
+    let cluster = collect(&fake);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    // The collector knows the owner's UID: it must not take it for an owner all the same.
+    config_map(&fake, "misled", &json!([owner(&elsewhere, false)]));
+    fake.create(json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "n", "ownerReferences": [owner(&elsewhere, false)]}}));
+    fake.until(2, "an owner elsewhere is none", |f| names(f) == ["owner"]).await;
+    let told = |f: &Fake| {
+        let events = f.list("events");
+        let about = |kind: &str, text: &str| {
+            events.iter().any(|e| {
+                e["reason"] == "OwnerRefInvalidNamespace"
+                    && e["involvedObject"]["kind"] == kind
+                    && !e["involvedObject"]["uid"].is_null()
+                    && e["message"].as_str().unwrap().ends_with(text)
+            })
+        };
+        about("ConfigMap", "does not exist in namespace \"d\"") && about("Node", "does not exist in namespace \"\"")
+    };
+    fake.until(2, "both are told of", told).await;
+    assert!(fake.get("nodes", "n").is_some(), "a cluster-scoped object is not collected for a namespaced owner");
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_loses_its_pods_first() {
+    let fake = Fake::default();
+    let cluster = Cluster::start_with(fake.clone(), &["namespace-controller"]);
+    fake.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "d"}}));
+    config_map(&fake, "a", &json!([]));
+    fake.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "d"},
+        "spec": {"nodeName": "n"}}));
+    fake.delete("namespaces", "d", &json!({}));
+    let remaining = |f: &Fake| {
+        let namespace = f.get("namespaces", "d").unwrap();
+        let conditions = namespace["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|c| c["message"] == "Some resources are remaining: pods. has 1 resource instances")
+    };
+    fake.until(1, "the pod remains", remaining).await;
+    assert_eq!(names(&fake), ["a"], "what pods may use stays for as long as they do");
+    fake.merge("pods", "d/p", &json!({"metadata": {"deletionGracePeriodSeconds": 0}}));
+    fake.until(6, "all is gone", |f| f.list("namespaces").is_empty() && names(f).is_empty()).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_is_emptied_reported_and_finalized() {
     let fake = Fake::default();
     let cluster = Cluster::start_with(fake.clone(), &["namespace-controller"]);
