@@ -15,10 +15,6 @@ fn spec(object: &Value) -> &Value {
 pub(super) struct LimitRange;
 
 impl Strategy for LimitRange {
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        super::workloads::no_controller("LimitRange")
-    }
-
     fn default(&self, object: &mut Value) {
         let Some(spec) = spec_mut(object) else { return };
         for limit in each_mut(spec, "limits") {
@@ -183,10 +179,6 @@ impl Strategy for ResourceQuota {
         }
         let shown = spec(object).get("scopes").cloned().unwrap_or(Value::Null);
         vec![Error::invalid(&Path::new("spec.scopes"), shown, crate::meta::IMMUTABLE)]
-    }
-
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        super::workloads::no_controller("ResourceQuota")
     }
 
     fn has_generation(&self) -> bool {

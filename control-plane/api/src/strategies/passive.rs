@@ -17,7 +17,7 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
     ("networking.k8s.io", "NetworkPolicy", true, true),
     ("networking.k8s.io", "IPAddress", false, false),
     ("networking.k8s.io", "ServiceCIDR", false, true),
-    ("scheduling.k8s.io", "PriorityClass", true, true),
+    ("scheduling.k8s.io", "PriorityClass", true, false),
     ("storage.k8s.io", "StorageClass", false, true),
     ("storage.k8s.io", "CSIDriver", true, true),
     ("storage.k8s.io", "CSINode", false, true),
