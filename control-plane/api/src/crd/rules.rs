@@ -151,6 +151,12 @@ impl Totals {
         }
     }
 
+    /// Whether any rule was found.
+    #[must_use]
+    pub const fn has_rules(&self) -> bool {
+        self.rules > 0
+    }
+
     /// What is wrong with all rules together. `path`: the schema's.
     pub fn conclude(self, path: &Path<'_>, errors: &mut Vec<Error>) {
         if self.cost <= SCHEMA_LIMIT {

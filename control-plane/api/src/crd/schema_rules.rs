@@ -64,7 +64,11 @@ pub(super) fn check(schema: &Value, has_status: bool, path: &Path<'_>) -> Vec<Er
         let reach = Reach { is_root: true, uncorrelatable: None, cardinality: Some(1) };
         let mut totals = Totals::default();
         expressions(schema, &reach, path, &mut totals, &mut errors);
+        let has_rules = totals.has_rules();
         totals.conclude(path, &mut errors);
+        if has_rules && errors.is_empty() {
+            default_rules(schema, path, &mut value::CEL_BUDGET.clone(), &mut errors);
+        }
     }
     errors.truncate(MAX_ERRORS);
     errors
@@ -371,6 +375,23 @@ fn defaults(node: &Value, is_root: bool, path: &Path<'_>, errors: &mut Vec<Error
     for name in ["items", "additionalProperties"] {
         if let Some(inner) = node.get(name).filter(|inner| inner.is_object()) {
             defaults(inner, false, &path.child(name), errors);
+        }
+    }
+}
+
+/// Defaults must keep the rules of their own schema too, once these are known to be rules.
+fn default_rules(node: &Value, path: &Path<'_>, budget: &mut u64, errors: &mut Vec<Error>) {
+    if let Some(default) = node.get("default").filter(|d| !d.is_null()) {
+        let schema = schema::crd_node(node, Place::Structure, 1);
+        errors.extend(value::validate_rules(&schema, default, &path.child("default"), budget));
+    }
+    let properties = path.child("properties");
+    for (name, field) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        default_rules(field, &properties.key(name), budget, errors);
+    }
+    for name in ["items", "additionalProperties"] {
+        if let Some(inner) = node.get(name).filter(|inner| inner.is_object()) {
+            default_rules(inner, &path.child(name), budget, errors);
         }
     }
 }

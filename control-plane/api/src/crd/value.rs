@@ -14,7 +14,7 @@ const MAX_ERRORS: usize = 100;
 /// Most allowed values that an error lists.
 const MAX_TOLD: usize = 1_000;
 /// What the rules of one object may cost altogether (`celconfig.RuntimeCELCostBudget`).
-const CEL_BUDGET: u64 = 10_000_000;
+pub(super) const CEL_BUDGET: u64 = 10_000_000;
 
 /// Everything wrong with an object. `old`: the object that it replaces.
 #[must_use]
@@ -434,5 +434,14 @@ fn programs(
 pub(super) fn validate_part(schema: &Schema, value: &Value, at: &Path<'_>) -> Vec<Error> {
     let mut errors = Vec::new();
     node(schema, value, None, at, &mut errors);
+    errors
+}
+
+/// What the rules in CEL say of a value that stands at `at`: a schema's default.
+pub(super) fn validate_rules(schema: &Schema, value: &Value, at: &Path<'_>, budget: &mut u64) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let judged = Judged { this: value, old: None, change: Change::Changed };
+    // Whether the budget was used up is among the errors.
+    let _ = programs(schema, judged, at, budget, &mut errors);
     errors
 }

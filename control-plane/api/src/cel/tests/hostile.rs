@@ -34,6 +34,20 @@ fn deep_and_long_expressions_are_refused() {
         let told = run(&source, &json!({}));
         assert_ne!(told, "false", "{:.60}", source);
     }
+    // As deep as the parser is ever handed, in all directions at once.
+    for source in [
+        "1".to_owned() + &"+1".repeat(590),
+        "self".to_owned() + &".a".repeat(590),
+        "(1+1+1+1+1+1+1+1+".repeat(55) + "1" + &")".repeat(55),
+        "[".repeat(59) + &"]".repeat(59),
+        "{1:".repeat(59) + "1" + &"}".repeat(59),
+        "self.all(x, ".repeat(58) + "true" + &")".repeat(58),
+        "(true?".repeat(59) + "true" + &":true)".repeat(59),
+        "size(size(size(size(".repeat(14) + "''" + &"))))".repeat(14),
+    ] {
+        let told = run(&source, &json!({}));
+        assert!(!told.contains("internal error"), "{told}");
+    }
     // What is long but shallow is fine.
     assert_eq!(run(&("true".to_owned() + &" && true".repeat(500)), &json!({})), "true");
     assert_eq!(run(&format!("size('{}') > 1", "(".repeat(5_000)), &json!({})), "true");

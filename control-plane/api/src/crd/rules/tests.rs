@@ -73,6 +73,12 @@ fn rules_are_compiled_when_the_crd_is_written() {
     ] {
         assert_eq!(refused(&object(&json!([rule]), &fields)), [wanted], "{rule}");
     }
+    let defaulted = json!({"type": "object", "properties": {"n": {"type": "integer", "default": 0,
+        "x-kubernetes-validations": [{"rule": "self > 0"}]}}});
+    assert_eq!(
+        refused(&defaulted),
+        ["spec.properties[n].default: Invalid value: \"integer\": failed rule: self > 0"]
+    );
     let untyped = json!({"x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-validations": [{"rule": "true"}]});
     assert!(refused(&untyped)[0].contains("rule declared on schema that does not support validation rules"));
 }
