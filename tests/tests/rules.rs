@@ -29,6 +29,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime-wasi-http", &["runtime"]),
     ("axum", &["apiserver", "agent"]),
     ("oci-client", &["images"]),
+    ("tokio-tungstenite", &["apiserver"]),
     ("cel", &["api"]),
     ("kube", &["scheduler", "controllers", "agent", "cli", "tests"]),
     ("kube-core", &["api"]),

@@ -95,13 +95,15 @@ pub struct Status {
     pub reason: Reason,
     pub message: String,
     pub details: Option<Box<Details>>,
+    /// `metadata.continue`: how to go on all the same with a list whose token has expired.
+    pub continue_token: Option<Box<str>>,
 }
 
 impl Status {
     /// A failure of `reason` with a message and no details.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { code: reason.code(), reason, message: message.into(), details: None }
+        Self { code: reason.code(), reason, message: message.into(), details: None, continue_token: None }
     }
 
     #[must_use]
@@ -200,6 +202,13 @@ impl Status {
         self
     }
 
+    /// A token with which the list that failed can be continued.
+    #[must_use]
+    pub fn with_continue(mut self, token: impl Into<Box<str>>) -> Self {
+        self.continue_token = Some(token.into());
+        self
+    }
+
     /// The body to send.
     #[must_use]
     pub fn to_value(&self) -> Value {
@@ -211,6 +220,9 @@ impl Status {
             && let Some(body) = body.as_object_mut()
         {
             body.remove("reason");
+        }
+        if let Some(token) = &self.continue_token {
+            body["metadata"]["continue"] = json!(token);
         }
         if let Some(details) = &self.details {
             body["details"] = json!(details);

@@ -81,8 +81,10 @@ pub enum Sharing {
 pub struct Limits {
     /// Bytes of one request body.
     pub body_bytes: usize,
-    /// Requests from the network that are being answered; long-running ones (watch, log) are not counted.
+    /// Requests from the network that read and are being answered; long-running ones (watch, log) are not counted.
     pub requests_in_flight: usize,
+    /// The same of requests that write.
+    pub mutating_requests_in_flight: usize,
     /// Open connections; further ones wait to be accepted.
     pub connections: usize,
     /// Longest time for a request that is not long-running.
@@ -99,7 +101,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 3 << 20,
-            requests_in_flight: 3_000,
+            requests_in_flight: 2_000,
+            mutating_requests_in_flight: 1_000,
             connections: 20_000,
             request_timeout: Duration::from_secs(60),
             watch_timeout: Duration::from_secs(1800),

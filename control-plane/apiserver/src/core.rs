@@ -6,6 +6,7 @@ use crate::authz::Authorizers;
 use crate::catalog::Catalog;
 use crate::config::{Clock, Config, Limits, Random, Sharing};
 use crate::endpoints::metrics::Metrics;
+use crate::inflight::InFlight;
 use crate::nodes::Links;
 use crate::peers::Peers;
 use crate::pki::{AccountKey, Pki, PkiError};
@@ -16,11 +17,11 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use store::{Author, CommitError, Committed, Revision, RevisionError, Snapshot, Store, Txn};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long a request waits for a revision that another server has told its client of, as the watch cache of Kubernetes.
@@ -39,7 +40,7 @@ pub(crate) struct Core {
     /// Set before the first request is answered; unit tests may do without.
     pub pki: OnceLock<Pki>,
     pub limits: Limits,
-    pub in_flight: Semaphore,
+    pub in_flight: InFlight,
     pub metrics: Metrics,
     ready: AtomicBool,
     /// Ends watches and background tasks.
@@ -69,7 +70,7 @@ impl Core {
             authorizers,
             pki: OnceLock::new(),
             limits: config.limits,
-            in_flight: Semaphore::new(config.limits.requests_in_flight),
+            in_flight: InFlight::new(&config.limits),
             metrics: Metrics::default(),
             ready: AtomicBool::new(false),
             shutdown: CancellationToken::new(),
@@ -142,7 +143,8 @@ impl Core {
     /// # Errors
     /// The key is not one that signs tokens.
     pub(crate) fn set_keys(&self, pki: Pki, account: &AccountKey) -> Result<(), PkiError> {
-        let accounts = ServiceAccounts::new(account, pki.ca_pem()).map_err(|error| PkiError::Account(error.to_string()))?;
+        let accounts =
+            ServiceAccounts::new(account, pki.ca_pem()).map_err(|error| PkiError::Account(error.to_string()))?;
         self.tokens.know_accounts(accounts);
         let _ = self.pki.set(pki);
         Ok(())
@@ -151,7 +153,9 @@ impl Core {
     /// Commits in the name of `author`, with conflicts left to the caller and everything else turned into a Status.
     pub(crate) async fn commit(&self, author: &str, txn: Txn) -> Result<Result<Committed, Conflict>, Status> {
         let concerns_rights = Authorizers::concerned_by(&txn);
+        let started = Instant::now();
         let result = self.store.commit(txn.by(Author::new(author))).await;
+        self.metrics.committed(started.elapsed());
         if concerns_rights {
             self.authorizers.changed();
         }
@@ -192,9 +196,7 @@ fn commit_status(error: &CommitError) -> Status {
 /// What a failed look into the store means for a reader who named no revision.
 pub(crate) fn read_status(error: &RevisionError) -> Status {
     match error {
-        RevisionError::Unavailable { .. } => {
-            Status::new(Reason::ServiceUnavailable, error.to_string())
-        }
+        RevisionError::Unavailable { .. } => Status::new(Reason::ServiceUnavailable, error.to_string()),
         RevisionError::Closed => closing(),
         other => Status::internal(other),
     }

@@ -4,24 +4,25 @@
 use crate::authn;
 use crate::authz::{self, Attributes, Target};
 use crate::core::Core;
-use crate::endpoints::{self, metrics::Label};
+use crate::endpoints::{self, metrics::{Counted, Metrics, one_more}};
 use crate::negotiate::Accept;
 use crate::nodes::tunnel;
 use crate::peers;
 use crate::registry;
-use crate::request::{Query, RequestInfo, ResourceRequest};
+use crate::request::{Query, RequestInfo, ResourceRequest, duration};
 use crate::respond;
 use crate::user::{MASTERS, User};
-use api::kinds::Text;
+use crate::websocket;
 use api::{Reason, Status};
 use axum::body::Body;
 use futures::FutureExt as _;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where a request comes from.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ pub(crate) async fn handle(core: &Arc<Core>, caller: Caller, request: Request<Bo
     let is_head = parts.method == Method::HEAD;
     let work = AssertUnwindSafe(answer(core, &caller, &parts, &info, body, upgrade)).catch_unwind();
     let result = work.await.unwrap_or_else(|panic| {
-        core.metrics.panics.fetch_add(1, Ordering::Relaxed);
+        one_more(&core.metrics.panics);
         tracing::error!(method = %parts.method, path = info.path, panic = panic_text(&*panic), "a request panicked");
         Err(Status::internal("the server failed at this request; its log says why"))
     });
@@ -53,7 +54,7 @@ pub(crate) async fn handle(core: &Arc<Core>, caller: Caller, request: Request<Bo
     if is_head {
         *response.body_mut() = Body::empty();
     }
-    core.metrics.record(label(core, &info, response.status().as_u16()), started.elapsed());
+    count(core, &parts, &info, &mut response, started.elapsed());
     response
 }
 
@@ -94,16 +95,28 @@ async fn answer(
         return peers::serve(core, &resource.name, &user, &query).await;
     }
     if resource.is_long_running() {
-        return registry::serve(core, resource, (&parts.headers, query), &user, body).await;
+        let response = registry::serve(core, resource, (&parts.headers, query), &user, body).await?;
+        if websocket::is_wanted(parts, resource) {
+            return websocket::carry(parts, resource, upgrade, response);
+        }
+        return Ok(response);
     }
     let _place = match caller {
-        Caller::Network(_) => Some(core.in_flight.try_acquire().map_err(|_| busy(core))?),
+        Caller::Network(_) => Some(core.in_flight.enter(resource.verb)?),
         Caller::Local(_) => None,
     };
+    let most = core.limits.request_timeout;
+    let wished = duration::timeout(query.get("timeout"))?.filter(|wished| *wished < most);
     let work = registry::serve(core, resource, (&parts.headers, query), &user, body);
-    tokio::time::timeout(core.limits.request_timeout, work).await.unwrap_or_else(|_| {
-        Err(Status::new(Reason::Timeout, "Timeout: request did not complete within the allotted timeout"))
-    })
+    tokio::time::timeout(wished.unwrap_or(most), work).await.unwrap_or_else(|_| Err(too_slow(wished)))
+}
+
+fn too_slow(wished: Option<Duration>) -> Status {
+    let why = match wished {
+        Some(_) => "Timeout: request did not complete within requested timeout - context deadline exceeded",
+        None => "Timeout: request did not complete within the allotted timeout",
+    };
+    Status::new(Reason::Timeout, why)
 }
 
 /// Who asks, or in whose name.
@@ -111,7 +124,9 @@ fn authenticate(core: &Core, caller: &Caller, parts: &Parts, info: &RequestInfo<
     let user = match caller {
         Caller::Local(user) | Caller::Network(Some(user)) => Arc::clone(user),
         Caller::Network(None) => {
-            let found = core.tokens.authenticate(&parts.headers, core.now()).map_err(|why| {
+            let hidden = websocket::authorization(&parts.headers);
+            let headers = hidden.as_ref().unwrap_or(&parts.headers);
+            let found = core.tokens.authenticate(headers, core.now()).map_err(|why| {
                 tracing::debug!(%why, path = info.path, "a bearer token was refused");
                 authn::unauthorized()
             })?;
@@ -146,11 +161,6 @@ fn is_kubelet(resource: &ResourceRequest<'_>) -> bool {
     resource.group == "skiff.dev" && resource.plural == "nodes" && resource.subresource == "kubelet"
 }
 
-fn busy(core: &Core) -> Status {
-    core.metrics.rejected.fetch_add(1, Ordering::Relaxed);
-    Status::new(Reason::TooManyRequests, "Too many requests, please try again later.").with_retry_after(1)
-}
-
 /// `pods is forbidden: User "x" cannot list resource "pods" in API group "" in the namespace "y"`.
 pub(crate) fn forbidden(user: &User, attributes: &Attributes<'_>, why: &str) -> Status {
     let verb = attributes.verb;
@@ -177,24 +187,22 @@ pub(crate) fn forbidden(user: &User, attributes: &Attributes<'_>, why: &str) -> 
     Status::forbidden(group, plural, name, why)
 }
 
-fn label(core: &Core, info: &RequestInfo<'_>, code: u16) -> Label {
-    let empty = || Text::Borrowed("");
-    let unknown = Label {
-        verb: info.verb_name(),
-        group: empty(),
-        version: empty(),
-        resource: empty(),
-        subresource: empty(),
-        code,
-    };
-    let Some(request) = &info.resource else { return unknown };
-    let Some(row) = core.catalog().kinds.find(request.group, request.version, request.plural) else { return unknown };
-    let subresource = row.subresource(request.subresource).map_or_else(empty, |sub| sub.name.clone());
-    Label {
-        group: row.group.clone(),
-        version: row.version.clone(),
-        resource: row.plural.clone(),
-        subresource,
-        ..unknown
+/// Notes the answer in the metrics; an open stream for as long as it is open.
+fn count(core: &Arc<Core>, parts: &Parts, info: &RequestInfo<'_>, response: &mut Response<Body>, latency: Duration) {
+    let row = info.resource.as_ref().and_then(|request| {
+        core.catalog().kinds.find(request.group, request.version, request.plural)
+    });
+    let counted = Counted::new(info, row.as_ref(), &parts.headers, parts.uri.query());
+    let code = response.status();
+    let streams = info.resource.as_ref().is_some_and(ResourceRequest::is_long_running) && code == StatusCode::OK;
+    let size = if streams { None } else { response.body().size_hint().exact() };
+    core.metrics.record(&counted, code.as_u16(), latency, size);
+    if streams {
+        let open = Metrics::stream(core, &counted);
+        let body = std::mem::replace(response.body_mut(), Body::empty());
+        *response.body_mut() = Body::new(body.map_frame(move |frame| {
+            let _ = &open;
+            frame
+        }));
     }
 }

@@ -16,6 +16,7 @@ mod crd;
 mod endpoints;
 mod handler;
 pub mod history;
+mod inflight;
 mod local;
 mod negotiate;
 mod net;
@@ -31,6 +32,7 @@ mod request;
 mod respond;
 mod server;
 mod user;
+mod websocket;
 
 pub use crate::admission::{AdmissionPlugins, PluginsError};
 pub use crate::authn::{StaticTokens, TokenFileError};

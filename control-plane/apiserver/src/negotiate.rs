@@ -66,7 +66,7 @@ impl Accept {
         clauses
             .flat_map(|value| value.split(','))
             .find_map(|clause| served(clause.trim()))
-            .map_or_else(|| Err(not_acceptable()), |(format, shape)| Ok(Self { format, shape, ..wishes }))
+            .map_or_else(|| Err(not_acceptable("application/json, application/yaml")), |(format, shape)| Ok(Self { format, shape, ..wishes }))
     }
 
     pub(crate) fn content_type(self) -> &'static str {
@@ -77,11 +77,9 @@ impl Accept {
     }
 }
 
-fn not_acceptable() -> Status {
-    Status::new(
-        Reason::NotAcceptable,
-        "only the following media types are accepted: application/json, application/yaml",
-    )
+/// 406, naming what would be `accepted`.
+pub(crate) fn not_acceptable(accepted: &str) -> Status {
+    Status::new(Reason::NotAcceptable, format!("only the following media types are accepted: {accepted}"))
 }
 
 /// One clause of `Accept`, if it can be served.

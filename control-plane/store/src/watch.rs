@@ -125,7 +125,8 @@ impl Watch {
         let chunk = Chunk { events: BATCH, revisions: SCAN };
         match self.shared.history.read(after, self.topic.prefix(), chunk) {
             Ok(slice) => Ok(slice),
-            Err(old) => self.shared.read_disk(after, &old, self.topic.prefix(), chunk).await,
+            // Boxed: ten thousand watches wait here, and hardly one of them ever reads the disk.
+            Err(old) => Box::pin(self.shared.read_disk(after, &old, self.topic.prefix(), chunk)).await,
         }
     }
 }

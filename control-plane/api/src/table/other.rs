@@ -2,7 +2,7 @@
 //! admission.
 
 use super::Context;
-use super::format::{AGE, Definition, NAME, age, bool_word, columns, condition, int, items, or, text};
+use super::format::{AGE, Definition, NAME, age, bool_word, columns, condition, int, items, or, quantity, text};
 use crate::kinds::Columns;
 use crate::meta;
 use crate::time;
@@ -70,6 +70,24 @@ const ATTACHMENTS: &[Definition] = &[
     AGE,
 ];
 
+const DRIVERS: &[Definition] = &[
+    NAME,
+    ("AttachRequired", "boolean", 0, "Whether volumes must be attached to nodes."),
+    ("PodInfoOnMount", "boolean", 0, "Whether the driver is told about the pod at mount."),
+    ("StorageCapacity", "boolean", 0, "Whether the scheduler heeds the capacity that the driver reports."),
+    ("TokenRequests", "string", 0, "Audiences of the service account tokens that the driver is given."),
+    ("RequiresRepublish", "boolean", 0, "Whether mounted volumes are published again from time to time."),
+    ("Modes", "string", 0, "The kinds of volumes that the driver supports."),
+    AGE,
+];
+
+const CAPACITIES: &[Definition] = &[
+    NAME,
+    ("StorageClassName", "string", 0, "The StorageClass that the capacity is for."),
+    ("Capacity", "string", 0, "How much can be provisioned."),
+    AGE,
+];
+
 const WEBHOOKS: &[Definition] = &[
     NAME,
     ("Webhooks", "integer", 0, "Webhooks indicates the number of webhooks registered in this configuration"),
@@ -95,6 +113,11 @@ pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
                 vec![meta::name(o).into(), items(o, "/spec/drivers").len().into(), age(o, c)]
             })
         }
+        ("storage.k8s.io", "CSIDriver") => columns(DRIVERS, driver),
+        ("storage.k8s.io", "CSIStorageCapacity") => columns(CAPACITIES, |o, c| {
+            let class = text(o, "/storageClassName");
+            vec![meta::name(o).into(), class.into(), quantity(o, "/capacity").into(), age(o, c)]
+        }),
         ("storage.k8s.io", "VolumeAttributesClass") => {
             columns(&[NAME, ("DriverName", "string", 0, "The name of the CSI driver."), AGE], |o, c| {
                 vec![meta::name(o).into(), text(o, "/driverName").into(), age(o, c)]
@@ -130,6 +153,23 @@ pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
         }
         _ => return None,
     })
+}
+
+fn driver(object: &Value, context: &Context) -> Vec<Value> {
+    let flag = |pointer: &str, default: bool| Value::Bool(object.pointer(pointer).and_then(Value::as_bool).unwrap_or(default));
+    let joined = |texts: Vec<&str>, empty: &str| Value::from(if texts.is_empty() { empty.to_owned() } else { texts.join(",") });
+    let audiences = items(object, "/spec/tokenRequests").iter().map(|request| text(request, "/audience")).collect();
+    let modes = items(object, "/spec/volumeLifecycleModes").iter().filter_map(Value::as_str).collect();
+    vec![
+        meta::name(object).into(),
+        flag("/spec/attachRequired", true),
+        flag("/spec/podInfoOnMount", false),
+        flag("/spec/storageCapacity", false),
+        joined(audiences, "<unset>"),
+        flag("/spec/requiresRepublish", false),
+        joined(modes, "<none>"),
+        age(object, context),
+    ]
 }
 
 fn budget(object: &Value, context: &Context) -> Vec<Value> {

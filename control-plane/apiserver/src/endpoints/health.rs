@@ -10,6 +10,11 @@ use http::{Response, StatusCode};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// The checks that every one of the endpoints has.
+pub(super) const NAMES: [&str; 3] = ["ping", "log", "etcd"];
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Health {
     Ok,
@@ -43,6 +48,8 @@ async fn checks(core: &Core, endpoint: &str) -> Vec<(&'static str, Health)> {
         checks.push(("poststarthook/start-apiserver-admission-initializer", bootstrap));
     }
     if endpoint == "readyz" {
+        let informers = if core.is_ready() { Health::Ok } else { Health::Failed("informers not started yet") };
+        checks.extend([("etcd-readiness", store), ("informer-sync", informers)]);
         let shutdown =
             if core.shutdown.is_cancelled() { Health::Failed("process is shutting down") } else { Health::Ok };
         checks.push(("shutdown", shutdown));
@@ -59,6 +66,15 @@ pub(super) async fn serve(core: &Core, endpoint: &str, rest: &[&str], query: &Qu
             return Err(unknown_path());
         }
     }
+    if let ([(_, health)], false) = (checks.as_slice(), rest.is_empty()) {
+        return Ok(match health {
+            Health::Ok => respond::plain(StatusCode::OK, TEXT, "ok"),
+            Health::Failed(reason) => {
+                let text = format!("internal server error: {reason}\n");
+                respond::plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, text)
+            }
+        });
+    }
     let excluded: Vec<&str> = query.all("exclude").collect();
     let mut failed = false;
     let mut report = String::new();
@@ -68,18 +84,28 @@ pub(super) async fn serve(core: &Core, endpoint: &str, rest: &[&str], query: &Qu
             Health::Ok => format!("[+]{name} ok"),
             Health::Failed(reason) => {
                 failed = true;
-                format!("[-]{name} failed: {reason}")
+                // Anybody may ask: the reason is for the log, and for who may see the check itself.
+                tracing::warn!(endpoint, check = name, reason, "a health check failed");
+                format!("[-]{name} failed: reason withheld")
             }
         };
         let _ = writeln!(report, "{line}");
     }
+    let unknown: Vec<String> = excluded
+        .iter()
+        .filter(|name| !checks.iter().any(|(check, _)| check == *name))
+        .map(|name| format!("{name:?}"))
+        .collect();
+    if !unknown.is_empty() {
+        let _ = writeln!(report, "warn: some health checks cannot be excluded: no matches for {}", unknown.join(", "));
+    }
     if failed {
         let _ = writeln!(report, "{endpoint} check failed");
-        return Ok(respond::plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", report));
+        return Ok(respond::plain(StatusCode::INTERNAL_SERVER_ERROR, TEXT, report));
     }
     if query.get("verbose").is_some() {
         let _ = writeln!(report, "{endpoint} check passed");
-        return Ok(respond::plain(StatusCode::OK, "text/plain; charset=utf-8", report));
+        return Ok(respond::plain(StatusCode::OK, TEXT, report));
     }
-    Ok(respond::plain(StatusCode::OK, "text/plain; charset=utf-8", "ok"))
+    Ok(respond::plain(StatusCode::OK, TEXT, "ok"))
 }

@@ -19,6 +19,7 @@ use api::Status;
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Answers a request that is not about a resource.
 ///
@@ -36,7 +37,7 @@ pub(crate) async fn serve(
         return Err(method_not_allowed());
     }
     match parts.as_slice() {
-        [] | [""] => index(headers),
+        [] | [""] => index(core, headers),
         ["version"] => Ok(respond::value(Accept::JSON, StatusCode::OK, &version::document())),
         [kind @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(core, kind, rest, query).await,
         ["metrics"] => {
@@ -50,11 +51,11 @@ pub(crate) async fn serve(
     }
 }
 
-fn index(headers: &HeaderMap) -> Result<Response<Body>, Status> {
-    let paths = [
+/// Every path that there is, but for those of objects.
+fn index(core: &Core, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let fixed = [
         "/.well-known/openid-configuration",
         "/api",
-        "/api/v1",
         "/apis",
         "/healthz",
         "/livez",
@@ -65,5 +66,17 @@ fn index(headers: &HeaderMap) -> Result<Response<Body>, Status> {
         "/readyz",
         "/version",
     ];
+    let mut paths: BTreeSet<String> = fixed.into_iter().map(String::from).collect();
+    for endpoint in ["healthz", "livez", "readyz"] {
+        paths.extend(health::NAMES.iter().map(|check| format!("/{endpoint}/{check}")));
+    }
+    for row in core.catalog().kinds.iter() {
+        if row.group.is_empty() {
+            paths.insert(format!("/api/{}", row.version));
+        } else {
+            paths.insert(format!("/apis/{}", row.group));
+            paths.insert(format!("/apis/{}/{}", row.group, row.version));
+        }
+    }
     Ok(respond::value(Accept::parse(headers)?, StatusCode::OK, &json!({"paths": paths})))
 }

@@ -1,24 +1,22 @@
 //! GET of a collection. Takes a snapshot and copies stored bytes; nothing is parsed unless a table is asked for.
 
 use super::selection::Selection;
+use super::page_token::{self, From};
 use super::{Call, watch};
-use crate::core::read_status;
 use crate::crd::present;
 use crate::negotiate::{Accept, Format, Owners, Shape};
 use crate::objects::{self, wire};
-use crate::request::{ListOptions, Version, VersionMatch, too_large_version};
+use crate::request::{ListOptions, Version, VersionMatch};
 use crate::respond::{self, GZIP_FROM};
 use api::{Resource, Status, Verb};
 use axum::body::Body;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, Response, StatusCode, header};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::sync::Arc;
-use store::{Entry, Revision, RevisionError, Snapshot};
+use store::{Entry, Revision, Snapshot};
 
 /// How much of a long list is put together at a time.
 const CHUNK: usize = 128 * 1024;
@@ -88,19 +86,11 @@ struct Page {
     remaining: Option<usize>,
 }
 
-/// A continue token: the revision that all pages show, and the last key of this one, without the prefix.
-#[derive(Serialize, Deserialize)]
-struct Token {
-    v: String,
-    rv: Revision,
-    start: String,
-}
-
 impl Page {
     async fn take(call: &Call<'_>, options: &ListOptions, selection: &Selection) -> Result<Self, Status> {
-        let (snapshot, start) = match &options.continue_token {
-            Some(token) => resume(call, options, token, &selection.prefix).await?,
-            None => (first_snapshot(call, options).await?, None),
+        let From { snapshot, start, left } = match &options.continue_token {
+            Some(token) => page_token::resume(call, options, token, &selection.prefix).await?,
+            None => From { snapshot: first_snapshot(call, options).await?, start: None, left: None },
         };
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
         let range = snapshot.range(&selection.prefix, start.as_deref());
@@ -122,9 +112,12 @@ impl Page {
         }
         let mut page = Self { revision: snapshot.revision(), entries, next: None, remaining: None };
         if let Some(last) = last.filter(|_| more) {
-            page.more(selection, last);
             // With selectors the rest would have to be filtered to be counted: Kubernetes leaves it out then.
-            page.remaining = selection.is_everything().then(|| snapshot.range(&selection.prefix, Some(last)).count());
+            page.remaining = selection.is_everything().then(|| match left {
+                Some(left) => left.saturating_sub(page.entries.len()),
+                None => snapshot.range(&selection.prefix, Some(last)).count(),
+            });
+            page.more(selection, last);
         }
         Ok(page)
     }
@@ -157,9 +150,7 @@ impl Page {
 
     /// Notes where the next page begins: after the key `last`.
     fn more(&mut self, selection: &Selection, last: &[u8]) {
-        let start = String::from_utf8_lossy(last.get(selection.prefix.len()..).unwrap_or_default()).into_owned();
-        let token = Token { v: "meta.k8s.io/v1".into(), rv: self.revision, start };
-        self.next = serde_json::to_vec(&token).ok().map(|json| URL_SAFE_NO_PAD.encode(json));
+        self.next = page_token::write(selection, self.revision, last, self.remaining);
     }
 
     fn metadata(&self) -> Value {
@@ -300,38 +291,5 @@ async fn first_snapshot(call: &Call<'_>, options: &ListOptions) -> Result<Snapsh
     // "resourceVersion set, match unset, limit set" means exactly that revision: the rule of old pagers.
     let exact =
         options.version_match == Some(VersionMatch::Exact) || (options.version_match.is_none() && options.limit > 0);
-    if exact { at(call, wanted, GONE).await } else { Ok(current) }
-}
-
-const GONE: &str = "The resourceVersion for the provided list is too old.";
-const TOKEN_GONE: &str = "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.";
-
-async fn at(call: &Call<'_>, revision: Revision, gone: &str) -> Result<Snapshot, Status> {
-    // The token of another server may name what this one has not seen yet.
-    call.core.reached(revision).await?;
-    call.core.store.snapshot_at(revision).await.map_err(|error| match error {
-        RevisionError::Compacted { .. } => Status::expired(gone),
-        RevisionError::Future { current } => too_large_version(revision, current),
-        other => read_status(&other),
-    })
-}
-
-type Resumed = (Snapshot, Option<Vec<u8>>);
-
-async fn resume(call: &Call<'_>, options: &ListOptions, token: &str, prefix: &[u8]) -> Result<Resumed, Status> {
-    if matches!(options.version, Version::At(_)) {
-        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
-    }
-    let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-    let json = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
-    let token: Token = serde_json::from_slice(&json).map_err(|e| invalid(&e.to_string()))?;
-    if token.v != "meta.k8s.io/v1" {
-        return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.v)));
-    }
-    if token.rv == 0 || token.start.is_empty() || token.start.split('/').any(|part| part == "..") {
-        return Err(invalid("incorrect encoded start resourceVersion or start (version meta.k8s.io/v1)"));
-    }
-    let mut start = prefix.to_vec();
-    start.extend_from_slice(token.start.as_bytes());
-    Ok((at(call, token.rv, TOKEN_GONE).await?, Some(start)))
+    if exact { page_token::at(call, wanted).await } else { Ok(current) }
 }

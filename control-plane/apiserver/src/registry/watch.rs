@@ -8,11 +8,13 @@ use crate::config::Limits;
 use crate::core::Core;
 use crate::crd::present;
 use crate::core::read_status;
+use crate::negotiate::{Format, not_acceptable};
 use crate::request::{ListOptions, Version};
 use crate::respond;
 use api::{Reason, Status, Verb};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use futures::Stream;
 use http::{Response, StatusCode};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -24,12 +26,17 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How much of the initial state, or of a backlog, is put together at a time.
 const CHUNK: usize = 64 * 1024;
+/// Events that are put together in one frame, about.
+const GATHERED: usize = 512;
 /// Entries of a custom kind that are looked at together.
 const REPLAYED: usize = 256;
 
 /// # Errors
 /// 400 and 422 for bad options. A revision that is gone is no error here but an ERROR event, as in Kubernetes.
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    if call.accept.format == Format::Yaml {
+        return Err(not_acceptable("application/json, application/json;stream=watch"));
+    }
     let options = ListOptions::parse(&call.query, Verb::Watch, call.resource)?;
     let selection = Selection::new(call.resource, call.namespace(), call.name(), &options);
     let encoder = Encoder::new(call);
@@ -161,15 +168,23 @@ struct Watcher {
 enum Step {
     Batch(Result<Batch, WatchError>),
     Bookmark,
+    /// The watch has lasted as long as it may.
+    Timeout,
     End,
 }
 
 impl Watcher {
     fn stream(self) -> Body {
-        Body::from_stream(futures::stream::unfold(self, |mut watcher| async move {
+        Body::from_stream(self.pieces())
+    }
+
+    /// As small as can be while nothing happens: what is seldom awaited is boxed.
+    fn pieces(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        // Boxed, because the stream would hold it twice: at rest, and in the future of its next piece.
+        futures::stream::unfold(Box::new(self), |mut watcher| async move {
             let frame = watcher.next().await?;
             Some((Ok::<_, Infallible>(frame), watcher))
-        }))
+        })
     }
 
     /// The next bytes to send; `None` at the end.
@@ -179,7 +194,7 @@ impl Watcher {
                 return None;
             }
             let replayed = if self.selection.resource.custom.is_some() {
-                self.replay_custom().await
+                Box::pin(self.replay_custom()).await
             } else {
                 Ok(self.replay())
             };
@@ -189,11 +204,14 @@ impl Watcher {
                 Err(error) => return self.fail(&error),
             }
             match self.step().await {
-                Step::Batch(Ok(batch)) => match self.frames(&batch).await {
-                    Ok(None) => {}
-                    Ok(Some(bytes)) => return Some(bytes),
-                    Err(error) => return self.fail(&error),
-                },
+                Step::Batch(Ok(mut batch)) => {
+                    self.gather(&mut batch).await;
+                    match self.frames(&batch).await {
+                        Ok(None) => {}
+                        Ok(Some(bytes)) => return Some(bytes),
+                        Err(error) => return self.fail(&error),
+                    }
+                }
                 Step::Batch(Err(error)) => {
                     self.state = State::Ended;
                     return match error {
@@ -208,11 +226,30 @@ impl Watcher {
                     let revision = self.watch.progress();
                     return Some(self.encoder.bookmark(revision, Frame::Plain));
                 }
+                // The client takes up from here: let it know how far that is.
+                Step::Timeout if self.bookmarks.is_some() => {
+                    self.state = State::Ended;
+                    let revision = self.watch.progress();
+                    return Some(self.encoder.bookmark(revision, Frame::Plain));
+                }
                 Step::End if self.state == State::Open && self.selection.resource.custom.is_some() => {
                     self.state = State::Draining;
                 }
-                Step::End => return None,
+                Step::End | Step::Timeout => return None,
             }
+        }
+    }
+
+    /// Adds what has come meanwhile. Everybody else who is ready has a turn before: writers whose requests have arrived get
+    /// theirs into the store, and many events go out in one write in place of many writes. On a quiet server this waits
+    /// for nobody.
+    async fn gather(&mut self, batch: &mut Batch) {
+        tokio::task::yield_now().await;
+        while batch.events.len() < GATHERED {
+            // A failure comes again at the next look.
+            let Ok(Some(more)) = self.watch.try_next().await else { return };
+            batch.events.extend(more.events);
+            batch.revision = more.revision;
         }
     }
 
@@ -235,7 +272,7 @@ impl Watcher {
         tokio::select! {
             biased;
             () = self.shutdown.as_mut() => Step::End,
-            () = self.deadline.as_mut() => Step::End,
+            () = self.deadline.as_mut() => Step::Timeout,
             batch = self.watch.next() => Step::Batch(batch),
             () = bookmark => Step::Bookmark,
         }
@@ -306,7 +343,7 @@ impl Watcher {
         }
         let mut shown = [event.prev.clone(), event.entry.clone()];
         for entry in shown.iter_mut().flatten() {
-            *entry = present::one(&self.core, resource, entry).await?;
+            *entry = Box::pin(present::one(&self.core, resource, entry)).await?;
         }
         let [prev, entry] = &shown;
         Ok(self.encoder.change(&self.selection, event, (prev.as_ref(), entry.as_ref()), Line::Own))
@@ -330,5 +367,20 @@ impl Watcher {
             }
         }
         Ok(joined.map(BytesMut::freeze).or(single))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_result<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn ten_thousand_idle_watches_fit_into_some_megabytes() {
+        let size = size_of::<Watcher>() + size_of_result(Watcher::pieces);
+        assert!(size <= 4096, "{size} bytes a watch, {} of them its state", size_of::<Watcher>());
     }
 }

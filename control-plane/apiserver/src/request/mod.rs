@@ -1,6 +1,7 @@
 //! What a request asks for, read once from its method and URI into a value
 //! (as `apiserver/pkg/endpoints/request/requestinfo.go`). Borrows from the URI: reading a path allocates nothing.
 
+pub(crate) mod duration;
 mod options;
 mod query;
 
@@ -121,9 +122,13 @@ fn resource<'a>(method: &Method, path: &'a str, query: Option<&str>) -> Option<R
             }
         }
     } else if plural == "namespaces" && !group.is_empty() && parts.peek().is_some() {
-        namespace = name;
+        namespace = Some(name).filter(|name| !name.is_empty())?;
         plural = parts.next()?;
         name = parts.next().unwrap_or_default();
+    }
+    // `namespaces//pods/x` is no path: nothing after an empty part can be meant.
+    if name.is_empty() && parts.0.is_some_and(|rest| !rest.is_empty()) {
+        return None;
     }
     let subresource = if name.is_empty() { "" } else { parts.next().unwrap_or_default() };
     let rest = parts.0.unwrap_or_default();

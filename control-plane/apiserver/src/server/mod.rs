@@ -6,6 +6,7 @@ mod tls;
 use crate::authn::certificate_user;
 use crate::body::Courteous;
 use crate::core::Core;
+use crate::endpoints::metrics::one_more;
 use crate::handler::{Caller, handle};
 use crate::pki::{Pki, PkiError};
 use crate::user::User;
@@ -117,8 +118,14 @@ impl Connection {
         let stream = Stall::new(stream, self.core.limits.write_stall);
         let tls = match tokio::time::timeout(HANDSHAKE, self.tls.accept(stream)).await {
             Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!("TLS handshake took too long"),
+            Ok(Err(error)) => {
+                one_more(&self.core.metrics.handshake_errors);
+                return tracing::debug!(%error, "TLS handshake failed");
+            }
+            Err(_) => {
+                one_more(&self.core.metrics.handshake_errors);
+                return tracing::debug!("TLS handshake took too long");
+            }
         };
         let user: Option<Arc<User>> =
             tls.get_ref().1.peer_certificates().and_then(|chain| certificate_user(chain.first()?)).map(Arc::new);

@@ -123,7 +123,7 @@ async fn discovery_openapi_version_and_metrics_answer() {
     assert!(String::from_utf8_lossy(&verbose.bytes).ends_with("readyz check passed\n"));
     let metrics = cluster.send("GET", "/metrics", &[], "").await;
     let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
-    assert!(text.contains("apiserver_request_total{verb=\"get\""), "{text}");
+    assert!(text.contains("apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\""), "{text}");
 }
 
 #[tokio::test]

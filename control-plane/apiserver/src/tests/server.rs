@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-async fn start() -> ApiServer {
+pub(super) async fn start() -> ApiServer {
     ApiServer::start(Config::new(store::Store::open(store::Options::memory()).unwrap())).await.unwrap()
 }
 
-async fn connect(server: &ApiServer, identity: Option<&KeyPair>, protocol: &[u8]) -> TlsStream<TcpStream> {
+pub(super) async fn connect(server: &ApiServer, identity: Option<&KeyPair>, protocol: &[u8]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(server.pki().ca_pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
