@@ -133,6 +133,22 @@ pub struct Serving {
     #[arg(long, default_value = "Node,RBAC", value_name = "MODES")]
     pub authorization_mode: String,
 
+    /// Admission plugins to run beside the default ones, such as OwnerReferencesPermissionEnforcement
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAMES")]
+    pub enable_admission_plugins: String,
+
+    /// Admission plugins that run by default and are not to, such as PodSecurity
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAMES")]
+    pub disable_admission_plugins: String,
+
+    /// How many requests that read are answered at once; further ones are told to come back (0: no bound)
+    #[arg(long, default_value_t = 2000, value_name = "N")]
+    pub max_requests_inflight: usize,
+
+    /// How many requests that write are answered at once (0: no bound)
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub max_mutating_requests_inflight: usize,
+
     /// CSV file of bearer tokens: token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,

@@ -15,7 +15,7 @@ use agent::{Agent, ServiceSync};
 use anyhow::{Context as _, Result};
 use apiserver::pki::PkiSource;
 use apiserver::store::Store;
-use apiserver::{ApiServer, AuthorizationMode, Sharing, StaticTokens, User};
+use apiserver::{AdmissionPlugins, ApiServer, AuthorizationMode, Sharing, StaticTokens, User};
 use kube::Client;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -262,7 +262,11 @@ async fn start_server(
     config.advertise = args.advertise_address;
     config.listen = SocketAddr::new(args.bind_address, args.https_port);
     config.tls_san.clone_from(&args.tls_san);
+    let bound = |most: usize| if most == 0 { usize::MAX } else { most };
+    config.limits.requests_in_flight = bound(args.max_requests_inflight);
+    config.limits.mutating_requests_in_flight = bound(args.max_mutating_requests_inflight);
     config.authorization = AuthorizationMode::parse_list(&args.authorization_mode).context("--authorization-mode")?;
+    config.admission = AdmissionPlugins::parse(&args.enable_admission_plugins, &args.disable_admission_plugins)?;
     if let Some(file) = &args.token_auth_file {
         config.tokens = StaticTokens::from_file(file).context("--token-auth-file")?;
     }
