@@ -4,6 +4,7 @@
 //! Invariant: nothing here knows Skiff's crates. What it can do, any user can.
 
 pub mod binary;
+pub mod clients;
 pub mod cluster;
 pub mod command;
 pub mod condition;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, helpers included, whatever is not as expected ends it")]
 
+#[cfg(feature = "clients")]
+mod admission;
 mod api;
 #[cfg(feature = "clients")]
 mod auth;
@@ -11,17 +13,24 @@ mod containers;
 mod crds;
 mod deployments;
 mod faults;
+#[cfg(feature = "clients")]
+mod helm;
 mod history;
 mod images;
 mod jobs;
+mod kube_rs;
 #[cfg(feature = "clients")]
 mod kubectl;
 mod lifecycle;
 mod logs;
 mod many;
 mod multi;
+#[cfg(feature = "clients")]
+mod node_client;
 mod objects;
 mod pods;
+#[cfg(feature = "clients")]
+mod python;
 mod rules;
 mod run;
 mod scheduling;
