@@ -71,7 +71,7 @@ impl Request<'_> {
         let (group, plural) = (&self.resource.group, &self.resource.plural);
         // Where the name is yet to be generated, what it begins with says most.
         let generated = self.object.pointer("/metadata/generateName").and_then(Value::as_str);
-        let name = if self.name.is_empty() { generated.unwrap_or_default() } else { self.name };
+        let name = if self.name.is_empty() { generated.unwrap_or("Unknown") } else { self.name };
         Status::forbidden(group, plural, name, why)
     }
 

@@ -3,15 +3,18 @@
 mod crd;
 mod crd_conversion;
 mod crd_rules;
+mod admission;
 mod apply;
 mod bad_input;
 mod create;
 mod delete;
 mod disk;
+mod eviction;
 mod list;
 mod nodes;
 mod patch;
 mod node_rights;
+mod pod_parts;
 mod protocol;
 mod rbac;
 mod reviews;
@@ -23,6 +26,7 @@ mod tokens;
 mod update;
 mod watch;
 mod websocket;
+mod wire;
 mod webhooks;
 
 use crate::config::Config;

@@ -39,17 +39,20 @@ pub(super) fn capabilities(pod: &Pod<'_>, version: Version) -> Option<Violation>
     if parts.is_empty() { None } else { Violation::new("unrestricted capabilities", parts.join("; ")) }
 }
 
+/// The type of a volume that is not allowed; Kubernetes has names for the old ones only.
 fn restricted_type(volume: &Value) -> Option<&str> {
-    const ALLOWED: [&str; 9] = [
-        "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret",
+    const ALLOWED: [&str; 8] =
+        ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
+    const NAMED: [&str; 20] = [
+        "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi", "glusterfs", "rbd",
+        "flexVolume", "cinder", "cephfs", "flocker", "fc", "azureFile", "vsphereVolume", "quobyte", "azureDisk",
+        "portworxVolume", "scaleIO", "storageos",
     ];
-    let fields = volume.as_object()?;
-    let source = fields.iter().find(|(field, value)| *field != "name" && !value.is_null()).map(|(field, _)| field.as_str());
-    match source {
-        Some(source) if ALLOWED.contains(&source) => None,
-        Some(source) => Some(source),
-        None => Some("unknown"),
+    let is = |names: &'static [&'static str]| names.iter().find(|name| volume.get(name).is_some_and(|v| !v.is_null()));
+    if is(&ALLOWED).is_some() {
+        return None;
     }
+    Some(is(&NAMED).copied().unwrap_or("unknown"))
 }
 
 pub(super) fn volume_types(pod: &Pod<'_>) -> Option<Violation> {

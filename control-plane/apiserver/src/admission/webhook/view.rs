@@ -108,6 +108,9 @@ impl<'a> View<'a> {
             }
             meta::ensure_namespace(request.resource, &mut after, request.namespace)?;
             request.resource.strategy.default(&mut after);
+            if let Some(old) = request.old {
+                meta::default_update(&mut after, old);
+            }
         }
         let changed = after != *request.object;
         *request.object = after;
