@@ -59,7 +59,7 @@ impl Etcd {
         let clients = (0..CONNECTIONS).map(|_| client()).collect();
         let etcd = Self { clients, next: AtomicUsize::new(0), url, _child: child };
         let ready = async {
-            while let Err(error) = etcd.put("ready".into()).await {
+            while let Err(error) = etcd.put("ready").await {
                 tracing::debug!(%error, "etcd is not there yet");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -69,7 +69,7 @@ impl Etcd {
     }
 
     /// Writes 1 KiB to `key`.
-    pub fn put(&self, key: String) -> impl Future<Output = Result<()>> + Send + use<> {
+    pub fn put(&self, key: &str) -> impl Future<Output = Result<()>> + Send + use<> {
         let client = self.clients[self.next.fetch_add(1, Ordering::Relaxed) % CONNECTIONS].clone();
         let request = http::Request::post(format!("{}/etcdserverpb.KV/Put", self.url))
             .header("content-type", "application/grpc")

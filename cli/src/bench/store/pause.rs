@@ -6,6 +6,7 @@ use crate::ui::Ui;
 use anyhow::Result;
 use apiserver::store::{HistoryPolicy, Options, StorageBackend, Store, Txn};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::RwLock;
 use std::time::{Duration, Instant};
@@ -53,9 +54,38 @@ async fn write(store: &Store) -> Result<Times> {
     Ok(Times::new(times))
 }
 
-/// A disk that is never slow.
+/// Bytes of one piece of the disk in memory.
+const PIECE: usize = 1 << 20;
+
+/// A disk that is never slow: in pieces, since redb doubles its file when it is full, and growing one buffer of so many
+/// bytes would copy and clear them all while a writer waits.
 #[derive(Debug, Default)]
-struct MemoryDisk(RwLock<Vec<u8>>);
+struct MemoryDisk(RwLock<Pieces>);
+
+#[derive(Debug, Default)]
+struct Pieces {
+    len: u64,
+    pieces: Vec<Vec<u8>>,
+}
+
+impl Pieces {
+    /// Calls `each` with the number of each piece that a range touches, where in it the range begins, and which bytes of
+    /// the range those are.
+    fn touched(&self, offset: u64, length: usize, mut each: impl FnMut(usize, usize, Range<usize>)) -> io::Result<()> {
+        if offset + length as u64 > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let mut done = 0;
+        while done < length {
+            let (piece, within) = ((start + done) / PIECE, (start + done) % PIECE);
+            let part = (length - done).min(PIECE - within);
+            each(piece, within, done..done + part);
+            done += part;
+        }
+        Ok(())
+    }
+}
 
 impl MemoryDisk {
     fn poisoned<T>(_: T) -> io::Error {
@@ -65,18 +95,23 @@ impl MemoryDisk {
 
 impl StorageBackend for MemoryDisk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.read().map_err(Self::poisoned)?.len() as u64)
+        Ok(self.0.read().map_err(Self::poisoned)?.len)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let bytes = self.0.read().map_err(Self::poisoned)?;
-        out.copy_from_slice(bytes.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        let disk = self.0.read().map_err(Self::poisoned)?;
+        disk.touched(offset, out.len(), |piece, within, part| {
+            let length = part.len();
+            out[part].copy_from_slice(&disk.pieces[piece][within..within + length]);
+        })
     }
 
+    /// It only grows while it is measured; what is cut off keeps its bytes.
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.write().map_err(Self::poisoned)?.resize(usize::try_from(len).map_err(io::Error::other)?, 0);
+        let mut disk = self.0.write().map_err(Self::poisoned)?;
+        disk.len = len;
+        let pieces = usize::try_from(len).map_err(io::Error::other)?.div_ceil(PIECE);
+        disk.pieces.resize_with(pieces, || vec![0; PIECE]);
         Ok(())
     }
 
@@ -85,13 +120,12 @@ impl StorageBackend for MemoryDisk {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let mut bytes = self.0.write().map_err(Self::poisoned)?;
-        let end = start + data.len();
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
-        bytes[start..end].copy_from_slice(data);
-        Ok(())
+        let mut disk = self.0.write().map_err(Self::poisoned)?;
+        let mut pieces = std::mem::take(&mut disk.pieces);
+        let written = disk.touched(offset, data.len(), |piece, within, part| {
+            pieces[piece][within..within + part.len()].copy_from_slice(&data[part]);
+        });
+        disk.pieces = pieces;
+        written
     }
 }

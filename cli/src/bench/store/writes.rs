@@ -49,7 +49,7 @@ pub async fn compare(args: &BenchStore, ui: &Ui, dir: &Path) -> Result<()> {
             let store = store.clone();
             ours.push(run(writers, args.seconds, move |key| put(store.clone(), key)).await?);
             let Some(etcd) = etcd.clone() else { continue };
-            theirs.push(run(writers, args.seconds, move |key| etcd.put(key)).await?);
+            theirs.push(run(writers, args.seconds, move |key| etcd.put(&key)).await?);
             ratios.extend(ours.last().zip(theirs.last()).map(|(a, b)| a.rate() / b.rate()));
         }
         row(ui, "skiff", writers, ours, sync);
