@@ -9,17 +9,17 @@ use std::hint::black_box;
 
 fn spec() -> Value {
     json!({"type": "object",
-        "x-kubernetes-validations": [
-            {"rule": "self.minReplicas <= self.replicas && self.replicas <= self.maxReplicas"},
-            {"rule": "!has(oldSelf.image) || has(self.image)"},
-        ],
-        "properties": {
-            "minReplicas": {"type": "integer"}, "replicas": {"type": "integer"}, "maxReplicas": {"type": "integer"},
-            "image": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]},
-            "name": {"type": "string", "maxLength": 63, "x-kubernetes-validations": [{"rule": "self.matches('^[a-z][a-z0-9-]*$')"}]},
-            "ports": {"type": "array", "maxItems": 20, "items": {"type": "object", "properties": {"port": {"type": "integer"}}},
-                "x-kubernetes-validations": [{"rule": "self.all(p, p.port > 0 && p.port < 65536)"}]},
-        }})
+    "x-kubernetes-validations": [
+        {"rule": "self.minReplicas <= self.replicas && self.replicas <= self.maxReplicas"},
+        {"rule": "!has(oldSelf.image) || has(self.image)"},
+    ],
+    "properties": {
+        "minReplicas": {"type": "integer"}, "replicas": {"type": "integer"}, "maxReplicas": {"type": "integer"},
+        "image": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]},
+        "name": {"type": "string", "maxLength": 63, "x-kubernetes-validations": [{"rule": "self.matches('^[a-z][a-z0-9-]*$')"}]},
+        "ports": {"type": "array", "maxItems": 20, "items": {"type": "object", "properties": {"port": {"type": "integer"}}},
+            "x-kubernetes-validations": [{"rule": "self.all(p, p.port > 0 && p.port < 65536)"}]},
+    }})
 }
 
 fn object() -> Value {
@@ -28,7 +28,8 @@ fn object() -> Value {
 }
 
 fn benches(c: &mut Criterion) {
-    let ty = spec().as_object().and_then(|spec| decl::of_schema(spec, decl::Root::Value)).map_or(Type::Dyn, |decl| decl.ty);
+    let ty =
+        spec().as_object().and_then(|spec| decl::of_schema(spec, decl::Root::Value)).map_or(Type::Dyn, |decl| decl.ty);
     let declared = Declared::new().with("self", ty.clone()).with("oldSelf", ty);
     let this = object();
     for (name, rule) in [
@@ -37,7 +38,9 @@ fn benches(c: &mut Criterion) {
         ("all of ten", "self.ports.all(p, p.port > 0 && p.port < 65536)"),
         ("list made of ten", "self.ports.map(p, p.port).sum() > 0"),
     ] {
-        c.bench_function(&format!("compile: {name}"), |b| b.iter(|| Program::compile(black_box(rule), &declared).is_ok()));
+        c.bench_function(&format!("compile: {name}"), |b| {
+            b.iter(|| Program::compile(black_box(rule), &declared).is_ok())
+        });
         let Ok(program) = Program::compile(rule, &declared) else { continue };
         c.bench_function(&format!("evaluate: {name}"), |b| {
             b.iter(|| program.holds(&[("self", black_box(&this))], &mut PER_CALL_LIMIT.clone()));

@@ -6,7 +6,9 @@ use super::library::calls;
 use super::types::{Type, UNBOUNDED};
 use super::value::Val;
 use cel::IdedExpr;
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, ListExpr, LiteralValue, MapExpr, SelectExpr, SourceInfo, operators};
+use cel::common::ast::{
+    ComprehensionExpr, EntryExpr, Expr, ListExpr, LiteralValue, MapExpr, SelectExpr, SourceInfo, operators,
+};
 
 /// Deepest tree that is evaluated.
 pub const MAX_DEPTH: usize = 128;
@@ -60,7 +62,8 @@ impl Checked {
 
 impl<'a> Checker<'a> {
     pub fn new(source: &'a str, info: &'a SourceInfo, variables: &[(String, Type)]) -> Self {
-        let declare = |(slot, (name, ty)): (usize, &(String, Type))| Variable { name: name.clone(), slot, ty: ty.clone() };
+        let declare =
+            |(slot, (name, ty)): (usize, &(String, Type))| Variable { name: name.clone(), slot, ty: ty.clone() };
         Self {
             source,
             info,
@@ -316,10 +319,8 @@ impl<'a> Checker<'a> {
             (operators::CONDITIONAL, [condition, then, otherwise]) if is_accu(otherwise) => {
                 let condition = self.expr(condition);
                 if !condition.ty.agrees(&Type::Bool) {
-                    let text = format!(
-                        "found no matching overload for '_?_:_' applied to '({}, dyn, dyn)'",
-                        condition.ty
-                    );
+                    let text =
+                        format!("found no matching overload for '_?_:_' applied to '({}, dyn, dyn)'", condition.ty);
                     return self.error(expr.id, text);
                 }
                 let (then, otherwise) = (self.step(then, accu), self.expr(otherwise));
@@ -370,9 +371,24 @@ pub fn qualified(expr: &IdedExpr) -> Option<String> {
 /// The names of types, as values.
 fn type_constant(name: &str) -> Option<&'static str> {
     const NAMES: &[&str] = &[
-        "bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint", "optional_type",
-        "google.protobuf.Duration", "google.protobuf.Timestamp", "net.IP", "net.CIDR", "kubernetes.URL",
-        "kubernetes.Quantity", "kubernetes.Semver",
+        "bool",
+        "bytes",
+        "double",
+        "int",
+        "list",
+        "map",
+        "null_type",
+        "string",
+        "type",
+        "uint",
+        "optional_type",
+        "google.protobuf.Duration",
+        "google.protobuf.Timestamp",
+        "net.IP",
+        "net.CIDR",
+        "kubernetes.URL",
+        "kubernetes.Quantity",
+        "kubernetes.Semver",
     ];
     NAMES.iter().find(|known| **known == name).copied()
 }

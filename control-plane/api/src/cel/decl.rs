@@ -104,9 +104,10 @@ fn resource_fields(name: &str) -> [Field; 3] {
 fn string(schema: &Map<String, Value>, format: &str) -> Decl {
     // A character is up to four bytes of UTF-8.
     let said = limit(schema, "maxLength").map(|max| max.saturating_mul(4));
-    let longest = schema.get("enum").and_then(Value::as_array).map(|values| {
-        values.iter().filter_map(|value| value.as_str().map(str::len)).max().unwrap_or_default() as u64
-    });
+    let longest = schema
+        .get("enum")
+        .and_then(Value::as_array)
+        .map(|values| values.iter().filter_map(|value| value.as_str().map(str::len)).max().unwrap_or_default() as u64);
     match format {
         "byte" => Decl { ty: Type::Bytes(limit(schema, "maxLength").unwrap_or(MAX_REQUEST - 2)), least: 2 },
         "duration" => Decl { ty: Type::Duration, least: 4 },
@@ -117,8 +118,27 @@ fn string(schema: &Map<String, Value>, format: &str) -> Decl {
 }
 
 const RESERVED: &[&str] = &[
-    "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
-    "namespace", "null", "package", "return", "true", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
 ];
 
 /// A property's name as expressions write it: `__namespace__`, `foo__dash__bar`. None: no expression can.

@@ -314,7 +314,13 @@ impl Loop {
     }
 
     /// One round; false: the condition says that there are enough. `single`: which of the two a lone variable takes.
-    fn round<'a>(&'a self, first: Val<'a>, second: Val<'a>, single: Side, frame: &mut Frame<'a>) -> Result<bool, Fault> {
+    fn round<'a>(
+        &'a self,
+        first: Val<'a>,
+        second: Val<'a>,
+        single: Side,
+        frame: &mut Frame<'a>,
+    ) -> Result<bool, Fault> {
         frame.charge(1)?;
         if let Some(condition) = &self.condition
             && matches!(condition.eval(frame)?, Val::Bool(false))

@@ -1,9 +1,9 @@
 //! Comprehensions with two variables (`all(i, v, …)`, `transformMap(k, v, …)`), as macros of the `cel` crate's parser.
 //! Those with one variable, `has` and `optMap` are the crate's own.
 
+use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, ListExpr, LiteralValue, MapExpr, operators};
 use cel::parser::{Macro, MacroExprHelper, ParseError};
-use cel::IdedExpr;
 
 /// The accumulator of the crate's own macros too: no source text can name it.
 const RESULT: &str = "@result";

@@ -78,8 +78,11 @@ impl Program {
             let mut checker = Checker::new(source, info, &declared.variables);
             let checked = checker.check(tree)?;
             let declarations = declared.variables.iter().zip(&checker.used);
-            let variables =
-                declarations.map(|((name, ty), used)| Declaration { name: name.clone(), ty: ty.clone(), is_used: *used });
+            let variables = declarations.map(|((name, ty), used)| Declaration {
+                name: name.clone(),
+                ty: ty.clone(),
+                is_used: *used,
+            });
             Ok(Self {
                 root: checked.node,
                 ty: checked.ty,

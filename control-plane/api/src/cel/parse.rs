@@ -53,7 +53,8 @@ pub fn parse<T: Send>(
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("cel".into()).stack_size(STACK).spawn_scoped(scope, work);
-        let thread = thread.map_err(|error| CompileError(format!("internal error: no thread to parse with: {error}")))?;
+        let thread =
+            thread.map_err(|error| CompileError(format!("internal error: no thread to parse with: {error}")))?;
         thread.join().unwrap_or_else(|_| Err(CompileError("internal error: the parser gave up".into())))
     })
 }
@@ -76,7 +77,8 @@ fn worded(text: &str) -> String {
 fn measure(source: &str) -> Result<(), CompileError> {
     let length = source.chars().count();
     if length > MAX_LEN {
-        let text = format!("ERROR: <input>:-1:0: expression code point size exceeds limit: size: {length}, limit {MAX_LEN}");
+        let text =
+            format!("ERROR: <input>:-1:0: expression code point size exceeds limit: size: {length}, limit {MAX_LEN}");
         return Err(CompileError(text));
     }
     let deep = || Err(CompileError(format!("ERROR: <input>:-1:0: expression recursion limit exceeded: {MAX_DEPTH}")));

@@ -89,7 +89,11 @@ impl Totals {
             let detail = format!(
                 "rule declared on schema that does not support validation rules type: '{kind}' x-kubernetes-preserve-unknown-fields: '{keep}'"
             );
-            errors.push(Error { kind: field::Type::Internal, value: None, ..Error::invalid(&list, Value::Null, detail) });
+            errors.push(Error {
+                kind: field::Type::Internal,
+                value: None,
+                ..Error::invalid(&list, Value::Null, detail)
+            });
             return;
         };
         let times = site.cardinality.unwrap_or(MAX_REQUEST / (decl.least + 1));
@@ -104,7 +108,15 @@ impl Totals {
         }
     }
 
-    fn rule(&mut self, site: &Site<'_>, source: &Source, ty: &Type, times: u64, at: &Path<'_>, errors: &mut Vec<Error>) {
+    fn rule(
+        &mut self,
+        site: &Site<'_>,
+        source: &Source,
+        ty: &Type,
+        times: u64,
+        at: &Path<'_>,
+        errors: &mut Vec<Error>,
+    ) {
         if source.rule.trim().is_empty() {
             return;
         }
@@ -115,7 +127,13 @@ impl Totals {
             value: None,
             ..Error::invalid(path, Value::Null, format!("{}: {detail}", source.go_syntax()))
         };
-        match compile(&source.rule, &declared, &Type::Bool, "compilation failed", "cel expression must evaluate to a bool") {
+        match compile(
+            &source.rule,
+            &declared,
+            &Type::Bool,
+            "compilation failed",
+            "cel expression must evaluate to a bool",
+        ) {
             Err(detail) => errors.push(wrong(&rule_at, detail)),
             Ok(program) => {
                 let cost = program.cost().saturating_mul(times);
@@ -145,7 +163,8 @@ impl Totals {
                 }
             }
         }
-        if let Some(Err(why)) = (!source.field_path.is_empty()).then(|| field_path::read(&source.field_path, site.node)) {
+        if let Some(Err(why)) = (!source.field_path.is_empty()).then(|| field_path::read(&source.field_path, site.node))
+        {
             let detail = format!("fieldPath must be a valid path: {why}");
             errors.push(Error::invalid(&at.child("fieldPath"), source.field_path.as_str(), detail));
         }
@@ -296,7 +315,13 @@ impl Programs {
     /// the cost that the rules of one object may have altogether; Break: nothing is.
     ///
     /// Of a value that is as it was, only transition rules are asked: what it broke before it may break on.
-    pub fn evaluate(&self, judged: &Judged<'_>, path: &Path<'_>, budget: &mut u64, errors: &mut Vec<Error>) -> ControlFlow<()> {
+    pub fn evaluate(
+        &self,
+        judged: &Judged<'_>,
+        path: &Path<'_>,
+        budget: &mut u64,
+        errors: &mut Vec<Error>,
+    ) -> ControlFlow<()> {
         let compiled = self.0.compiled.get_or_init(|| self.0.compile());
         for (index, compiled) in compiled.iter().enumerate() {
             let Some(source) = self.0.sources.get(index) else { break };
@@ -330,7 +355,13 @@ impl Inner {
         let one = |source: &Source| {
             let ty = self.ty.as_ref().ok_or("rule declared on schema that does not support validation rules")?;
             let declared = source.declared(ty);
-            let rule = compile(&source.rule, &declared, &Type::Bool, "compilation failed", "cel expression must evaluate to a bool")?;
+            let rule = compile(
+                &source.rule,
+                &declared,
+                &Type::Bool,
+                "compilation failed",
+                "cel expression must evaluate to a bool",
+            )?;
             let has_message = !source.message_expression.trim().is_empty();
             let message = if has_message { Some(message_program(source, &declared)?) } else { None };
             Ok(Compiled { uses_old: rule.uses("oldSelf"), rule, message })
@@ -354,7 +385,8 @@ impl Inner {
         errors: &mut Vec<Error>,
     ) -> ControlFlow<()> {
         let optional = source.optional_old_self == Some(true);
-        if compiled.uses_old && judged.old.is_none() && !optional || !compiled.uses_old && judged.change == Change::Same {
+        if compiled.uses_old && judged.old.is_none() && !optional || !compiled.uses_old && judged.change == Change::Same
+        {
             return ControlFlow::Continue(());
         }
         let inputs = [("self", judged.this), ("oldSelf", judged.old.unwrap_or(judged.this))];
@@ -373,7 +405,9 @@ impl Inner {
             Err(Fault::Error(text)) => {
                 let shown = source.shown();
                 let detail = if text.starts_with("no such overload") {
-                    format!("'{text}': call arguments did not match a supported operator, function or macro signature for rule: {shown}")
+                    format!(
+                        "'{text}': call arguments did not match a supported operator, function or macro signature for rule: {shown}"
+                    )
                 } else {
                     format!("{text} evaluating rule: {shown}")
                 };

@@ -9,14 +9,14 @@ const JOBS: &str = "/apis/rules.example.com/v1/namespaces/default/jobs";
 
 fn crd(spec: &Value) -> Value {
     json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "jobs.rules.example.com"},
-        "spec": {"group": "rules.example.com", "scope": "Namespaced", "names": {"plural": "jobs", "kind": "Job"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
-                    "spec": spec,
-                    "status": {"type": "object", "properties": {"phase": {"type": "string",
-                        "x-kubernetes-validations": [{"rule": "oldSelf != 'Done'", "message": "done is done"}]}}},
-                }}}}]}})
+    "metadata": {"name": "jobs.rules.example.com"},
+    "spec": {"group": "rules.example.com", "scope": "Namespaced", "names": {"plural": "jobs", "kind": "Job"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                "spec": spec,
+                "status": {"type": "object", "properties": {"phase": {"type": "string",
+                    "x-kubernetes-validations": [{"rule": "oldSelf != 'Done'", "message": "done is done"}]}}},
+            }}}}]}})
 }
 
 async fn with_rules(spec: &Value) -> Cluster {
@@ -38,17 +38,17 @@ fn job(name: &str, spec: &Value) -> Value {
 
 fn spec() -> Value {
     json!({"type": "object",
-        "x-kubernetes-validations": [
-            {"rule": "self.minReplicas <= self.replicas && self.replicas <= self.maxReplicas",
-                "messageExpression": "'replicas %d must be within %d and %d'.format([self.replicas, self.minReplicas, self.maxReplicas])",
-                "fieldPath": ".replicas"},
-            {"rule": "!has(oldSelf.image) || has(self.image)", "message": "image is required once set"},
-        ],
-        "properties": {
-            "minReplicas": {"type": "integer", "default": 1}, "replicas": {"type": "integer"}, "maxReplicas": {"type": "integer", "default": 5},
-            "image": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "Value is immutable", "reason": "FieldValueForbidden"}]},
-            "memory": {"type": "string", "maxLength": 20, "x-kubernetes-validations": [{"rule": "isQuantity(self) && quantity(self).isLessThan(quantity('1Gi'))", "message": "below 1Gi"}]},
-        }})
+    "x-kubernetes-validations": [
+        {"rule": "self.minReplicas <= self.replicas && self.replicas <= self.maxReplicas",
+            "messageExpression": "'replicas %d must be within %d and %d'.format([self.replicas, self.minReplicas, self.maxReplicas])",
+            "fieldPath": ".replicas"},
+        {"rule": "!has(oldSelf.image) || has(self.image)", "message": "image is required once set"},
+    ],
+    "properties": {
+        "minReplicas": {"type": "integer", "default": 1}, "replicas": {"type": "integer"}, "maxReplicas": {"type": "integer", "default": 5},
+        "image": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "Value is immutable", "reason": "FieldValueForbidden"}]},
+        "memory": {"type": "string", "maxLength": 20, "x-kubernetes-validations": [{"rule": "isQuantity(self) && quantity(self).isLessThan(quantity('1Gi'))", "message": "below 1Gi"}]},
+    }})
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,10 @@ async fn crds_with_wrong_or_hostile_rules_are_refused_at_once() {
     let start = Instant::now();
     for (rule, wanted) in [
         ("self.nope == 1", "compilation failed: ERROR: <input>:1:5: undefined field 'nope'"),
-        ("self.list.all(x, self.list.all(y, x == y))", "estimated rule cost exceeds budget by factor of more than 100x"),
+        (
+            "self.list.all(x, self.list.all(y, x == y))",
+            "estimated rule cost exceeds budget by factor of more than 100x",
+        ),
         (&"(".repeat(4_000), "expression recursion limit exceeded"),
         ("self.list.exists(x, x.matches('('))", "invalid matches argument"),
     ] {

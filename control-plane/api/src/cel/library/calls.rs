@@ -144,15 +144,11 @@ fn literals(name: &str, nodes: &mut [Node]) -> Result<(), String> {
                 *pattern = Node::Const(made);
             }
         }
-        ("duration", [Node::Const(Val::Text(text))]) => {
-            if super::times::parse_duration(text.as_str()).is_none() {
-                return Err("invalid duration argument".into());
-            }
+        ("duration", [Node::Const(Val::Text(text))]) if super::times::parse_duration(text.as_str()).is_none() => {
+            return Err("invalid duration argument".into());
         }
-        ("timestamp", [Node::Const(Val::Text(text))]) => {
-            if crate::time::parse(text.as_str()).is_none() {
-                return Err("invalid timestamp argument".into());
-            }
+        ("timestamp", [Node::Const(Val::Text(text))]) if crate::time::parse(text.as_str()).is_none() => {
+            return Err("invalid timestamp argument".into());
         }
         _ => {}
     }

@@ -149,7 +149,8 @@ fn place<'a>(
     mut places: impl Iterator<Item = usize>,
 ) -> Result<Val<'a>, Fault> {
     let mut cost = 0;
-    let found = places.find(|at| list.get(*at).is_ok_and(|item| item.is_some_and(|item| item.equals(value, &mut cost))));
+    let found =
+        places.find(|at| list.get(*at).is_ok_and(|item| item.is_some_and(|item| item.equals(value, &mut cost))));
     frame.charge(cost)?;
     Ok(Val::Int(found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1)))
 }

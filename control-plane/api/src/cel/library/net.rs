@@ -79,7 +79,9 @@ impl Network {
 }
 
 fn parse_ip(text: &str) -> Result<IpAddr, Fault> {
-    let wrong = |why: &str| Fault::of(format!("IP Address {} parse error during conversion from string: {why}", crate::field::quoted(text)));
+    let wrong = |why: &str| {
+        Fault::of(format!("IP Address {} parse error during conversion from string: {why}", crate::field::quoted(text)))
+    };
     if text.contains('%') {
         return Err(wrong("IP address with zone value is not allowed"));
     }
@@ -91,7 +93,12 @@ fn parse_ip(text: &str) -> Result<IpAddr, Fault> {
 }
 
 fn parse_cidr(text: &str) -> Result<Network, Fault> {
-    let wrong = || Fault::of(format!("network address parse error during conversion from string: netip.ParsePrefix({})", crate::field::quoted(text)));
+    let wrong = || {
+        Fault::of(format!(
+            "network address parse error during conversion from string: netip.ParsePrefix({})",
+            crate::field::quoted(text)
+        ))
+    };
     let (address, length) = text.split_once('/').ok_or_else(wrong)?;
     let address = parse_ip(address)?;
     let most = if address.is_ipv4() { 32 } else { 128 };

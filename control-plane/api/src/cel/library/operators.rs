@@ -228,9 +228,7 @@ fn minus<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
         [Val::Double(a), Val::Double(b)] => Ok(Val::Double(a - b)),
         [Val::Duration(a), Val::Duration(b)] => lasting(a.checked_sub(*b)),
         [Val::Timestamp(time), Val::Duration(nanos)] => shifted(*time, *nanos, -1),
-        [Val::Timestamp(a), Val::Timestamp(b)] => {
-            lasting(i64::try_from(a.as_nanosecond() - b.as_nanosecond()).ok())
-        }
+        [Val::Timestamp(a), Val::Timestamp(b)] => lasting(i64::try_from(a.as_nanosecond() - b.as_nanosecond()).ok()),
         _ => Err(Fault::no_overload()),
     }
 }

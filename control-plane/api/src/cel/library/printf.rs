@@ -49,7 +49,8 @@ fn precision(text: &str) -> Result<(usize, &str), Fault> {
 }
 
 fn clause(out: &mut String, verb: char, precision: usize, value: &Val<'_>, frame: &mut Frame<'_>) -> Result<(), Fault> {
-    let wrong = || Fault::of(format!("could not parse formatting clause: '%{verb}' does not take {}", value.type_name()));
+    let wrong =
+        || Fault::of(format!("could not parse formatting clause: '%{verb}' does not take {}", value.type_name()));
     // Writing to a string cannot fail.
     let _ = match (verb, value) {
         ('s', value) => return show(out, value, frame, 0),
@@ -82,7 +83,11 @@ fn clause(out: &mut String, verb: char, precision: usize, value: &Val<'_>, frame
             Ok(())
         }
         ('d' | 'f' | 'e' | 'b' | 'o' | 'x' | 'X', _) => return Err(wrong()),
-        _ => return Err(Fault::of(format!("could not parse formatting clause: unrecognized formatting clause \"{verb}\""))),
+        _ => {
+            return Err(Fault::of(format!(
+                "could not parse formatting clause: unrecognized formatting clause \"{verb}\""
+            )));
+        }
     };
     Ok(())
 }

@@ -53,16 +53,8 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Units of Go's `time.ParseDuration`, in nanoseconds.
-const UNITS: &[(&str, f64)] = &[
-    ("ns", 1.0),
-    ("us", 1e3),
-    ("µs", 1e3),
-    ("μs", 1e3),
-    ("ms", 1e6),
-    ("s", 1e9),
-    ("m", 60e9),
-    ("h", 3600e9),
-];
+const UNITS: &[(&str, f64)] =
+    &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
 /// Nanoseconds of a text such as `1h30m`, `-1.5s`, `3 days`.
 #[must_use]
@@ -84,7 +76,11 @@ pub fn parse_duration(text: &str) -> Option<i64> {
         let after_blank = after.trim_start();
         let unit_end = after_blank.find(|c: char| !c.is_alphabetic()).unwrap_or(after_blank.len());
         let (unit, left) = after_blank.split_at(unit_end);
-        let worded = || matches!(unit, "d" | "day" | "days").then_some(86400e9).or(matches!(unit, "w" | "week" | "weeks").then_some(604_800e9));
+        let worded = || {
+            matches!(unit, "d" | "day" | "days")
+                .then_some(86400e9)
+                .or(matches!(unit, "w" | "week" | "weeks").then_some(604_800e9))
+        };
         let nanos = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, nanos)| *nanos).or_else(worded)?;
         total += amount(number, nanos as i128)?;
         rest = left.trim_start();
@@ -138,7 +134,8 @@ fn zoned(args: &[Val<'_>]) -> Result<Zoned, Fault> {
         [Val::Timestamp(at)] => Ok(at.to_zoned(TimeZone::UTC)),
         [Val::Timestamp(at), Val::Text(zone)] => {
             let zone = zone.as_str();
-            let found = offset(zone).map(TimeZone::fixed).or_else(|| TimeZone::get(zone).ok().filter(|_| zone.len() < 64));
+            let found =
+                offset(zone).map(TimeZone::fixed).or_else(|| TimeZone::get(zone).ok().filter(|_| zone.len() < 64));
             let found = found.ok_or_else(|| Fault::of(format!("unknown time zone {zone}")))?;
             Ok(at.to_zoned(found))
         }

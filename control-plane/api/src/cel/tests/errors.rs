@@ -54,7 +54,21 @@ fn expressions_that_cannot_be_compiled_are_told_with_their_place() {
 
 #[test]
 fn syntax_errors_are_told() {
-    for source in ["", "1 +", "self.", "(1", "a b", "self.all(1, true)", "'a", "1 = 2", "[1, 2", "self.x ? 1", "has(1)", "@x", "`a`"] {
+    for source in [
+        "",
+        "1 +",
+        "self.",
+        "(1",
+        "a b",
+        "self.all(1, true)",
+        "'a",
+        "1 = 2",
+        "[1, 2",
+        "self.x ? 1",
+        "has(1)",
+        "@x",
+        "`a`",
+    ] {
         let told = run(source, &json!({}));
         assert!(told.starts_with("ERROR: <input>:") || told.contains("ERROR"), "{source}: {told}");
     }
@@ -79,7 +93,10 @@ fn evaluation_errors_are_cels() {
         ("self.text.startsWith(1) ", "found no matching overload"),
         ("optional.none().value() == 1", "optional.none() dereference"),
         ("quantity(self.text).sign() == 1", "quantities must match the regular expression"),
-        ("ip(self.text).family() == 4", "IP Address \"text\" parse error during conversion from string: unable to parse IP"),
+        (
+            "ip(self.text).family() == 4",
+            "IP Address \"text\" parse error during conversion from string: unable to parse IP",
+        ),
         ("'a'.matches(self.open)", "error parsing regexp"),
         ("[].min() == 1", "min called on empty list"),
         ("self.text", "cel expression must evaluate to a bool"),

@@ -75,10 +75,7 @@ fn rules_are_compiled_when_the_crd_is_written() {
     }
     let defaulted = json!({"type": "object", "properties": {"n": {"type": "integer", "default": 0,
         "x-kubernetes-validations": [{"rule": "self > 0"}]}}});
-    assert_eq!(
-        refused(&defaulted),
-        ["spec.properties[n].default: Invalid value: \"integer\": failed rule: self > 0"]
-    );
+    assert_eq!(refused(&defaulted), ["spec.properties[n].default: Invalid value: \"integer\": failed rule: self > 0"]);
     let untyped = json!({"x-kubernetes-preserve-unknown-fields": true, "x-kubernetes-validations": [{"rule": "true"}]});
     assert!(refused(&untyped)[0].contains("rule declared on schema that does not support validation rules"));
 }
@@ -92,10 +89,15 @@ fn old_values_are_only_compared_where_they_can_be_found() {
         list.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         refused(&list)
     };
-    assert_eq!(list(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]})), Vec::<String>::new());
+    assert_eq!(
+        list(json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]})),
+        Vec::<String>::new()
+    );
     assert_eq!(
         list(json!({})),
-        ["spec.items.x-kubernetes-validations[0].rule: Invalid value: \"self.k == oldSelf.k\": oldSelf cannot be used on the uncorrelatable portion of the schema within spec"]
+        [
+            "spec.items.x-kubernetes-validations[0].rule: Invalid value: \"self.k == oldSelf.k\": oldSelf cannot be used on the uncorrelatable portion of the schema within spec"
+        ]
     );
 }
 
@@ -204,11 +206,17 @@ fn transitions_are_judged_and_what_was_wrong_is_let_be() {
     let change = |old: Value, new: Value| judged(&node, &new, Some(&old));
     assert_eq!(judged(&node, &json!({"size": 1, "fixed": "a"}), None), Vec::<String>::new());
     assert_eq!(change(json!({"size": 2}), json!({"size": 1})), ["spec: Invalid value: \"object\": must not shrink"]);
-    assert_eq!(change(json!({"size": 1, "fixed": "a"}), json!({"size": 1, "fixed": "b"})), ["spec.fixed: Invalid value: \"string\": immutable"]);
+    assert_eq!(
+        change(json!({"size": 1, "fixed": "a"}), json!({"size": 1, "fixed": "b"})),
+        ["spec.fixed: Invalid value: \"string\": immutable"]
+    );
     // Set for the first time, and taken away: nothing to compare.
     assert_eq!(change(json!({"size": 1}), json!({"size": 1, "fixed": "b"})), Vec::<String>::new());
     assert_eq!(change(json!({"size": 1, "fixed": "a"}), json!({"size": 1})), Vec::<String>::new());
-    assert_eq!(judged(&node, &json!({"size": 1, "once": 2}), None), ["spec.once: Invalid value: \"integer\": starts at 1"]);
+    assert_eq!(
+        judged(&node, &json!({"size": 1, "once": 2}), None),
+        ["spec.once: Invalid value: \"integer\": starts at 1"]
+    );
     assert_eq!(change(json!({"size": 1, "once": 1}), json!({"size": 1, "once": 2})), Vec::<String>::new());
     // Items are found by their keys.
     assert_eq!(
@@ -227,7 +235,10 @@ fn transitions_are_judged_and_what_was_wrong_is_let_be() {
     // A list without keys counts as a whole.
     let old = json!({"size": 1, "loose": [0]});
     assert_eq!(change(old.clone(), json!({"size": 1, "loose": [0], "other": "x"})), Vec::<String>::new());
-    assert_eq!(change(old, json!({"size": 1, "loose": [0, 1]})), ["spec.loose[0]: Invalid value: \"integer\": failed rule: self > 0"]);
+    assert_eq!(
+        change(old, json!({"size": 1, "loose": [0, 1]})),
+        ["spec.loose[0]: Invalid value: \"integer\": failed rule: self > 0"]
+    );
 }
 
 #[test]
@@ -237,7 +248,9 @@ fn the_root_sees_the_name_and_nothing_else_of_the_metadata() {
         "properties": {"spec": {"type": "object"}}});
     assert_eq!(texts(&schema_rules::check(&schema, false, &Path::new("s"))), Vec::<String>::new());
     let built = Schema::of_crd(&schema);
-    let judge = |name: &str| texts(&value::validate(&built, &json!({"kind": "K", "apiVersion": "g/v", "metadata": {"name": name}}), None));
+    let judge = |name: &str| {
+        texts(&value::validate(&built, &json!({"kind": "K", "apiVersion": "g/v", "metadata": {"name": name}}), None))
+    };
     assert_eq!(judge("ab"), Vec::<String>::new());
     assert_eq!(judge("b"), ["<nil>: Invalid value: \"object\": the name"]);
     let labels = json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.metadata.labels.size() > 0"}]});
@@ -247,8 +260,12 @@ fn the_root_sees_the_name_and_nothing_else_of_the_metadata() {
 #[test]
 fn an_object_has_one_budget() {
     // Each within its own limit, all together beyond the object's.
-    let rules: Vec<Value> = (0..40).map(|_| json!({"rule": "self.list.all(a, self.list.all(b, a != b + 'x'))"})).collect();
-    let node = object(&json!(rules), &json!({"list": {"type": "array", "maxItems": 400, "items": {"type": "string", "maxLength": 2}}}));
+    let rules: Vec<Value> =
+        (0..40).map(|_| json!({"rule": "self.list.all(a, self.list.all(b, a != b + 'x'))"})).collect();
+    let node = object(
+        &json!(rules),
+        &json!({"list": {"type": "array", "maxItems": 400, "items": {"type": "string", "maxLength": 2}}}),
+    );
     let list: Vec<String> = (0..400).map(|n| format!("{}", n % 10)).collect();
     let found = judged(&node, &json!({"list": list}), None);
     assert_eq!(found.len(), 1, "{found:?}");
