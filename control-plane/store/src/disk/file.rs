@@ -24,42 +24,53 @@ pub(crate) struct LockedFile {
     fresh: Mutex<Fresh>,
 }
 
-/// The end of the file where nothing has been written since it grew.
+/// A part of the file where nothing has been written since it grew.
 #[derive(Debug, Default)]
 struct Fresh {
-    /// Nothing but zeros of ours lies from here on; `None`: nobody knows.
-    from: Option<u64>,
+    /// Nothing but zeros of ours lies from here..
+    from: u64,
+    /// ..to here.
+    to: u64,
     /// So far zeros have been written.
     zeroed: u64,
-    len: u64,
     /// Bytes written since the last sync.
     unsynced: u64,
 }
 
 impl Fresh {
-    /// The file is `len` bytes long now.
-    fn resized(&mut self, from: u64, len: u64) {
-        if len > from && self.from.is_none() {
-            *self = Self { from: Some(from), zeroed: from, ..*self };
+    /// The file was `before` bytes long and is `len` bytes long now.
+    fn resized(&mut self, before: u64, len: u64) {
+        self.to = self.to.min(len);
+        if len > before && self.to == before && self.from < self.to {
+            self.to = len;
+        } else if len.saturating_sub(before) > self.to.saturating_sub(self.from) {
+            (self.from, self.to, self.zeroed) = (before, len, before);
         }
-        self.len = len;
-        self.from = self.from.filter(|from| *from < len);
-        self.zeroed = self.zeroed.min(len);
     }
 
+    /// What is larger, below what was written or above it, is still fresh.
     fn written(&mut self, offset: u64, length: usize) {
         self.unsynced += length as u64;
         let end = offset + length as u64;
-        self.from = self.from.map(|from| from.max(end)).filter(|from| *from < self.len);
+        if offset >= self.to || end <= self.from {
+            return;
+        }
+        if offset.saturating_sub(self.from) > self.to.saturating_sub(end) {
+            self.to = offset;
+        } else {
+            self.from = end;
+        }
     }
 
     /// Where zeros are to be written now.
     fn due(&mut self) -> Option<(u64, usize)> {
         let is_small = std::mem::take(&mut self.unsynced) <= SMALL;
-        let from = self.from.filter(|from| is_small && *from >= self.zeroed)?;
-        let length = usize::try_from(self.len - from).unwrap_or(AHEAD).min(AHEAD);
-        self.zeroed = from + length as u64;
-        Some((from, length))
+        if !is_small || self.from < self.zeroed || self.from >= self.to {
+            return None;
+        }
+        let length = usize::try_from(self.to - self.from).unwrap_or(AHEAD).min(AHEAD);
+        self.zeroed = self.from + length as u64;
+        Some((self.from, length))
     }
 }
 
@@ -114,7 +125,7 @@ impl StorageBackend for LockedFile {
                 && self.file.write_all_at(&vec![0; length], offset).is_err()
             {
                 // Most likely there is no room. Whoever needs it will be told.
-                fresh.from = None;
+                fresh.to = fresh.from;
             }
         }
         self.file.sync_data()
