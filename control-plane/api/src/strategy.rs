@@ -58,6 +58,17 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// Leaves of an update through `subresource`, one that changes a part of the object other than `status`, what it may
+    /// change; the rest becomes what it is in `old`.
+    fn prepare_subresource_update(&self, _subresource: &str, object: &mut Value, old: &Value) {
+        *object = old.clone();
+    }
+
+    /// All rules of an update through `subresource`.
+    fn validate_subresource_update(&self, _subresource: &str, _object: &Value, _old: &Value) -> Vec<field::Error> {
+        Vec::new()
+    }
+
     /// `Warning` headers for this object.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()

@@ -1,8 +1,10 @@
-//! Kinds that are stored and served without rules of their own so far: what is known of each is whether
-//! it has a generation, and whether anything acts on it.
+//! Kinds that differ little: what is known of each is whether it has a generation, whether anything acts on it, and which
+//! rules it keeps (`networking`, `policy`, `classes`).
 
 use super::json::{fill, spec_mut};
 use super::workloads::no_controller;
+use super::{classes, networking, policy};
+use crate::field::Error;
 use crate::strategy::Strategy;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 const KINDS: &[(&str, &str, bool, bool)] = &[
     ("", "ComponentStatus", false, false),
     ("autoscaling", "HorizontalPodAutoscaler", false, true),
-    ("policy", "PodDisruptionBudget", true, true),
+    ("policy", "PodDisruptionBudget", true, false),
     ("networking.k8s.io", "Ingress", true, true),
     ("networking.k8s.io", "IngressClass", true, true),
     ("networking.k8s.io", "NetworkPolicy", true, true),
@@ -71,6 +73,38 @@ impl Strategy for Passive {
             "VolumeAttachment" => Some(json!({"attached": false})),
             _ => None,
         }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<Error> {
+        match self.kind {
+            "HorizontalPodAutoscaler" => policy::autoscaler(object),
+            "PodDisruptionBudget" => policy::budget(object),
+            "Ingress" => networking::new_ingress(object),
+            "IngressClass" => networking::ingress_class(object),
+            "NetworkPolicy" => networking::network_policy(object),
+            "IPAddress" => networking::ip_address(object),
+            "ServiceCIDR" => networking::service_cidr(object),
+            "PriorityClass" => classes::priority_class(object),
+            "StorageClass" => classes::storage_class(object),
+            "RuntimeClass" => classes::runtime_class(object),
+            _ => Vec::new(),
+        }
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = networking::update(self.kind, object, old);
+        errors.extend(classes::update(self.kind, object, old));
+        errors
+    }
+
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = if self.kind == "Ingress" { networking::ingress(object) } else { self.validate(object) };
+        errors.extend(self.validate_update(object, old));
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
+        if self.kind == "PodDisruptionBudget" { policy::budget_status(object) } else { Vec::new() }
     }
 
     fn warnings(&self, _object: &Value) -> Vec<String> {

@@ -41,6 +41,9 @@ pub(super) fn check_all(spec: &Value, volumes: &HashSet<&str>, path: &Path<'_>, 
                 }
             }
             check_one(container, role, volumes, &path, errors);
+            if role == Role::Ephemeral {
+                check_ephemeral(container, spec, &path, errors);
+            }
             if host_network {
                 check_host_network_ports(container, &path.child("ports"), errors);
             }
@@ -86,6 +89,23 @@ fn check_one(container: &Value, role: Role, volumes: &HashSet<&str>, path: &Path
                 check_handler(value, &["exec", "httpGet", "tcpSocket", "sleep"], &path.child(hook), errors);
             }
         }
+    }
+}
+
+/// What an ephemeral container may not have, or must find in its pod.
+fn check_ephemeral(container: &Value, spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let list = path.child("volumeMounts");
+    for (i, mount) in items(container, "volumeMounts").iter().enumerate() {
+        for field in ["subPath", "subPathExpr"] {
+            if !text(mount, field).is_empty() {
+                let detail = "cannot be set for an Ephemeral Container";
+                errors.push(Error::forbidden(&list.index(i).child(field), detail));
+            }
+        }
+    }
+    let target = text(container, "targetContainerName");
+    if !target.is_empty() && !items(spec, "containers").iter().any(|c| text(c, "name") == target) {
+        errors.push(Error::not_found(&path.child("targetContainerName"), target));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod containers;
 mod defaults;
+mod parts;
 mod resources;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ pub(super) use defaults::{canonical_list, default_claim_spec, default_sources, d
 pub(super) use resources::{check_list, check_quantity, check_resource_name};
 pub(super) use validate::{check_label_selector, check_node_selector, check_spec, check_template};
 
-use super::json::{fill_zero, flag, int, items, map, object_mut, spec_mut, text};
+use super::json::{Object, fill_zero, flag, int, items, map, object_mut, spec_mut, text};
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
@@ -87,12 +88,34 @@ impl Strategy for Pod {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        check_spec(object.get("spec").unwrap_or(&Value::Null), &Path::new("spec"), &mut errors);
+        let (spec, path) = (object.get("spec").unwrap_or(&Value::Null), Path::new("spec"));
+        check_spec(spec, &path, &mut errors);
+        if !items(spec, "ephemeralContainers").is_empty() {
+            errors.push(Error::forbidden(&path.child("ephemeralContainers"), "cannot be set on create"));
+        }
         errors
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
         update::check(object, old)
+    }
+
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        check_spec(object.get("spec").unwrap_or(&Value::Null), &Path::new("spec"), &mut errors);
+        errors.extend(update::check(object, old));
+        errors
+    }
+
+    fn prepare_subresource_update(&self, subresource: &str, object: &mut Value, old: &Value) {
+        parts::prepare(subresource, object, old);
+    }
+
+    fn validate_subresource_update(&self, subresource: &str, object: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        check_spec(object.get("spec").unwrap_or(&Value::Null), &Path::new("spec"), &mut errors);
+        errors.extend(parts::check(subresource, object, old));
+        errors
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {

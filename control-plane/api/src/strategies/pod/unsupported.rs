@@ -28,6 +28,9 @@ pub(super) fn warnings(spec: &Value, path: &str) -> Vec<String> {
             }
         }
     }
+    for index in 0..items(spec, "ephemeralContainers").len() {
+        out.push(format!("{path}.ephemeralContainers[{index}]: skiff: the agent of this version does not start it"));
+    }
     for (index, volume) in items(spec, "volumes").iter().enumerate() {
         if volume["persistentVolumeClaim"].is_object() {
             let name = text(volume, "name");

@@ -46,7 +46,7 @@ pub(super) fn check(pod: &Value, old_pod: &Value) -> Vec<Error> {
         };
     }
     if &munged != old {
-        let message = format!("{IMMUTABLE}\n{}", difference(&munged, old));
+        let message = format!("{IMMUTABLE}\n{}", difference("PodSpec", &munged, old));
         errors.push(Error::forbidden(&Path::new("spec"), message));
     }
     errors
@@ -111,8 +111,8 @@ fn restore_images(munged: &mut Object, old: &Object, list: &str) {
 }
 
 /// The fields that differ, one line each side, as a reader needs to find the culprit.
-fn difference(new: &Object, old: &Object) -> String {
-    let mut out = String::from("  core.PodSpec{\n");
+pub(super) fn difference(kind: &str, new: &Object, old: &Object) -> String {
+    let mut out = format!("  core.{kind}{{\n");
     let names: std::collections::BTreeSet<&String> = new.keys().chain(old.keys()).collect();
     for name in names {
         let (after, before) = (new.get(name), old.get(name));
