@@ -159,3 +159,23 @@ async fn ten_thousand_idle_watches_are_counted_while_they_are_open() {
     let page = cluster.send("GET", "/metrics", &[], "").await;
     assert!(!String::from_utf8_lossy(&page.bytes).contains("apiserver_longrunning_requests{"));
 }
+
+#[tokio::test]
+async fn floods_of_headers_are_refused_and_the_server_goes_on() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = super::server::start().await;
+    let many: String = (0..5_000).map(|n| format!("x-{n}: y\r\n")).collect();
+    let long = format!("x: {}\r\n", "y".repeat(1 << 20));
+    for flood in [many, long] {
+        let mut stream = super::server::connect(&server, None, b"http/1.1").await;
+        let head = format!("GET /readyz HTTP/1.1\r\nhost: kubernetes\r\n{flood}\r\n");
+        // The server may hang up before it has read all of it.
+        let (mut reading, mut writing) = tokio::io::split(&mut stream);
+        let send = async { _ = writing.write_all(head.as_bytes()).await };
+        let mut answer = [0; 12];
+        let (_, read) = tokio::join!(send, reading.read_exact(&mut answer));
+        assert!(read.is_err() || &answer == b"HTTP/1.1 431", "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(super::server::get(&server, None, b"http/1.1", "/readyz").await.0, 200);
+    server.shutdown().await;
+}
