@@ -20,11 +20,11 @@ const fn method(name: &'static str, args: &'static [Sig], result: Sig, cost: Cos
 }
 
 pub const ROWS: &[Row] = &[
-    row("size", &[Sig::Text], Sig::Int, Cost::Read, size),
+    row("size", &[Sig::Text], Sig::Int, Cost::One, size),
     row("size", &[Sig::Bytes], Sig::Int, Cost::One, size),
     row("size", &[Sig::List(&P)], Sig::Int, Cost::One, size),
     row("size", &[Sig::Map(&P, &Q)], Sig::Int, Cost::One, size),
-    method("size", &[Sig::Text], Sig::Int, Cost::Read, size),
+    method("size", &[Sig::Text], Sig::Int, Cost::One, size),
     method("size", &[Sig::Bytes], Sig::Int, Cost::One, size),
     method("size", &[Sig::List(&P)], Sig::Int, Cost::One, size),
     method("size", &[Sig::Map(&P, &Q)], Sig::Int, Cost::One, size),

@@ -23,7 +23,7 @@ pub const ROWS: &[Row] = &[
     method("contains", SS, Sig::Bool, Cost::Search, contains),
     method("startsWith", SS, Sig::Bool, Cost::ReadSecond, starts_with),
     method("endsWith", SS, Sig::Bool, Cost::ReadSecond, ends_with),
-    method("charAt", SI, Sig::Text, Cost::Read, char_at),
+    method("charAt", SI, Sig::Text, Cost::One, char_at),
     method("indexOf", SS, Sig::Int, Cost::Search, index_of),
     method("indexOf", SSI, Sig::Int, Cost::Search, index_of),
     method("lastIndexOf", SS, Sig::Int, Cost::Search, last_index_of),

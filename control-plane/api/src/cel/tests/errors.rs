@@ -124,6 +124,9 @@ fn costs_are_estimated_as_kubernetes_does() {
     let cost = |source: &str| Program::compile(source, &Declared::new().with("self", ty.clone())).unwrap().cost();
     assert!(cost("self.all(x, self.all(y, x == y))") > 1_000_000_000_000);
     assert!(cost("size(self) > 1") < 10);
+    let text = Declared::new().with("self", schema(&json!({"type": "string"})));
+    let length = Program::compile("self.size() > 0 && self != ''", &text).unwrap();
+    assert!(length.cost() < 10, "{}", length.cost());
     let number = Declared::new().with("self", Type::Int);
     let concat = Program::compile("'a' + string(self)", &number).unwrap();
     assert!(concat.cost() > 1_000_000_000, "the length of a printed number is not known");
