@@ -28,6 +28,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 const CHUNK: usize = 64 * 1024;
 /// Events that are put together in one frame, about.
 const GATHERED: usize = 512;
+/// Bytes after which a frame is full: what one slow watcher keeps in memory, but for a larger single event.
+const FRAME: usize = 256 * 1024;
 /// Entries of a custom kind that are looked at together.
 const REPLAYED: usize = 256;
 
@@ -44,6 +46,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         Start::At { revision, initial } => match call.core.store.watch(&selection.prefix, revision) {
             Ok(watch) => Watcher::stream(Watcher {
                 watch,
+                pending: Vec::new().into_iter(),
                 initial,
                 selection,
                 encoder,
@@ -154,6 +157,8 @@ enum State {
 
 struct Watcher {
     watch: store::Watch,
+    /// Events that have been taken from `watch` and are still to be sent.
+    pending: std::vec::IntoIter<Arc<Event>>,
     initial: Option<Initial>,
     selection: Selection,
     encoder: Encoder,
@@ -203,14 +208,15 @@ impl Watcher {
                 Ok(Some(bytes)) => return Some(bytes),
                 Err(error) => return self.fail(&error),
             }
+            match self.frame().await {
+                Ok(None) => {}
+                Ok(Some(bytes)) => return Some(bytes),
+                Err(error) => return self.fail(&error),
+            }
             match self.step().await {
                 Step::Batch(Ok(mut batch)) => {
                     self.gather(&mut batch).await;
-                    match self.frames(&batch).await {
-                        Ok(None) => {}
-                        Ok(Some(bytes)) => return Some(bytes),
-                        Err(error) => return self.fail(&error),
-                    }
+                    self.pending = batch.events.into_iter();
                 }
                 Step::Batch(Err(error)) => {
                     self.state = State::Ended;
@@ -349,21 +355,26 @@ impl Watcher {
         Ok(self.encoder.change(&self.selection, event, (prev.as_ref(), entry.as_ref()), Line::Own))
     }
 
-    /// What of a batch this watcher is to see; `None` when that is nothing.
-    async fn frames(&mut self, batch: &Batch) -> Result<Option<Bytes>, Status> {
+    /// What of the pending events this watcher is to see, up to a frame full of it; `None` when that is nothing.
+    async fn frame(&mut self) -> Result<Option<Bytes>, Status> {
         let mut single: Option<Bytes> = None;
         let mut joined: Option<BytesMut> = None;
-        for event in &batch.events {
-            let Some(frame) = self.line(event).await? else { continue };
+        while let Some(event) = self.pending.next() {
+            let Some(line) = self.line(&event).await? else { continue };
             match (&mut joined, single.take()) {
-                (Some(out), _) => out.extend_from_slice(&frame),
-                (None, None) => single = Some(frame),
+                (Some(out), _) => out.extend_from_slice(&line),
+                (None, None) => single = Some(line),
                 (None, Some(first)) => {
-                    let mut out = BytesMut::with_capacity((first.len() + frame.len()) * 2);
+                    let expected = (first.len() + line.len()) / 2 * (self.pending.len() + 3);
+                    let mut out = BytesMut::with_capacity(expected.min(FRAME + line.len()));
                     out.extend_from_slice(&first);
-                    out.extend_from_slice(&frame);
+                    out.extend_from_slice(&line);
                     joined = Some(out);
                 }
+            }
+            let length = joined.as_ref().map_or_else(|| single.as_ref().map_or(0, Bytes::len), BytesMut::len);
+            if length >= FRAME {
+                break;
             }
         }
         Ok(joined.map(BytesMut::freeze).or(single))

@@ -192,3 +192,22 @@ async fn a_watcher_that_does_not_read_falls_out_of_history() {
     assert_eq!(last["object"]["code"], 410);
     assert_eq!(slow.next().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_reads_late_gets_all_events_in_bounded_frames() {
+    let cluster = Cluster::new().await;
+    let version = cluster.core.store.revision();
+    let path = format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=5&allowWatchBookmarks=true&resourceVersion={version}");
+    let mut body = cluster.response("GET", &path, &[], Body::empty()).await.into_body();
+    let filler = "x".repeat(100_000);
+    for n in 0..20 {
+        cluster.post(CONFIG_MAPS, json!({"metadata": {"name": format!("c{n}")}, "data": {"f": filler}})).await;
+    }
+    let mut lines = 0;
+    while let Some(frame) = body.frame().await {
+        let data = frame.unwrap().into_data().unwrap();
+        assert!(data.len() < 400_000, "{} bytes in one frame", data.len());
+        lines += data.iter().filter(|byte| **byte == b'\n').count();
+    }
+    assert_eq!(lines, 21, "20 events and the last bookmark");
+}
