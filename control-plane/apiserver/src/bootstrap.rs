@@ -49,6 +49,19 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Status> {
     Err(Status::internal("another writer kept changing the system's objects"))
 }
 
+/// Writes anew what users have taken away or changed of the server's own Service, its endpoints and the system's
+/// namespaces. Roles and classes wait for the next start, as in Kubernetes.
+///
+/// # Errors
+/// What the store says.
+pub(crate) async fn repair(core: &Arc<Core>) -> Result<(), Status> {
+    let txn = own_objects(core, &core.latest().await?, Txn::new());
+    if !txn.is_empty() && write(core, txn).await? {
+        tracing::info!("the server's own objects were not as they should be: written anew");
+    }
+    Ok(())
+}
+
 /// Whether all of `txn` was written: at once, or in parts where that would be too much for the store behind.
 async fn write(core: &Core, mut txn: Txn) -> Result<bool, Status> {
     if core.sharing == Sharing::Alone {
@@ -69,20 +82,26 @@ async fn write(core: &Core, mut txn: Txn) -> Result<bool, Status> {
 }
 
 fn missing(core: &Core, snapshot: &Snapshot) -> Txn {
-    let mut txn = Txn::new();
-    let namespaces = core.builtin("", "v1", "namespaces");
+    let mut txn = default_roles(core, snapshot, Txn::new());
     let accounts = core.builtin("", "v1", "serviceaccounts");
     for name in NAMESPACES {
-        txn = ensure(core, snapshot, txn, &namespaces, "", json!({"metadata": {"name": name}}), Presence::Exists);
         // A controller would make it, too; pods that come with the cluster need not wait for that.
         let account = json!({"metadata": {"name": "default"}});
         txn = ensure(core, snapshot, txn, &accounts, name, account, Presence::Exists);
     }
-    txn = default_roles(core, snapshot, txn);
     let classes = core.builtin("scheduling.k8s.io", "v1", "priorityclasses");
     for (name, value, description) in PRIORITY_CLASSES {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
         txn = ensure(core, snapshot, txn, &classes, "", class, Presence::Exists);
+    }
+    own_objects(core, snapshot, txn)
+}
+
+/// The system's namespaces, and what makes the server reachable from within.
+fn own_objects(core: &Core, snapshot: &Snapshot, mut txn: Txn) -> Txn {
+    let namespaces = core.builtin("", "v1", "namespaces");
+    for name in NAMESPACES {
+        txn = ensure(core, snapshot, txn, &namespaces, "", json!({"metadata": {"name": name}}), Presence::Exists);
     }
     let Some(service_ip) = core.services.first() else { return txn };
     let services = core.builtin("", "v1", "services");

@@ -1,7 +1,9 @@
 //! Housekeeping: Events are kept for a while only (`--event-ttl`), so a task removes those that nobody has written to for
-//! that long. It sees to the records of Services' addresses, too, which a restore of old objects may leave behind.
+//! that long. It sees to the records of Services' addresses, too, which a restore of old objects may leave behind, and to
+//! the server's own objects (Service `kubernetes`, the system's namespaces), which users may have changed.
 
 use crate::admission::reservations;
+use crate::bootstrap;
 use crate::core::Core;
 use crate::objects::{Index, prefix};
 use crate::user::APISERVER;
@@ -11,6 +13,8 @@ use store::{Revision, Txn};
 
 /// How often the events are looked through.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// How often the server's own objects are looked at, as in kube-apiserver.
+const OWN_INTERVAL: Duration = Duration::from_secs(10);
 /// Records of Services' addresses are looked through every so many intervals, as often as in kube-apiserver.
 const REPAIR_TICKS: u32 = 3;
 /// Deletes in one transaction: etcd takes 128 operations at once.
@@ -21,10 +25,18 @@ pub(crate) async fn run(core: Arc<Core>, ttl: Duration) {
     let mut timer = tokio::time::interval(INTERVAL);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     timer.tick().await;
+    let mut own = tokio::time::interval(OWN_INTERVAL);
+    own.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    own.tick().await;
+    let mut seen = core.store.revision();
     let mut repaired = Repaired { at: core.store.revision(), ticks: 0 };
     loop {
         tokio::select! {
             () = core.shutdown.cancelled() => return,
+            _ = own.tick() => {
+                seen = look_at_own(&core, seen).await;
+                continue;
+            }
             _ = timer.tick() => {}
         }
         repaired.tick(&core).await;
@@ -33,6 +45,18 @@ pub(crate) async fn run(core: Arc<Core>, ttl: Duration) {
             tracing::debug!(removed, "old events removed");
         }
     }
+}
+
+/// Repairs the server's own objects if anything has been written since `seen`; returns what has been seen now.
+async fn look_at_own(core: &Arc<Core>, seen: Revision) -> Revision {
+    let now = core.store.revision();
+    if now != seen
+        && let Err(error) = bootstrap::repair(core).await
+    {
+        tracing::debug!(%error, "the server's own objects could not be repaired");
+        return seen;
+    }
+    now
 }
 
 /// When Services' records were last looked through.

@@ -7,6 +7,7 @@
 mod apps;
 mod batch;
 mod certificates;
+mod classes;
 mod cluster;
 mod config;
 mod crd;
@@ -17,9 +18,13 @@ mod hooks;
 mod json;
 mod limits;
 pub mod match_conditions;
+mod networking;
 mod passive;
 pub mod pod;
+mod policy;
 mod rbac;
+#[cfg(test)]
+mod rule_tests;
 mod service;
 #[cfg(test)]
 mod tests;

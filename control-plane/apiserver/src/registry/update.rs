@@ -25,6 +25,8 @@ pub(super) const MODIFIED: &str =
 pub(super) enum Part {
     Main,
     Status,
+    /// What a subresource that the kind's strategy knows changes.
+    Subresource,
     /// The caller has made the whole object from the old one: no strategy hook puts anything back.
     Whole,
 }
@@ -167,6 +169,7 @@ fn prepare(call: &Call<'_>, part: Part, new: &mut Value, old: &Value) -> Result<
             assignment = services::assign(call, new, Some(old))?;
         }
         Part::Status => strategy.prepare_status_update(new, old),
+        Part::Subresource => strategy.prepare_subresource_update(call.request.subresource, new, old),
         Part::Whole => {}
     }
     if part != Part::Status && strategy.has_generation() {
@@ -184,6 +187,10 @@ fn validate(call: &Call<'_>, part: Part, new: &Value, old: &Value) -> Result<(),
             call.add_warnings(strategy.warnings(new));
         }
         Part::Status => errors.extend(strategy.validate_status_update(new, old)),
+        Part::Subresource => {
+            errors.extend(strategy.validate_subresource_update(call.request.subresource, new, old));
+            call.add_warnings(strategy.warnings(new));
+        }
         Part::Whole => {}
     }
     if errors.is_empty() { Ok(()) } else { Err(call.invalid(call.name(), &errors)) }

@@ -191,3 +191,20 @@ async fn records_are_repaired_from_the_services() {
     same["spec"]["clusterIP"] = ip.into();
     assert_eq!(cluster.fails("POST", SERVICES, same).await["code"], 422);
 }
+
+#[tokio::test]
+async fn the_servers_own_service_comes_back() {
+    let cluster = Cluster::new().await;
+    let services = "/api/v1/namespaces/default/services/kubernetes";
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    let (service, slice) = (cluster.get(services).await, cluster.get(slices).await);
+    crate::bootstrap::repair(&cluster.core).await.unwrap();
+    assert_eq!(cluster.get(slices).await, slice, "nothing to do, nothing done");
+    cluster.ok("DELETE", services, Value::Null).await;
+    cluster.ok("PATCH", slices, json!({"endpoints": [], "ports": [{"name": "https", "port": 1}]})).await;
+    cluster.ok("DELETE", "/api/v1/namespaces/kube-node-lease", Value::Null).await;
+    crate::bootstrap::repair(&cluster.core).await.unwrap();
+    assert_eq!(cluster.get(services).await["spec"], service["spec"]);
+    let repaired = cluster.get(slices).await;
+    assert_eq!((&repaired["endpoints"], &repaired["ports"]), (&slice["endpoints"], &slice["ports"]));
+}
