@@ -127,8 +127,8 @@ async fn a_failing_hook_fails_the_upgrade_and_changes_nothing() {
 #[tokio::test]
 async fn the_helm_before_works_too() {
     let helm = Helm::new("HELM_OLD", "helm-old").await;
-    helm.chart("install", &["--atomic"]).await;
-    helm.chart("upgrade", &["--install", "--atomic", "--set=greeting=Hi"]).await;
+    helm.chart("install", &["--atomic", "--set=stateful=false"]).await;
+    helm.chart("upgrade", &["--install", "--atomic", "--set=stateful=false,greeting=Hi"]).await;
     assert_eq!(helm.greeting().await, "Hi");
     helm.run(&["rollback", "one", "--wait", "--timeout=120s"]).await;
     assert_eq!(helm.greeting().await, "Hello");

@@ -52,10 +52,24 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
         if depth_after(&operation, &result) > MAX_DEPTH {
             return Err(rejected(&format!("operation {index} nests deeper than {MAX_DEPTH} levels")));
         }
+        if tests_absence(&operation, &result) {
+            continue;
+        }
         json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation))
             .map_err(|e| rejected(&format!("operation {index} failed at path '{}': {}", e.path, e.kind)))?;
     }
     Ok(result)
+}
+
+/// Whether `operation` tests for `null` what its object does not have. That holds in Kubernetes, and clients ask so before
+/// they add the first finalizer.
+fn tests_absence(operation: &PatchOperation, document: &Value) -> bool {
+    let PatchOperation::Test(test) = operation else { return false };
+    test.value.is_null()
+        && test.path.split_back().is_some_and(|(parent, key)| match parent.resolve(document) {
+            Ok(Value::Object(map)) => !map.contains_key(key.decoded().as_ref()),
+            _ => false,
+        })
 }
 
 /// How deep the document is where `operation` has put something. Operations could otherwise build, level upon level, what

@@ -184,6 +184,23 @@ fn json_patch_applies_all_or_says_which_operation_failed() {
 }
 
 #[test]
+fn json_patch_tests_for_null_what_is_absent() {
+    let document = json!({"metadata": {"a/b": 1, "list": []}});
+    let add = json!([{"op": "test", "path": "/metadata/finalizers", "value": null},
+        {"op": "add", "path": "/metadata/finalizers", "value": ["x"]}]);
+    assert_eq!(json_patch(&document, &add).unwrap()["metadata"]["finalizers"], json!(["x"]));
+    for (path, value) in [
+        ("/metadata/a~1b", json!(null)),
+        ("/metadata/other", json!(1)),
+        ("/absent/other", json!(null)),
+        ("/metadata/list/0", json!(null)),
+    ] {
+        let patch = json!([{"op": "test", "path": path, "value": value}]);
+        assert_eq!(json_patch(&document, &patch).unwrap_err().code, 422, "{path}");
+    }
+}
+
+#[test]
 fn json_patch_is_bounded() {
     let many: Vec<Value> =
         (0..=MAX_JSON_PATCH_OPERATIONS).map(|_| json!({"op": "test", "path": "", "value": {}})).collect();
