@@ -377,6 +377,15 @@ impl Strategy for StatefulSet {
         for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
             check_non_negative(spec, field, &path, &mut errors);
         }
+        if let Some(ordinals) = present(spec, "ordinals") {
+            check_non_negative(ordinals, "start", &path.child("ordinals"), &mut errors);
+        }
+        if let Some(policy) = present(spec, "persistentVolumeClaimRetentionPolicy") {
+            let path = path.child("persistentVolumeClaimRetentionPolicy");
+            for field in ["whenDeleted", "whenScaled"] {
+                super::json::check_one_of(policy, field, &["Retain", "Delete"], &path, &mut errors);
+            }
+        }
         check_selector(spec, "statefulset", &path, &mut errors);
         check_stateful_template(spec, &path, &mut errors);
         errors

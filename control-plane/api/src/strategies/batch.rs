@@ -1,6 +1,7 @@
 //! batch/v1: Job and CronJob.
 
 use super::cron;
+use super::job_policies;
 use super::json::{
     Object, check_immutable, check_non_negative, check_one_of, check_required_one_of, fill, fill_zero, flag, int, map,
     object_mut, present, spec_mut, text,
@@ -184,26 +185,27 @@ fn check_job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     ] {
         check_non_negative(spec, field, path, errors);
     }
-    check_one_of(spec, "completionMode", &["Indexed", "NonIndexed"], path, errors);
-    check_one_of(spec, "podReplacementPolicy", &["Failed", "TerminatingOrFailed"], path, errors);
-    let indexed = text(spec, "completionMode") == "Indexed";
-    if indexed && int(spec, "completions").is_none() {
-        errors.push(Error::required(&path.child("completions"), "when completion mode is Indexed"));
-    }
-    if !indexed && present(spec, "backoffLimitPerIndex").is_some() {
-        let detail = "requires indexed completion mode";
-        errors.push(Error::invalid(&path.child("backoffLimitPerIndex"), spec["backoffLimitPerIndex"].clone(), detail));
-    }
+    check_one_of(spec, "completionMode", &["NonIndexed", "Indexed"], path, errors);
+    let judges_failures = present(spec, "podFailurePolicy").is_some();
+    let replacements: &[&str] = if judges_failures { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+    check_one_of(spec, "podReplacementPolicy", replacements, path, errors);
+    job_policies::check_failure_policy(spec, path, errors);
+    job_policies::check_success_policy(spec, path, errors);
+    job_policies::check_mode(spec, path, errors);
     let template = spec.get("template").unwrap_or(&Value::Null);
     let path = path.child("template");
     check_template(template, &path, errors);
     let policy = template.get("spec").map_or("", |s| text(s, "restartPolicy"));
     let policy_path = path.child("spec.restartPolicy");
     match policy {
+        "OnFailure" if judges_failures => {
+            let detail = "only \"Never\" is supported when podFailurePolicy is specified";
+            errors.push(Error::invalid(&policy_path, policy, detail));
+        }
         "OnFailure" | "Never" => {}
         // The default, which no Job can have: the user most likely left it out.
         "Always" => errors.push(Error::required(&policy_path, "valid values: \"OnFailure\", \"Never\"")),
-        other => errors.push(Error::not_supported(&policy_path, other, &["Never", "OnFailure"])),
+        other => errors.push(Error::not_supported(&policy_path, other, &["OnFailure", "Never"])),
     }
 }
 

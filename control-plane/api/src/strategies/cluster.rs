@@ -244,7 +244,7 @@ impl Strategy for PersistentVolume {
             "volumeAttributesClassName",
         ];
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
-        check_access_modes(spec, &path, &mut errors);
+        check_access_modes(spec, "", &path, &mut errors);
         match map(spec, "capacity").filter(|c| !c.is_empty()) {
             None => errors.push(Error::required(&path.child("capacity"), "")),
             Some(capacity) => check_capacity(capacity, &path.child("capacity"), &mut errors),
@@ -306,12 +306,13 @@ impl Strategy for PersistentVolume {
     }
 }
 
-fn check_access_modes(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+/// `absent` is what is said when there is none.
+fn check_access_modes(spec: &Value, absent: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
     const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
     let modes = items(spec, "accessModes");
     let path = path.child("accessModes");
     if modes.is_empty() {
-        errors.push(Error::required(&path, "at least 1 access mode is required"));
+        errors.push(Error::required(&path, absent));
     }
     for mode in modes.iter().filter_map(Value::as_str).filter(|m| !MODES.contains(m)) {
         errors.push(Error::not_supported(&path, mode, MODES));
@@ -356,7 +357,7 @@ impl Strategy for PersistentVolumeClaim {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
-        check_access_modes(spec, &path, &mut errors);
+        check_access_modes(spec, "at least 1 access mode is required", &path, &mut errors);
         check_label_selector(spec.get("selector"), &path.child("selector"), &mut errors);
         super::json::check_one_of(spec, "volumeMode", &["Block", "Filesystem"], &path, &mut errors);
         let requests = path.child("resources.requests");

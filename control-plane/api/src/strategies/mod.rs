@@ -15,6 +15,7 @@ mod cron;
 mod discovery;
 pub mod events;
 mod hooks;
+mod job_policies;
 mod json;
 mod limits;
 pub mod match_conditions;
