@@ -21,6 +21,8 @@ pub enum Root {
 pub struct Decl {
     pub ty: Type,
     pub least: u64,
+    /// Nodes of the schema that the type was made from.
+    pub nodes: usize,
 }
 
 /// The type of a node; None where rules cannot reach: no type is said.
@@ -33,18 +35,24 @@ fn node(schema: &Map<String, Value>, root: Root, name: &str, depth: usize) -> Op
     let flag = |name: &str| schema.get(name).and_then(Value::as_bool).unwrap_or_default();
     let text = |name: &str| schema.get(name).and_then(Value::as_str).unwrap_or_default();
     if depth > MAX_DEPTH || flag("x-kubernetes-int-or-string") {
-        return Some(Decl { ty: Type::Dyn, least: 1 });
+        return Some(Decl { ty: Type::Dyn, least: 1, nodes: 1 });
     }
     let root = if flag("x-kubernetes-embedded-resource") { Root::Resource } else { root };
     Some(match text("type") {
         "array" => list(schema, name, depth)?,
         "object" => object(schema, root, name, depth)?,
         "string" => string(schema, text("format")),
-        "boolean" => Decl { ty: Type::Bool, least: 4 },
-        "number" => Decl { ty: Type::Double, least: 1 },
-        "integer" => Decl { ty: Type::Int, least: 1 },
+        "boolean" => Decl { ty: Type::Bool, least: 4, nodes: 1 },
+        "number" => Decl { ty: Type::Double, least: 1, nodes: 1 },
+        "integer" => Decl { ty: Type::Int, least: 1, nodes: 1 },
         _ => return None,
     })
+}
+
+/// The name of a type within another one; deep ones share a name, so that no schema makes long ones.
+fn below(name: &str, part: &str) -> String {
+    const LONGEST: usize = 200;
+    if name.len() + part.len() > LONGEST { "object".to_owned() } else { format!("{name}.{part}") }
 }
 
 fn limit(schema: &Map<String, Value>, name: &str) -> Option<u64> {
@@ -53,7 +61,7 @@ fn limit(schema: &Map<String, Value>, name: &str) -> Option<u64> {
 
 fn list(schema: &Map<String, Value>, name: &str, depth: usize) -> Option<Decl> {
     let items = schema.get("items")?.as_object()?;
-    let item = node(items, Root::Value, &format!("{name}.@idx"), depth + 1)?;
+    let item = node(items, Root::Value, &below(name, "@idx"), depth + 1)?;
     let max = limit(schema, "maxItems").unwrap_or((MAX_REQUEST - 2) / (item.least + 1));
     let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten();
     let kind = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
@@ -61,19 +69,23 @@ fn list(schema: &Map<String, Value>, name: &str, depth: usize) -> Option<Decl> {
         Some("map") => ListKind::Map(keys.filter_map(|key| key.as_str().map(str::to_owned)).collect()),
         _ => ListKind::Atomic,
     };
-    Some(Decl { ty: Type::List(Arc::new(ListType { item: item.ty, max, kind })), least: 2 })
+    Some(Decl { ty: Type::List(Arc::new(ListType { item: item.ty, max, kind })), least: 2, nodes: item.nodes + 1 })
 }
 
 fn object(schema: &Map<String, Value>, root: Root, name: &str, depth: usize) -> Option<Decl> {
     if let Some(values) = schema.get("additionalProperties").and_then(Value::as_object) {
-        let value = node(values, Root::Value, &format!("{name}.@elem"), depth + 1)?;
+        let value = node(values, Root::Value, &below(name, "@elem"), depth + 1)?;
         let max = limit(schema, "maxProperties").unwrap_or((MAX_REQUEST - 2) / (value.least + 6));
         // A key may be as long as a request allows.
-        return Some(Decl { ty: Type::map(Type::String(MAX_REQUEST - 2), value.ty, max), least: 2 });
+        return Some(Decl {
+            ty: Type::map(Type::String(MAX_REQUEST - 2), value.ty, max),
+            least: 2,
+            nodes: value.nodes + 1,
+        });
     }
     let required: Vec<&str> =
         schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut least = 2;
+    let (mut least, mut nodes) = (2, 1);
     let mut fields = Vec::new();
     let properties = schema.get("properties").and_then(Value::as_object);
     for (property, field) in properties.into_iter().flatten() {
@@ -81,16 +93,17 @@ fn object(schema: &Map<String, Value>, root: Root, name: &str, depth: usize) -> 
             continue;
         }
         let Some((escaped, field)) = escape(property).zip(field.as_object()) else { continue };
-        let Some(decl) = node(field, Root::Value, &format!("{name}.{property}"), depth + 1) else { continue };
+        let Some(decl) = node(field, Root::Value, &below(name, property), depth + 1) else { continue };
         if required.contains(&property.as_str()) && !field.contains_key("default") {
             least += property.len() as u64 + decl.least + 4;
         }
+        nodes += decl.nodes;
         fields.push(Field { name: escaped.into_owned(), property: property.clone(), ty: decl.ty });
     }
     if root == Root::Resource {
         fields.extend(resource_fields(name));
     }
-    Some(Decl { ty: Type::Object(Arc::new(ObjectType::new(name, fields))), least })
+    Some(Decl { ty: Type::Object(Arc::new(ObjectType::new(name, fields))), least, nodes })
 }
 
 /// What rules see of `metadata`: the names, which cannot be told from the schema.
@@ -109,11 +122,11 @@ fn string(schema: &Map<String, Value>, format: &str) -> Decl {
         .and_then(Value::as_array)
         .map(|values| values.iter().filter_map(|value| value.as_str().map(str::len)).max().unwrap_or_default() as u64);
     match format {
-        "byte" => Decl { ty: Type::Bytes(limit(schema, "maxLength").unwrap_or(MAX_REQUEST - 2)), least: 2 },
-        "duration" => Decl { ty: Type::Duration, least: 4 },
-        "date" => Decl { ty: Type::Timestamp, least: 12 },
-        "date-time" => Decl { ty: Type::Timestamp, least: 22 },
-        _ => Decl { ty: Type::String(longest.or(said).unwrap_or(MAX_REQUEST - 2)), least: 2 },
+        "byte" => Decl { ty: Type::Bytes(limit(schema, "maxLength").unwrap_or(MAX_REQUEST - 2)), least: 2, nodes: 1 },
+        "duration" => Decl { ty: Type::Duration, least: 4, nodes: 1 },
+        "date" => Decl { ty: Type::Timestamp, least: 12, nodes: 1 },
+        "date-time" => Decl { ty: Type::Timestamp, least: 22, nodes: 1 },
+        _ => Decl { ty: Type::String(longest.or(said).unwrap_or(MAX_REQUEST - 2)), least: 2, nodes: 1 },
     }
 }
 

@@ -25,6 +25,8 @@ const SCHEMA_LIMIT: u64 = 100_000_000;
 const MAX_BLAMED: usize = 4;
 /// Most rules of one schema: what compiling them may take altogether.
 const MAX_RULES: usize = 4_096;
+/// Most schema nodes that the types of all rules are made from: a node counts once for each node above it with rules.
+const MAX_NODES: usize = 300_000;
 /// Longest text of a `messageExpression`, in bytes.
 const MAX_MESSAGE: usize = 5 * 1024;
 
@@ -65,6 +67,7 @@ impl Role {
 pub struct Totals {
     cost: u64,
     rules: usize,
+    nodes: usize,
     /// The dearest, with their paths.
     dearest: Vec<(u64, String)>,
 }
@@ -96,6 +99,12 @@ impl Totals {
             });
             return;
         };
+        self.nodes += decl.nodes;
+        if self.nodes > MAX_NODES {
+            let detail = "validation rules stand on too large parts of the schema";
+            errors.push(Error::forbidden(&list, detail));
+            return;
+        }
         let times = site.cardinality.unwrap_or(MAX_REQUEST / (decl.least + 1));
         for (index, source) in sources(node).enumerate() {
             self.rules += 1;

@@ -136,6 +136,14 @@ fn expensive_rules_are_refused() {
     };
     assert_eq!(nested(Some(100)), Vec::<String>::new());
     assert!(nested(None)[0].contains("estimated rule cost exceeds budget"), "{:?}", nested(None));
+    // The same large part, seen from many nodes with rules.
+    let wide: serde_json::Map<String, Value> =
+        (0..20_000).map(|n| (format!("p{n}"), json!({"type": "integer"}))).collect();
+    let mut deep = json!({"type": "object", "properties": wide});
+    for _ in 0..20 {
+        deep = object(&json!([{"rule": "true"}]), &json!({"x": deep}));
+    }
+    assert!(refused(&deep)[0].contains("validation rules stand on too large parts"), "{:?}", refused(&deep).first());
     let many: Vec<Value> = (0..5_000).map(|_| json!({"rule": "true"})).collect();
     let found = refused(&object(&json!(many), &json!({"n": {"type": "integer"}})));
     assert!(found[0].contains("too many validation rules"), "{found:?}");
