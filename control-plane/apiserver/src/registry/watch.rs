@@ -26,8 +26,6 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How much of the initial state, or of a backlog, is put together at a time.
 const CHUNK: usize = 64 * 1024;
-/// Events that are put together in one frame, about.
-const GATHERED: usize = 512;
 /// Bytes after which a frame is full: what one slow watcher keeps in memory, but for a larger single event.
 const FRAME: usize = 256 * 1024;
 /// Entries of a custom kind that are looked at together.
@@ -214,10 +212,7 @@ impl Watcher {
                 Err(error) => return self.fail(&error),
             }
             match self.step().await {
-                Step::Batch(Ok(mut batch)) => {
-                    self.gather(&mut batch).await;
-                    self.pending = batch.events.into_iter();
-                }
+                Step::Batch(Ok(batch)) => self.pending = batch.events.into_iter(),
                 Step::Batch(Err(error)) => {
                     self.state = State::Ended;
                     return match error {
@@ -243,19 +238,6 @@ impl Watcher {
                 }
                 Step::End | Step::Timeout => return None,
             }
-        }
-    }
-
-    /// Adds what has come meanwhile. Everybody else who is ready has a turn before: writers whose requests have arrived get
-    /// theirs into the store, and many events go out in one write in place of many writes. On a quiet server this waits
-    /// for nobody.
-    async fn gather(&mut self, batch: &mut Batch) {
-        tokio::task::yield_now().await;
-        while batch.events.len() < GATHERED {
-            // A failure comes again at the next look.
-            let Ok(Some(more)) = self.watch.try_next().await else { return };
-            batch.events.extend(more.events);
-            batch.revision = more.revision;
         }
     }
 

@@ -133,7 +133,9 @@ impl Connection {
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (core, caller) = (Arc::clone(&core), Caller::Network(user.clone()));
             async move {
-                Ok::<_, Infallible>(handle(&core, caller, request.map(|body| Body::new(Courteous::new(body)))).await)
+                // Boxed: a connection that does nothing but watch would keep room for the work of any request (9 KB).
+                let work = Box::pin(handle(&core, caller, request.map(|body| Body::new(Courteous::new(body)))));
+                Ok::<_, Infallible>(work.await)
             }
         });
         let builder = builder();
