@@ -92,8 +92,7 @@ fn handles(write: &Write<'_>) -> bool {
     match (write.resource.storage.as_ref(), write.subresource) {
         ("core/events", _) => false,
         ("core/pods", subresource) => created && subresource.is_empty() || !created && subresource == "resize",
-        ("core/services", subresource) => subresource.is_empty(),
-        ("core/persistentvolumeclaims", "" | "status") => true,
+        ("core/services" | "core/persistentvolumeclaims", subresource) => subresource.is_empty(),
         (_, subresource) => created && subresource.is_empty() && write.resource.namespaced(),
     }
 }

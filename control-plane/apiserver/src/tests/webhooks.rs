@@ -445,3 +445,52 @@ async fn nobody_is_asked_about_the_configurations_of_webhooks() {
     cluster.ok("DELETE", &format!("{MUTATING}/m"), Value::Null).await;
     cluster.post(CONFIG_MAPS, config_map("a")).await;
 }
+
+#[tokio::test]
+async fn a_webhook_that_hangs_holds_up_only_what_it_is_asked_about() {
+    let server = Server::start(|_| Behaviour::Hang).await;
+    let cluster = Cluster::new().await;
+    let rules = json!([{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}]);
+    let hook = server.hook("one.example.com", json!({"timeoutSeconds": 3, "rules": rules}));
+    cluster.post(VALIDATING, configuration("v", vec![hook])).await;
+    let bodies: Vec<Value> = (0..100).map(|n| config_map(&format!("m{n}"))).collect();
+    let stuck = futures::future::join_all(bodies.iter().map(|body| {
+        cluster.send("POST", CONFIG_MAPS, &[("content-type", "application/json")], serde_json::to_vec(body).unwrap())
+    }));
+    let others = async {
+        for n in 0..20 {
+            cluster.post("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": format!("s{n}")}})).await;
+        }
+        // All of them were answered before the first of the stuck ones was given up.
+        assert!(cluster.core.admission.webhook_metrics_page().is_empty());
+        // However many wait, only so many ask.
+        assert!(server.connections.load(Ordering::Relaxed) <= 64, "{}", server.connections.load(Ordering::Relaxed));
+    };
+    let (stuck, ()) = futures::future::join(stuck, others).await;
+    assert!(stuck.iter().all(|answer| answer.code == 500));
+}
+
+#[tokio::test]
+async fn custom_resources_are_asked_about_in_the_version_of_the_rule() {
+    let server = Server::start(|review| {
+        assert_eq!(review["request"]["object"]["apiVersion"], "example.com/v1");
+        patched(review, &json!([{"op": "add", "path": "/spec", "value": {"size": 3, "unknown": 1}}]))
+    })
+    .await;
+    let cluster = Cluster::new().await;
+    let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {"size": {"type": "integer"}, "color": {"type": "string", "default": "red"}}}}}});
+    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema});
+    let crd = json!({"metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "widgets", "kind": "Widget"}, "versions": [version("v1", true), version("v2", false)]}});
+    cluster.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd).await;
+    let rules = json!([{"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["widgets"]}]);
+    cluster.post(MUTATING, configuration("m", vec![server.hook("one.example.com", json!({"rules": rules}))])).await;
+    let widgets = "/apis/example.com/v2/namespaces/default/widgets";
+    while cluster.send("GET", widgets, &[], "").await.code != 200 {
+        tokio::task::yield_now().await;
+    }
+    let made = cluster.post(widgets, json!({"kind": "Widget", "apiVersion": "example.com/v2", "metadata": {"name": "w"}})).await;
+    assert_eq!((&made["apiVersion"], &made["spec"]), (&json!("example.com/v2"), &json!({"size": 3, "color": "red"})));
+    assert_eq!(server.asked().len(), 1);
+}
