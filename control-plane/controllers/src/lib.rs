@@ -99,7 +99,7 @@ impl Config {
 type Starter = fn(&Config, &Context, &mut JoinSet<()>);
 
 /// All controllers, under Kubernetes' names.
-const CONTROLLERS: [(&str, Starter); 25] = [
+const CONTROLLERS: [(&str, Starter); 26] = [
     ("deployment-controller", deployment::start),
     ("replicaset-controller", replicaset::start_replica_sets),
     ("replicationcontroller-controller", replicaset::start_replication_controllers),
@@ -107,6 +107,7 @@ const CONTROLLERS: [(&str, Starter); 25] = [
     ("ttl-after-finished-controller", job::ttl::start),
     ("endpointslice-controller", endpoints::start_slices),
     ("endpoints-controller", endpoints::start_legacy),
+    ("endpointslice-mirroring-controller", endpoints::mirror::start),
     ("namespace-controller", namespace::start),
     ("pod-garbage-collector-controller", pod_gc::start),
     ("node-ipam-controller", node::ipam::start),

@@ -1,6 +1,7 @@
 //! EndpointSlices, and the Endpoints of old, of Services with a selector.
 
 mod legacy;
+pub(crate) mod mirror;
 mod plan;
 mod slices;
 #[cfg(test)]
