@@ -84,7 +84,7 @@ async fn describe_events_and_logs_tell_what_happened() {
 #[tokio::test]
 async fn following_a_log_shows_lines_as_they_come() {
     let cluster = hello().await;
-    let mut follow = command(&cluster, &["logs", "-f", "deployment/hello", "--all-pods=true"]);
+    let mut follow = command(&cluster, &["logs", "-f", "-l", "app=hello", "--max-log-requests=9"]);
     let mut child = follow.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ip =

@@ -8,6 +8,8 @@ mod api;
 #[cfg(feature = "clients")]
 mod auth;
 mod comeback;
+#[cfg(feature = "clients")]
+mod commands;
 mod containers;
 #[cfg(feature = "clients")]
 mod crds;
