@@ -54,18 +54,23 @@ spec:
 async fn a_quota_is_charged_at_once_and_given_back() {
     let cluster = Cluster::start(Options::default()).await.unwrap();
     run(&cluster, &["create", "namespace", "small"]).await;
-    run(&cluster, &["create", "quota", "q", "-n", "small", "--hard=pods=1,configmaps=3,count/deployments.apps=1"]).await;
+    run(&cluster, &["create", "quota", "q", "-n", "small", "--hard=pods=1,configmaps=3,count/deployments.apps=1"])
+        .await;
     run(&cluster, &["run", "one", "--image=x", "-n", "small"]).await;
     let refused = fails(&cluster, &["run", "two", "--image=x", "-n", "small"]).await;
     assert!(
-        refused.contains("pods \"two\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"),
+        refused
+            .contains("pods \"two\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"),
         "{refused}"
     );
     // kube-root-ca.crt is one of three.
     run(&cluster, &["create", "configmap", "a", "-n", "small"]).await;
     run(&cluster, &["create", "configmap", "b", "-n", "small"]).await;
     let refused = fails(&cluster, &["create", "configmap", "c", "-n", "small"]).await;
-    assert!(refused.contains("exceeded quota: q, requested: configmaps=1, used: configmaps=3, limited: configmaps=3"), "{refused}");
+    assert!(
+        refused.contains("exceeded quota: q, requested: configmaps=1, used: configmaps=3, limited: configmaps=3"),
+        "{refused}"
+    );
     run(&cluster, &["delete", "pod", "one", "-n", "small", "--grace-period=0", "--force"]).await;
     run(&cluster, &["delete", "configmap", "a", "-n", "small"]).await;
     eventually("what is gone is given back", LIMIT, || async {
@@ -96,9 +101,15 @@ async fn namespaces_warn_of_pods_and_refuse_them() {
     assert!(warned.status.success(), "{text}");
     let wanted = "Warning: would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"soft\" must set securityContext.allowPrivilegeEscalation=false)";
     assert!(text.contains(wanted), "{text}");
-    let labelled = output(&cluster, &["label", "namespace", "safe", "pod-security.kubernetes.io/enforce=restricted"]).await;
+    let labelled =
+        output(&cluster, &["label", "namespace", "safe", "pod-security.kubernetes.io/enforce=restricted"]).await;
     let text = String::from_utf8_lossy(&labelled.stderr).into_owned();
-    assert!(text.contains("existing pods in namespace \"safe\" violate the new PodSecurity enforce level \"restricted:latest\""), "{text}");
+    assert!(
+        text.contains(
+            "existing pods in namespace \"safe\" violate the new PodSecurity enforce level \"restricted:latest\""
+        ),
+        "{text}"
+    );
     let refused = fails(&cluster, &["run", "hard", "--image=x", "-n", "safe"]).await;
     assert!(refused.contains("pods \"hard\" is forbidden: violates PodSecurity \"restricted:latest\""), "{refused}");
 }

@@ -55,7 +55,8 @@ pub fn pod_requests(spec: &Value) -> Amounts {
 #[must_use]
 pub fn pod_limits(spec: &Value) -> Amounts {
     let mut total = aggregate(spec, "limits");
-    let overhead = read(spec.get("overhead")).into_iter().filter(|(name, _)| total.get(name).is_some_and(|t| !t.is_zero()));
+    let overhead =
+        read(spec.get("overhead")).into_iter().filter(|(name, _)| total.get(name).is_some_and(|t| !t.is_zero()));
     let overhead: Amounts = overhead.collect();
     add(&mut total, &overhead);
     total
@@ -105,7 +106,8 @@ mod tests {
             ],
         });
         assert_eq!(pretty(&pod_requests(&spec)), "cpu=2250m");
-        let with_overhead = json!({"containers": [{"resources": with("1")}], "overhead": {"cpu": "100m", "memory": "1Mi"}});
+        let with_overhead =
+            json!({"containers": [{"resources": with("1")}], "overhead": {"cpu": "100m", "memory": "1Mi"}});
         assert_eq!(pretty(&pod_requests(&with_overhead)), "cpu=1100m,memory=1Mi");
         assert_eq!(pretty(&pod_limits(&with_overhead)), "");
         let pod_level = json!({"containers": [{"resources": with("1")}], "resources": {"requests": {"cpu": "3"}}});

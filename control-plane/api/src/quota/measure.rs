@@ -92,11 +92,9 @@ pub fn usage(kind: Kind<'_>, object: &Value, now: Timestamp) -> Amounts {
     let counted = if group.is_empty() { format!("{COUNT}{plural}") } else { format!("{COUNT}{plural}.{group}") };
     let mut used = Amounts::from([(counted, one)]);
     match kind {
-        ("", "pods") => {
-            if lives(object, now) {
-                let spec = object.get("spec").unwrap_or(&Value::Null);
-                used.extend(compute(&amounts::pod_requests(spec), &amounts::pod_limits(spec)));
-            }
+        ("", "pods") if lives(object, now) => {
+            let spec = object.get("spec").unwrap_or(&Value::Null);
+            used.extend(compute(&amounts::pod_requests(spec), &amounts::pod_limits(spec)));
         }
         ("", "services") => used.extend(service(object)),
         ("", CLAIMS) => used.extend(claim(object)),
@@ -178,7 +176,8 @@ fn claim(claim: &Value) -> Amounts {
         .or_else(|| claim.pointer("/spec/storageClassName").and_then(Value::as_str))
         .filter(|class| !class.is_empty());
     if let Some(class) = class {
-        let of_class: Vec<_> = used.iter().map(|(name, amount)| (format!("{class}{STORAGE_CLASS}{name}"), *amount)).collect();
+        let of_class: Vec<_> =
+            used.iter().map(|(name, amount)| (format!("{class}{STORAGE_CLASS}{name}"), *amount)).collect();
         used.extend(of_class);
     }
     used
@@ -190,10 +189,8 @@ pub(super) fn missing(spec: &Value, hard: &Amounts) -> Option<String> {
     if required.is_empty() {
         return None;
     }
-    let pod_level = compute(
-        &amounts::read(spec.pointer("/resources/requests")),
-        &amounts::read(spec.pointer("/resources/limits")),
-    );
+    let pod_level =
+        compute(&amounts::read(spec.pointer("/resources/requests")), &amounts::read(spec.pointer("/resources/limits")));
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for field in ["containers", "initContainers"] {
         for container in spec.get(field).and_then(Value::as_array).into_iter().flatten() {

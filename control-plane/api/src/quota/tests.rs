@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
 use super::*;
 use serde_json::json;
 
@@ -51,7 +53,10 @@ fn updates_are_charged_for_what_they_add() {
     let services: Kind<'_> = ("", "services");
     let used = || json!({"services": "1", "services.nodeports": "2"});
     let change = |old: &Value, new: &Value| charged(&q, used(), (services, new, Some(old)));
-    assert_eq!(change(&service("ClusterIP", 2), &service("NodePort", 1)).unwrap().unwrap(), "services=1,services.nodeports=3");
+    assert_eq!(
+        change(&service("ClusterIP", 2), &service("NodePort", 1)).unwrap().unwrap(),
+        "services=1,services.nodeports=3"
+    );
     assert_eq!(change(&service("NodePort", 2), &service("ClusterIP", 2)), Ok(None));
     assert_eq!(
         change(&service("ClusterIP", 2), &service("LoadBalancer", 2)).unwrap_err(),
@@ -122,7 +127,8 @@ fn scopes_say_which_pods_a_quota_is_about() {
     let mut high = best_effort.clone();
     high["spec"]["priorityClassName"] = "high".into();
     let mut nosy = best_effort.clone();
-    nosy["spec"]["affinity"] = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"namespaces": ["x"]}]}});
+    nosy["spec"]["affinity"] =
+        json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"namespaces": ["x"]}]}});
     let cases = [
         (scoped(json!(["BestEffort"])), [true, false, true, true, true]),
         (scoped(json!(["NotBestEffort"])), [false, true, false, false, false]),

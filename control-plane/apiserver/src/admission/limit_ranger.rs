@@ -24,7 +24,7 @@ struct Limit {
     ratio: Amounts,
 }
 
-fn limits(_key: &str, object: Value) -> Vec<Limit> {
+fn limits(object: &Value) -> Vec<Limit> {
     let list = object.pointer("/spec/limits").and_then(Value::as_array).into_iter().flatten();
     list.map(|item| Limit {
         kind: item.get("type").and_then(Value::as_str).unwrap_or_default().to_owned(),
@@ -83,9 +83,9 @@ impl Plugin for Bounds {
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
         let is_pod = request.resource.storage == PODS;
         let all = self.0.of(request);
-        let found = all.iter().map(|limits| {
-            if is_pod { check_pod(request.object, limits) } else { check_claim(request.object, limits) }
-        });
+        let found = all
+            .iter()
+            .map(|limits| if is_pod { check_pod(request.object, limits) } else { check_claim(request.object, limits) });
         // The first LimitRange that is violated speaks.
         let result = found.into_iter().find(|violations| !violations.is_empty());
         let result = result.map_or(Ok(()), |violations| Err(request.forbidden(aggregate(&violations))));
@@ -227,12 +227,15 @@ fn check_claim(claim: &Value, limits: &[Limit]) -> Vec<String> {
     let requests = amounts::read(claim.pointer("/spec/resources/requests"));
     let mut violations = Vec::new();
     for limit in limits.iter().filter(|limit| limit.kind == "PersistentVolumeClaim") {
-        let bounds = limit.min.iter().map(|bound| ("minimum", bound)).chain(limit.max.iter().map(|bound| ("maximum", bound)));
+        let bounds =
+            limit.min.iter().map(|bound| ("minimum", bound)).chain(limit.max.iter().map(|bound| ("maximum", bound)));
         for (word, (name, enforced)) in bounds {
             let head = format!("{word} {name} usage per PersistentVolumeClaim is {enforced}");
             match requests.get(name) {
                 None => violations.push(format!("{head}.  No request is specified")),
-                Some(request) if (word == "minimum" && request < enforced) || (word == "maximum" && request > enforced) => {
+                Some(request)
+                    if (word == "minimum" && request < enforced) || (word == "maximum" && request > enforced) =>
+                {
                     violations.push(format!("{head}, but request is {request}"));
                 }
                 Some(_) => {}
@@ -244,10 +247,12 @@ fn check_claim(claim: &Value, limits: &[Limit]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
     use super::*;
 
     fn range(limit: Value) -> Vec<Limit> {
-        limits("", json!({"spec": {"limits": [limit]}}))
+        limits(&json!({"spec": {"limits": [limit]}}))
     }
 
     fn pod(resources: Value) -> Value {
@@ -256,7 +261,9 @@ mod tests {
 
     #[test]
     fn what_containers_leave_out_is_filled_in_and_noted() {
-        let range = range(json!({"type": "Container", "default": {"cpu": "1", "memory": "2Gi"}, "defaultRequest": {"cpu": "500m"}}));
+        let range = range(
+            json!({"type": "Container", "default": {"cpu": "1", "memory": "2Gi"}, "defaultRequest": {"cpu": "500m"}}),
+        );
         let mut object = pod(json!({"limits": {"memory": "1Gi"}}));
         object["spec"]["initContainers"] = json!([{"name": "i"}]);
         fill(&mut object, &range);
@@ -279,21 +286,45 @@ mod tests {
         let container = |bound: &str, amount: &str| range(json!({"type": "Container", bound: {"cpu": amount}}));
         let both = |request: &str, limit: &str| pod(json!({"requests": {"cpu": request}, "limits": {"cpu": limit}}));
         let cases = [
-            (container("min", "100m"), pod(json!({})), "minimum cpu usage per Container is 100m.  No request is specified"),
+            (
+                container("min", "100m"),
+                pod(json!({})),
+                "minimum cpu usage per Container is 100m.  No request is specified",
+            ),
             (container("min", "100m"), both("50m", "1"), "minimum cpu usage per Container is 100m, but request is 50m"),
-            (container("max", "1"), pod(json!({"requests": {"cpu": "1"}})), "maximum cpu usage per Container is 1.  No limit is specified"),
+            (
+                container("max", "1"),
+                pod(json!({"requests": {"cpu": "1"}})),
+                "maximum cpu usage per Container is 1.  No limit is specified",
+            ),
             (container("max", "1"), both("1", "2"), "maximum cpu usage per Container is 1, but limit is 2"),
-            (container("maxLimitRequestRatio", "2"), both("1", "3"), "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000"),
-            (container("maxLimitRequestRatio", "2"), pod(json!({})), "cpu max limit to request ratio per Container is 2, but no request is specified or request is 0"),
-            (range(json!({"type": "Pod", "max": {"cpu": "1"}})), both("1", "2"), "maximum cpu usage per Pod is 1, but limit is 2"),
+            (
+                container("maxLimitRequestRatio", "2"),
+                both("1", "3"),
+                "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000",
+            ),
+            (
+                container("maxLimitRequestRatio", "2"),
+                pod(json!({})),
+                "cpu max limit to request ratio per Container is 2, but no request is specified or request is 0",
+            ),
+            (
+                range(json!({"type": "Pod", "max": {"cpu": "1"}})),
+                both("1", "2"),
+                "maximum cpu usage per Pod is 1, but limit is 2",
+            ),
         ];
         for (range, object, wanted) in cases {
             assert_eq!(check_pod(&object, &range), [wanted]);
         }
         assert!(check_pod(&both("1", "2"), &container("maxLimitRequestRatio", "2")).is_empty());
         let claim = json!({"spec": {"resources": {"requests": {"storage": "5Gi"}}}});
-        let claims = range(json!({"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "2Gi"}}));
-        assert_eq!(check_claim(&claim, &claims), ["maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 5Gi"]);
+        let claims =
+            range(json!({"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "2Gi"}}));
+        assert_eq!(
+            check_claim(&claim, &claims),
+            ["maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 5Gi"]
+        );
         assert_eq!(aggregate(&["a".into(), "b".into()]), "[a, b]");
     }
 }

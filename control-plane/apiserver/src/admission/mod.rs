@@ -109,9 +109,7 @@ type Named = (Option<&'static str>, Arc<dyn Plugin>);
 
 impl Chain {
     pub(crate) fn new(config: &Config, authorizers: &Arc<Authorizers>, tokens: &Arc<Tokens>) -> Self {
-        let on = |(name, plugin): Named| {
-            name.is_none_or(|name| config.admission.has(name)).then_some(plugin)
-        };
+        let on = |(name, plugin): Named| name.is_none_or(|name| config.admission.has(name)).then_some(plugin);
         let metrics = Arc::new(webhook::metrics::Metrics::default());
         let limits = limit_ranger::LimitRanges::new();
         let priority = Arc::new(priority::Priority::new());
@@ -126,10 +124,13 @@ impl Chain {
             (Some("DefaultTolerationSeconds"), Arc::new(tolerations::DefaultTolerationSeconds)),
             (Some("DefaultStorageClass"), Arc::new(storage::DefaultStorageClass)),
             (Some("StorageObjectInUseProtection"), Arc::new(storage::StorageObjectInUseProtection)),
-            (None, Arc::new(certificates::Certificates {
-                authorizers: Arc::clone(authorizers),
-                clock: Arc::clone(&config.clock),
-            })),
+            (
+                None,
+                Arc::new(certificates::Certificates {
+                    authorizers: Arc::clone(authorizers),
+                    clock: Arc::clone(&config.clock),
+                }),
+            ),
             (Some("DefaultIngressClass"), Arc::new(small::DefaultIngressClass)),
         ];
         let validating: Vec<Named> = vec![
@@ -137,9 +138,12 @@ impl Chain {
             (Some("LimitRanger"), Arc::new(limit_ranger::Bounds(limits))),
             (Some("PodSecurity"), Arc::new(pod_security::PodSecurity)),
             (Some("Priority"), Arc::new(priority::OneDefault(priority))),
-            (Some("OwnerReferencesPermissionEnforcement"), Arc::new(
-                owner_references::OwnerReferencesPermissionEnforcement { authorizers: Arc::clone(authorizers) },
-            )),
+            (
+                Some("OwnerReferencesPermissionEnforcement"),
+                Arc::new(owner_references::OwnerReferencesPermissionEnforcement {
+                    authorizers: Arc::clone(authorizers),
+                }),
+            ),
             (Some("DenyServiceExternalIPs"), Arc::new(small::DenyServiceExternalIPs)),
             (Some("ValidatingAdmissionWebhook"), Arc::new(webhook::Validating::new(Arc::clone(&metrics)))),
             (Some("AlwaysDeny"), Arc::new(small::AlwaysDeny)),

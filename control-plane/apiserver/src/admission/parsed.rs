@@ -12,12 +12,12 @@ const MOST: usize = 1024;
 /// What `make` makes of objects, by key and revision.
 pub(super) struct Parsed<T> {
     known: Mutex<HashMap<Key, (Revision, Arc<T>)>>,
-    make: fn(&str, Value) -> T,
+    make: fn(&Value) -> T,
 }
 
 impl<T> Parsed<T> {
-    /// `make` gets the object's key and the object. A body that cannot be read is made of as `null`.
-    pub(super) fn new(make: fn(&str, Value) -> T) -> Self {
+    /// A body that cannot be read is given to `make` as `null`.
+    pub(super) fn new(make: fn(&Value) -> T) -> Self {
         Self { known: Mutex::default(), make }
     }
 
@@ -28,8 +28,8 @@ impl<T> Parsed<T> {
             return Arc::clone(made);
         }
         // Outside the lock: two may make the same, nobody waits.
-        let object = serde_json::from_slice(&entry.value.body).unwrap_or_default();
-        let made = Arc::new((self.make)(&String::from_utf8_lossy(key), object));
+        let object: Value = serde_json::from_slice(&entry.value.body).unwrap_or_default();
+        let made = Arc::new((self.make)(&object));
         let mut known = self.known.lock();
         if known.len() >= MOST {
             known.clear();

@@ -89,7 +89,8 @@ impl AdmissionPlugins {
     /// See [`PluginsError`].
     pub fn parse(enable: &str, disable: &str) -> Result<Self, PluginsError> {
         let mut plugins = Self::default();
-        let (enable, disable) = (names("enable-admission-plugins", enable)?, names("disable-admission-plugins", disable)?);
+        let (enable, disable) =
+            (names("enable-admission-plugins", enable)?, names("disable-admission-plugins", disable)?);
         let both: Vec<&str> = enable.iter().filter(|plugin| disable.contains(plugin)).map(|(name, _)| *name).collect();
         if !both.is_empty() {
             return Err(PluginsError::Both(both.join(" ")));
@@ -129,7 +130,8 @@ mod tests {
 
     #[test]
     fn flags_change_the_defaults_and_name_only_what_is_known() {
-        let plugins = AdmissionPlugins::parse("OwnerReferencesPermissionEnforcement, LimitRanger", "PodSecurity").unwrap();
+        let plugins =
+            AdmissionPlugins::parse("OwnerReferencesPermissionEnforcement, LimitRanger", "PodSecurity").unwrap();
         assert!(plugins.has("OwnerReferencesPermissionEnforcement") && plugins.has("LimitRanger"));
         assert!(!plugins.has("PodSecurity") && !plugins.has("AlwaysDeny"));
         let refused = |enable: &str, disable: &str| AdmissionPlugins::parse(enable, disable).unwrap_err().to_string();

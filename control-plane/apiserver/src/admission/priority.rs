@@ -21,10 +21,10 @@ struct Class {
 }
 
 impl Class {
-    fn of(_key: &str, object: Value) -> Self {
+    fn of(object: &Value) -> Self {
         let policy = object.get("preemptionPolicy").and_then(Value::as_str).unwrap_or(LOWER);
         Self {
-            name: meta::name(&object).to_owned(),
+            name: meta::name(object).to_owned(),
             value: object.get("value").and_then(Value::as_i64).unwrap_or(0),
             policy: policy.to_owned(),
             is_default: object.get("globalDefault") == Some(&Value::Bool(true)),
@@ -118,14 +118,14 @@ impl Plugin for OneDefault {
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
-        let other = self.0.default_class(request.snapshot).filter(|class| {
-            request.operation == Operation::Create || class.name != meta::name(request.object)
-        });
+        let other = self
+            .0
+            .default_class(request.snapshot)
+            .filter(|class| request.operation == Operation::Create || class.name != meta::name(request.object));
         let result = other.map_or(Ok(()), |class| {
             let name = &class.name;
-            Err(request.forbidden(format!(
-                "PriorityClass {name} is already marked as default. Only one default can exist"
-            )))
+            Err(request
+                .forbidden(format!("PriorityClass {name} is already marked as default. Only one default can exist")))
         });
         Box::pin(future::ready(result))
     }

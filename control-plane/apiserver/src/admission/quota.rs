@@ -80,8 +80,9 @@ impl Quotas {
         let turn = self.turns[slot].lock().await;
         // Not older than the last charge.
         let snapshot = core.latest().await?;
-        let updates = charges(core, &snapshot, write, &prefix)
-            .map_err(|why| Status::forbidden(&write.resource.group, &write.resource.plural, meta::name(write.new), why))?;
+        let updates = charges(core, &snapshot, write, &prefix).map_err(|why| {
+            Status::forbidden(&write.resource.group, &write.resource.plural, meta::name(write.new), why)
+        })?;
         Ok(Charge { _turn: Some(turn), updates })
     }
 }

@@ -26,9 +26,8 @@ impl Plugin for DefaultTolerationSeconds {
 
 fn tolerate(pod: &mut Value) {
     let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
-    let text = |toleration: &Value, field: &str| {
-        toleration.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
+    let text =
+        |toleration: &Value, field: &str| toleration.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let tolerates = |list: &[Value], taint: &str| {
         list.iter().any(|toleration| {
             let (key, effect) = (text(toleration, "key"), text(toleration, "effect"));
@@ -57,7 +56,9 @@ mod tests {
             let mut pod = json!({"spec": {"tolerations": tolerations}});
             tolerate(&mut pod);
             let list = pod["spec"]["tolerations"].as_array().unwrap().clone();
-            list.iter().map(|t| t["key"].as_str().unwrap_or("*").trim_start_matches("node.kubernetes.io/").to_owned()).collect::<Vec<_>>()
+            list.iter()
+                .map(|t| t["key"].as_str().unwrap_or("*").trim_start_matches("node.kubernetes.io/").to_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(keys(Value::Null), ["not-ready", "unreachable"]);
         assert_eq!(keys(json!([{"operator": "Exists"}])), ["*"]);

@@ -1,5 +1,7 @@
 //! The admission plugins in the pipeline: what they fill in, refuse, warn of and count.
 
+#![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
 use super::{Answer, Cluster, PODS, config_map, pod};
 use crate::admission::AdmissionPlugins;
 use crate::user::User;
@@ -42,7 +44,10 @@ fn warnings(answer: &Answer) -> Vec<&str> {
 async fn pods_get_their_priority_from_their_class() {
     let cluster = Cluster::new().await;
     let made = cluster.post(PODS, pod("plain")).await;
-    assert_eq!((&made["spec"]["priority"], &made["spec"]["preemptionPolicy"]), (&json!(0), &json!("PreemptLowerPriority")));
+    assert_eq!(
+        (&made["spec"]["priority"], &made["spec"]["preemptionPolicy"]),
+        (&json!(0), &json!("PreemptLowerPriority"))
+    );
     let keys: Vec<&Value> = made["spec"]["tolerations"].as_array().unwrap().iter().map(|t| &t["key"]).collect();
     assert_eq!(keys, ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]);
     let classed = |name: &str, class: &str| {
@@ -58,7 +63,8 @@ async fn pods_get_their_priority_from_their_class() {
     cluster.post(CLASSES, class).await;
     let made = cluster.post(PODS, pod("default")).await;
     assert_eq!((&made["spec"]["priorityClassName"], &made["spec"]["priority"]), (&json!("low"), &json!(7)));
-    let status = cluster.fails("POST", CLASSES, json!({"metadata": {"name": "other"}, "value": 1, "globalDefault": true})).await;
+    let status =
+        cluster.fails("POST", CLASSES, json!({"metadata": {"name": "other"}, "value": 1, "globalDefault": true})).await;
     assert!(message(&status).ends_with("PriorityClass low is already marked as default. Only one default can exist"));
     let mut insistent = classed("insistent", "low");
     insistent["spec"]["priority"] = 9.into();
@@ -75,7 +81,10 @@ async fn limit_ranges_fill_in_and_bound() {
     ]);
     cluster.post(LIMITS, json!({"metadata": {"name": "l"}, "spec": {"limits": limits}})).await;
     let made = cluster.post(PODS, pod("a")).await;
-    assert_eq!(made["spec"]["containers"][0]["resources"], json!({"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}}));
+    assert_eq!(
+        made["spec"]["containers"][0]["resources"],
+        json!({"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}})
+    );
     assert_eq!(
         made["metadata"]["annotations"]["kubernetes.io/limit-ranger"],
         "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
@@ -97,9 +106,7 @@ async fn limit_ranges_fill_in_and_bound() {
 #[tokio::test]
 async fn claims_are_protected_and_get_the_default_class() {
     let cluster = Cluster::new().await;
-    let class = |name: &str, default: &str| {
-        json!({"metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": default}}, "provisioner": "x"})
-    };
+    let class = |name: &str, default: &str| json!({"metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": default}}, "provisioner": "x"});
     for (name, default) in [("a", "false"), ("b", "true")] {
         cluster.post("/apis/storage.k8s.io/v1/storageclasses", class(name, default)).await;
     }
@@ -180,7 +187,10 @@ async fn compute_services_and_custom_resources_are_counted() {
     let service = |kind: &str| json!({"metadata": {"name": "s"}, "spec": {"type": kind, "ports": [{"name": "a", "port": 1}, {"name": "b", "port": 2}]}});
     cluster.post(services, service("ClusterIP")).await;
     let status = cluster.fails("PATCH", &format!("{services}/s"), json!({"spec": {"type": "NodePort"}})).await;
-    assert!(message(&status).contains("requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1"));
+    assert!(
+        message(&status)
+            .contains("requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1")
+    );
     let schema = json!({"openAPIV3Schema": {"type": "object"}});
     let crd = json!({"metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
         "names": {"plural": "widgets", "kind": "Widget"}, "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}});
@@ -204,10 +214,13 @@ async fn namespaces_say_what_pods_may_do() {
     rude["spec"]["hostNetwork"] = true.into();
     cluster.post(PODS, rude.clone()).await;
     let answer = sent(&cluster, "PATCH", namespace, &labels("enforce", "baseline")).await;
-    assert_eq!(warnings(&answer), [
-        "299 - \"existing pods in namespace \\\"default\\\" violate the new PodSecurity enforce level \\\"baseline:latest\\\"\"",
-        "299 - \"rude: host namespaces\"",
-    ]);
+    assert_eq!(
+        warnings(&answer),
+        [
+            "299 - \"existing pods in namespace \\\"default\\\" violate the new PodSecurity enforce level \\\"baseline:latest\\\"\"",
+            "299 - \"rude: host namespaces\"",
+        ]
+    );
     rude["metadata"]["name"] = "other".into();
     let status = cluster.fails("POST", PODS, rude).await;
     assert_eq!(
@@ -218,7 +231,8 @@ async fn namespaces_say_what_pods_may_do() {
     let answer = sent(&cluster, "POST", PODS, &pod("soft")).await;
     assert!(warnings(&answer)[0].contains("would violate PodSecurity \\\"restricted:latest\\\": allowPrivilegeEscalation != false (container \\\"c\\\" must set"), "{:?}", warnings(&answer));
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
-    let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let deployment =
+        json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
     let answer = sent(&cluster, "POST", "/apis/apps/v1/namespaces/default/deployments", &deployment).await;
     assert!(warnings(&answer)[0].contains("would violate PodSecurity"), "{:?}", warnings(&answer));
     let status = cluster.fails("PATCH", namespace, labels("enforce", "strict")).await;
@@ -248,13 +262,17 @@ async fn owners_are_for_those_who_may_delete_where_the_plugin_is_on() {
     let refused = made("OwnerReferencesPermissionEnforcement").await;
     assert_eq!(refused.code, 403);
     let text = refused.json()["message"].as_str().unwrap().to_owned();
-    assert!(text.starts_with("configmaps \"m\" is forbidden: cannot set an ownerRef on a resource you can't delete: "), "{text}");
+    assert!(
+        text.starts_with("configmaps \"m\" is forbidden: cannot set an ownerRef on a resource you can't delete: "),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn plugins_that_are_off_do_nothing() {
     let cluster = Cluster::with(|config| {
-        config.admission = AdmissionPlugins::parse("AlwaysPullImages", "Priority,DefaultTolerationSeconds,ResourceQuota").unwrap();
+        config.admission =
+            AdmissionPlugins::parse("AlwaysPullImages", "Priority,DefaultTolerationSeconds,ResourceQuota").unwrap();
     })
     .await;
     cluster.post(QUOTAS, quota(json!({"pods": "0"}))).await;

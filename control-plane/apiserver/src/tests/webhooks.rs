@@ -1,5 +1,7 @@
 //! Admission webhooks over TLS: good ones, slow ones, hanging ones, liars.
 
+#![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
 use super::{Answer as Response, CONFIG_MAPS, Cluster, PODS, config_map, pod};
 use crate::pki::{Names, Pki};
 use base64::Engine as _;
@@ -79,11 +81,14 @@ impl Server {
                                 Behaviour::Flood(bytes) => (200, Bytes::from(vec![b' '; bytes])),
                                 Behaviour::Hang => std::future::pending().await,
                             };
-                            let response = http::Response::builder().status(code).header("location", "https://localhost:1/");
+                            let response =
+                                http::Response::builder().status(code).header("location", "https://localhost:1/");
                             Ok::<_, Infallible>(response.body(Full::new(body)).unwrap())
                         }
                     });
-                    _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -151,7 +156,10 @@ async fn a_mutating_webhook_changes_what_is_stored() {
     let gvk = json!({"group": "", "version": "v1", "kind": "ConfigMap"});
     assert_eq!((&request["kind"], &request["requestKind"], &request["operation"]), (&gvk, &gvk, &json!("CREATE")));
     assert_eq!(request["resource"], json!({"group": "", "version": "v1", "resource": "configmaps"}));
-    assert_eq!((&request["name"], &request["namespace"], &request["dryRun"]), (&json!("a"), &json!("default"), &json!(false)));
+    assert_eq!(
+        (&request["name"], &request["namespace"], &request["dryRun"]),
+        (&json!("a"), &json!("default"), &json!(false))
+    );
     assert_eq!((&request["object"]["data"]["k"], &request["oldObject"]), (&json!("v"), &Value::Null));
     assert_eq!(request["userInfo"]["username"], "system:admin");
     assert_eq!(request["options"]["kind"], "CreateOptions");
@@ -181,7 +189,9 @@ async fn a_pod_that_a_webhook_completed_is_defaulted_and_checked_again() {
     // The server's own plugins have seen it, too.
     assert_eq!(side["volumeMounts"][0]["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
     assert_eq!(cluster.post(PODS, pod("plain")).await["spec"]["containers"].as_array().unwrap().len(), 1);
-    server.behaves(|review| patched(review, &json!([{"op": "replace", "path": "/spec/containers/0/name", "value": "NO"}])));
+    server.behaves(|review| {
+        patched(review, &json!([{"op": "replace", "path": "/spec/containers/0/name", "value": "NO"}]))
+    });
     wanted["metadata"]["name"] = "b".into();
     let status = cluster.fails("POST", PODS, wanted).await;
     assert_eq!(status["code"], 422);
@@ -193,7 +203,10 @@ async fn validating_webhooks_refuse_warn_and_are_asked_at_once() {
     let server = Server::start(|review| {
         let refused = review["request"]["object"]["data"]["k"] == "bad";
         let status = json!({"code": 403, "reason": "Forbidden", "message": "no bad data"});
-        respond(review, json!({"allowed": !refused, "status": status, "warnings": ["think twice"], "auditAnnotations": {"a": "b"}}))
+        respond(
+            review,
+            json!({"allowed": !refused, "status": status, "warnings": ["think twice"], "auditAnnotations": {"a": "b"}}),
+        )
     })
     .await;
     let cluster = Cluster::new().await;
@@ -221,11 +234,23 @@ async fn validating_webhooks_refuse_warn_and_are_asked_at_once() {
 async fn webhooks_that_cannot_be_believed_are_told_of() {
     let server = Server::start(allow).await;
     let cluster = Cluster::new().await;
-    cluster.post(VALIDATING, configuration("v", vec![server.hook("one.example.com", json!({"timeoutSeconds": 1}))])).await;
+    cluster
+        .post(VALIDATING, configuration("v", vec![server.hook("one.example.com", json!({"timeoutSeconds": 1}))]))
+        .await;
     type Case = (fn(&Value) -> Behaviour, &'static str);
     let cases: [Case; 9] = [
-        (|_| Behaviour::Answer(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"})), "received invalid webhook response: webhook response was absent"),
-        (|_| Behaviour::Answer(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {"uid": "x", "allowed": true}})), "expected response.uid="),
+        (
+            |_| Behaviour::Answer(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"})),
+            "received invalid webhook response: webhook response was absent",
+        ),
+        (
+            |_| {
+                Behaviour::Answer(
+                    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {"uid": "x", "allowed": true}}),
+                )
+            },
+            "expected response.uid=",
+        ),
         (|_| Behaviour::Answer(json!("yes")), "failed to call webhook"),
         (|review| patched(review, &json!([])), "validating webhook may not return response.patch"),
         (|_| Behaviour::Code(500), "failed to call webhook: an error on the server"),
@@ -239,7 +264,10 @@ async fn webhooks_that_cannot_be_believed_are_told_of() {
         let status = cluster.fails("POST", CONFIG_MAPS, config_map("a")).await;
         let message = status["message"].as_str().unwrap();
         assert_eq!(status["code"], 500, "{message}");
-        assert!(message.starts_with("Internal error occurred: failed calling webhook \"one.example.com\": "), "{message}");
+        assert!(
+            message.starts_with("Internal error occurred: failed calling webhook \"one.example.com\": "),
+            "{message}"
+        );
         assert!(message.contains(wanted), "{message}");
     }
     // One whose failures do not matter.
@@ -249,7 +277,10 @@ async fn webhooks_that_cannot_be_believed_are_told_of() {
     cluster.post(VALIDATING, configuration("v", vec![ignored])).await;
     cluster.post(CONFIG_MAPS, config_map("a")).await;
     let page = cluster.core.admission.webhook_metrics_page();
-    assert!(page.contains("apiserver_admission_webhook_fail_open_count{name=\"one.example.com\",type=\"validating\"} 1"), "{page}");
+    assert!(
+        page.contains("apiserver_admission_webhook_fail_open_count{name=\"one.example.com\",type=\"validating\"} 1"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -262,11 +293,19 @@ async fn nobody_there_and_strangers_are_told_apart() {
     drop(closed);
     let cases = [
         (json!({"url": format!("https://localhost:{port}/"), "caBundle": server.ca}), "connect: connection refused"),
-        (json!({"url": format!("https://localhost:{}/", server.port), "caBundle": other.ca}), "x509: certificate signed by unknown authority"),
-        (json!({"service": {"name": "none", "namespace": "default"}, "caBundle": server.ca}), "service \"none\" not found"),
+        (
+            json!({"url": format!("https://localhost:{}/", server.port), "caBundle": other.ca}),
+            "x509: certificate signed by unknown authority",
+        ),
+        (
+            json!({"service": {"name": "none", "namespace": "default"}, "caBundle": server.ca}),
+            "service \"none\" not found",
+        ),
     ];
     for (client, wanted) in cases {
-        cluster.post(VALIDATING, configuration("v", vec![server.hook("one.example.com", json!({"clientConfig": client}))])).await;
+        cluster
+            .post(VALIDATING, configuration("v", vec![server.hook("one.example.com", json!({"clientConfig": client}))]))
+            .await;
         let status = cluster.fails("POST", CONFIG_MAPS, config_map("a")).await;
         assert!(status["message"].as_str().unwrap().contains(wanted), "{status}");
         cluster.ok("DELETE", &format!("{VALIDATING}/v"), Value::Null).await;
@@ -291,7 +330,9 @@ async fn a_service_is_reached_over_its_endpoints_when_nobody_routes_its_address(
         )
         .await;
     let client = json!({"service": {"name": "hook", "namespace": "default", "path": "/check"}, "caBundle": server.ca});
-    cluster.post(VALIDATING, configuration("v", vec![server.hook("one.example.com", json!({"clientConfig": client}))])).await;
+    cluster
+        .post(VALIDATING, configuration("v", vec![server.hook("one.example.com", json!({"clientConfig": client}))]))
+        .await;
     cluster.post(CONFIG_MAPS, config_map("a")).await;
     assert_eq!(server.asked().len(), 1);
 }
@@ -301,9 +342,7 @@ async fn only_what_rules_selectors_and_conditions_name_is_asked_about() {
     let server = Server::start(allow).await;
     let cluster = Cluster::new().await;
     cluster.post("/api/v1/namespaces", json!({"metadata": {"name": "watched", "labels": {"watch": "yes"}}})).await;
-    let rule = |operation: &str, resource: &str, scope: &str| {
-        json!({"rules": [{"operations": [operation], "apiGroups": ["*"], "apiVersions": ["*"], "resources": [resource], "scope": scope}]})
-    };
+    let rule = |operation: &str, resource: &str, scope: &str| json!({"rules": [{"operations": [operation], "apiGroups": ["*"], "apiVersions": ["*"], "resources": [resource], "scope": scope}]});
     let cases = [
         (rule("CREATE", "configmaps", "*"), 2),
         (rule("UPDATE", "configmaps", "*"), 0),
@@ -315,7 +354,10 @@ async fn only_what_rules_selectors_and_conditions_name_is_asked_about() {
         (json!({"namespaceSelector": {"matchLabels": {"watch": "yes"}}}), 1),
         (json!({"namespaceSelector": {"matchExpressions": [{"key": "watch", "operator": "DoesNotExist"}]}}), 1),
         (json!({"objectSelector": {"matchLabels": {"app": "x"}}}), 1),
-        (json!({"matchConditions": [{"name": "a", "expression": "object.metadata.name == 'two' && request.operation == 'CREATE'"}]}), 1),
+        (
+            json!({"matchConditions": [{"name": "a", "expression": "object.metadata.name == 'two' && request.operation == 'CREATE'"}]}),
+            1,
+        ),
         (json!({"matchConditions": [{"name": "a", "expression": "oldObject != null"}]}), 0),
     ];
     for (round, (more, wanted)) in cases.into_iter().enumerate() {
@@ -334,10 +376,15 @@ async fn only_what_rules_selectors_and_conditions_name_is_asked_about() {
 async fn conditions_that_cannot_be_judged_refuse_and_those_that_are_no_cel_are_refused() {
     let server = Server::start(allow).await;
     let cluster = Cluster::new().await;
-    let hook = |expression: &str| server.hook("one.example.com", json!({"matchConditions": [{"name": "a", "expression": expression}]}));
+    let hook = |expression: &str| {
+        server.hook("one.example.com", json!({"matchConditions": [{"name": "a", "expression": expression}]}))
+    };
     let status = cluster.fails("POST", VALIDATING, configuration("v", vec![hook("object.")])).await;
     assert_eq!(status["code"], 422);
-    assert!(status["message"].as_str().unwrap().contains("webhooks[0].matchConditions[0].expression: Invalid value"), "{status}");
+    assert!(
+        status["message"].as_str().unwrap().contains("webhooks[0].matchConditions[0].expression: Invalid value"),
+        "{status}"
+    );
     cluster.post(VALIDATING, configuration("v", vec![hook("object.data.missing == 'x'")])).await;
     let status = cluster.fails("POST", CONFIG_MAPS, config_map("a")).await;
     assert_eq!(status["code"], 403);
@@ -391,18 +438,24 @@ async fn subresources_are_shown_in_their_own_kinds() {
     cluster.post(MUTATING, configuration("m", vec![server.hook("one.example.com", rules)])).await;
     let deployments = "/apis/apps/v1/namespaces/default/deployments";
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
-    let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let deployment =
+        json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
     cluster.post(deployments, deployment).await;
     let scaled = cluster.ok("PATCH", &format!("{deployments}/d/scale"), json!({"spec": {"replicas": 7}})).await;
     assert_eq!(scaled["spec"]["replicas"], 2);
     let request = server.asked().remove(0);
     assert_eq!(request["kind"], json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}));
-    assert_eq!((&request["object"]["spec"]["replicas"], &request["oldObject"]["spec"]["replicas"]), (&json!(7), &json!(1)));
+    assert_eq!(
+        (&request["object"]["spec"]["replicas"], &request["oldObject"]["spec"]["replicas"]),
+        (&json!(7), &json!(1))
+    );
     assert_eq!(cluster.get(&format!("{deployments}/d")).await["spec"]["replicas"], 2);
     cluster.post(PODS, pod("p")).await;
     cluster.ok("PATCH", &format!("{PODS}/p/status"), json!({"status": {"phase": "Running"}})).await;
     assert_eq!(server.asked()[0]["subResource"], "status");
-    cluster.post(&format!("{PODS}/p/binding"), json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}})).await;
+    cluster
+        .post(&format!("{PODS}/p/binding"), json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}))
+        .await;
     let request = server.asked().remove(0);
     assert_eq!((&request["kind"]["kind"], &request["object"]["target"]["name"]), (&json!("Binding"), &json!("n")));
     cluster.post(&format!("{PODS}/p/eviction"), json!({"metadata": {"name": "p"}})).await;
@@ -412,10 +465,8 @@ async fn subresources_are_shown_in_their_own_kinds() {
 
 #[tokio::test]
 async fn a_rule_about_one_version_is_about_all_unless_it_says_so() {
-    let server = Server::start(|review| {
-        patched(review, &json!([{"op": "add", "path": "/spec/minReplicas", "value": 3}]))
-    })
-    .await;
+    let server =
+        Server::start(|review| patched(review, &json!([{"op": "add", "path": "/spec/minReplicas", "value": 3}]))).await;
     let cluster = Cluster::new().await;
     let rules = json!([{"operations": ["CREATE"], "apiGroups": ["autoscaling"], "apiVersions": ["v1"], "resources": ["horizontalpodautoscalers"]}]);
     let equivalent = server.hook("one.example.com", json!({"rules": rules}));
@@ -480,7 +531,8 @@ async fn custom_resources_are_asked_about_in_the_version_of_the_rule() {
     let cluster = Cluster::new().await;
     let schema = json!({"openAPIV3Schema": {"type": "object", "properties": {
         "spec": {"type": "object", "properties": {"size": {"type": "integer"}, "color": {"type": "string", "default": "red"}}}}}});
-    let version = |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema});
+    let version =
+        |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema});
     let crd = json!({"metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
         "names": {"plural": "widgets", "kind": "Widget"}, "versions": [version("v1", true), version("v2", false)]}});
     cluster.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd).await;
@@ -490,7 +542,9 @@ async fn custom_resources_are_asked_about_in_the_version_of_the_rule() {
     while cluster.send("GET", widgets, &[], "").await.code != 200 {
         tokio::task::yield_now().await;
     }
-    let made = cluster.post(widgets, json!({"kind": "Widget", "apiVersion": "example.com/v2", "metadata": {"name": "w"}})).await;
+    let made = cluster
+        .post(widgets, json!({"kind": "Widget", "apiVersion": "example.com/v2", "metadata": {"name": "w"}}))
+        .await;
     assert_eq!((&made["apiVersion"], &made["spec"]), (&json!("example.com/v2"), &json!({"size": 3, "color": "red"})));
     assert_eq!(server.asked().len(), 1);
 }

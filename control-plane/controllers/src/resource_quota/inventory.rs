@@ -43,7 +43,12 @@ pub struct Kinds {
 
 impl Kinds {
     /// The path of a namespace's collection; `None`: nobody serves the kind.
-    pub async fn path(&self, access: &Access, (group, plural): Kind<'_>, namespace: &str) -> Result<Option<String>, Error> {
+    pub async fn path(
+        &self,
+        access: &Access,
+        (group, plural): Kind<'_>,
+        namespace: &str,
+    ) -> Result<Option<String>, Error> {
         if group.is_empty() && CORE.contains(&plural) {
             return Ok(Some(format!("/api/v1/namespaces/{namespace}/{plural}")));
         }
@@ -97,12 +102,7 @@ pub struct Objects {
 
 impl Objects {
     /// Reads them all; the flag: some kind is served by nobody.
-    pub async fn read(
-        access: &Access,
-        kinds: &Kinds,
-        namespace: &str,
-        hard: &Amounts,
-    ) -> Result<(Self, bool), Error> {
+    pub async fn read(access: &Access, kinds: &Kinds, namespace: &str, hard: &Amounts) -> Result<(Self, bool), Error> {
         let (mut objects, mut unknown) = (Self::default(), false);
         let wanted: BTreeSet<(String, String)> = quota::kinds(hard);
         for (group, plural) in wanted {

@@ -103,7 +103,10 @@ fn frees(change: &Change<'_, Pod>) -> bool {
         Change::Updated { old, new } => {
             let resources = |pod: &Pod| -> Vec<_> {
                 let spec = pod.spec.as_ref();
-                spec.into_iter().flat_map(|spec| &spec.containers).map(|container| container.resources.clone()).collect()
+                spec.into_iter()
+                    .flat_map(|spec| &spec.containers)
+                    .map(|container| container.resources.clone())
+                    .collect()
             };
             pods::is_terminal(old) != pods::is_terminal(new) || resources(old) != resources(new)
         }

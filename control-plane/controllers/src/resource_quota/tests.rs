@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
 use crate::testing::Cluster;
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -10,8 +10,19 @@ const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const CAPABILITIES: [&str; 13] = [
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
-    "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
 ];
 /// Allowed from which version on.
 const SYSCTLS: [(&str, u32); 12] = [
@@ -31,7 +42,8 @@ const SYSCTLS: [(&str, u32); 12] = [
 
 pub(super) fn app_armor_profile(pod: &Pod<'_>) -> Option<Violation> {
     const TYPE: &str = "/appArmorProfile/type";
-    let bad = |security: &Value| there(security, TYPE).is_some_and(|kind| kind != "RuntimeDefault" && kind != "Localhost");
+    let bad =
+        |security: &Value| there(security, TYPE).is_some_and(|kind| kind != "RuntimeDefault" && kind != "Localhost");
     let pod_bad = bad(pod.security());
     let names = pod.named(|container| bad(container.security));
     let mut values: BTreeSet<String> = BTreeSet::new();
@@ -80,8 +92,10 @@ pub(super) fn capabilities(pod: &Pod<'_>) -> Option<Violation> {
 
 pub(super) fn host_namespaces(pod: &Pod<'_>) -> Option<Violation> {
     let fields = ["hostNetwork", "hostPID", "hostIPC"].into_iter();
-    let set: Vec<String> =
-        fields.filter(|field| pod.spec.get(field) == Some(&Value::Bool(true))).map(|field| format!("{field}=true")).collect();
+    let set: Vec<String> = fields
+        .filter(|field| pod.spec.get(field) == Some(&Value::Bool(true)))
+        .map(|field| format!("{field}=true"))
+        .collect();
     if set.is_empty() { None } else { Violation::new("host namespaces", set.join(", ")) }
 }
 
@@ -90,8 +104,10 @@ pub(super) fn volumes<'a>(pod: &Pod<'a>) -> impl Iterator<Item = &'a Value> {
 }
 
 pub(super) fn host_path_volumes(pod: &Pod<'_>) -> Option<Violation> {
-    let names: Vec<&str> =
-        volumes(pod).filter(|volume| there(volume, "/hostPath").is_some()).map(|volume| text(volume, "/name")).collect();
+    let names: Vec<&str> = volumes(pod)
+        .filter(|volume| there(volume, "/hostPath").is_some())
+        .map(|volume| text(volume, "/name"))
+        .collect();
     if names.is_empty() {
         return None;
     }
@@ -120,7 +136,8 @@ pub(super) fn host_probes(pod: &Pod<'_>) -> Option<Violation> {
         ["/livenessProbe", "/readinessProbe", "/startupProbe", "/lifecycle/postStart", "/lifecycle/preStop"];
     let hosts = |container: &Container<'_>| -> Vec<String> {
         let handlers = HANDLERS.iter().filter_map(|pointer| container.value.pointer(pointer));
-        let found = handlers.flat_map(|handler| ["/httpGet/host", "/tcpSocket/host"].map(|host| text(handler, host).to_owned()));
+        let found = handlers
+            .flat_map(|handler| ["/httpGet/host", "/tcpSocket/host"].map(|host| text(handler, host).to_owned()));
         found.filter(|host| !host.is_empty()).collect()
     };
     let names: BTreeSet<&str> = pod.named(|container| !hosts(container).is_empty()).into_iter().collect();
@@ -212,7 +229,8 @@ pub(super) fn seccomp_profile(pod: &Pod<'_>, version: Version) -> Option<Violati
     if version.is_at_least(19) {
         return bad_seccomp(pod);
     }
-    let allowed = |value: &str| matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/");
+    let allowed =
+        |value: &str| matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/");
     let of_containers = pod.containers.iter().map(|container| format!("{SECCOMP_CONTAINER}{}", container.name));
     let keys = std::iter::once(SECCOMP_POD.to_owned()).chain(of_containers);
     let wrong: BTreeSet<String> = keys

@@ -31,8 +31,12 @@ pub(super) struct PodSecurity;
 fn template(request: &Request<'_>) -> Option<&'static str> {
     Some(match request.resource.storage.as_ref() {
         "core/podtemplates" => "/template",
-        "core/replicationcontrollers" | "apps/replicasets" | "apps/deployments" | "apps/statefulsets"
-        | "apps/daemonsets" | "batch/jobs" => "/spec/template",
+        "core/replicationcontrollers"
+        | "apps/replicasets"
+        | "apps/deployments"
+        | "apps/statefulsets"
+        | "apps/daemonsets"
+        | "batch/jobs" => "/spec/template",
         "batch/cronjobs" => "/spec/jobTemplate/spec/template",
         _ => return None,
     })

@@ -130,15 +130,21 @@ mod tests {
         };
         let (policy, errors) = of(&[("enforce", "baseline"), ("enforce-version", "v1.25"), ("warn", "restricted")]);
         assert!(errors.is_empty());
-        assert_eq!((policy.enforce.to_string(), policy.warn.to_string()), ("baseline:v1.25".into(), "restricted:latest".into()));
+        assert_eq!(
+            (policy.enforce.to_string(), policy.warn.to_string()),
+            ("baseline:v1.25".into(), "restricted:latest".into())
+        );
         let (policy, errors) = of(&[("enforce", "strict"), ("warn", "x"), ("audit-version", "v1.01")]);
         assert_eq!((policy.enforce.level, policy.warn.level), (Level::Restricted, Level::Privileged));
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, [
-            "metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": must be one of privileged, baseline, restricted",
-            "metadata.labels[pod-security.kubernetes.io/audit-version]: Invalid value: \"v1.01\": must be \"latest\" or \"v1.x\"",
-            "metadata.labels[pod-security.kubernetes.io/warn]: Invalid value: \"x\": must be one of privileged, baseline, restricted",
-        ]);
+        assert_eq!(
+            texts,
+            [
+                "metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": must be one of privileged, baseline, restricted",
+                "metadata.labels[pod-security.kubernetes.io/audit-version]: Invalid value: \"v1.01\": must be \"latest\" or \"v1.x\"",
+                "metadata.labels[pod-security.kubernetes.io/warn]: Invalid value: \"x\": must be one of privileged, baseline, restricted",
+            ]
+        );
         assert!(of(&[]).0.is_open());
     }
 }

@@ -44,9 +44,26 @@ fn restricted_type(volume: &Value) -> Option<&str> {
     const ALLOWED: [&str; 8] =
         ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
     const NAMED: [&str; 20] = [
-        "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi", "glusterfs", "rbd",
-        "flexVolume", "cinder", "cephfs", "flocker", "fc", "azureFile", "vsphereVolume", "quobyte", "azureDisk",
-        "portworxVolume", "scaleIO", "storageos",
+        "hostPath",
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "gitRepo",
+        "nfs",
+        "iscsi",
+        "glusterfs",
+        "rbd",
+        "flexVolume",
+        "cinder",
+        "cephfs",
+        "flocker",
+        "fc",
+        "azureFile",
+        "vsphereVolume",
+        "quobyte",
+        "azureDisk",
+        "portworxVolume",
+        "scaleIO",
+        "storageos",
     ];
     let is = |names: &'static [&'static str]| names.iter().find(|name| volume.get(name).is_some_and(|v| !v.is_null()));
     if is(&ALLOWED).is_some() {

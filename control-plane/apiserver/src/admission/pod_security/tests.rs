@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
 use super::checks::violations;
 use super::policy::{Level, Rule, Version};
 use serde_json::{Value, json};
@@ -36,13 +38,19 @@ fn each_check_of_baseline_speaks_as_kubernetes_does() {
     let with = |security: Value| json!({"containers": [{"name": "c", "securityContext": security}]});
     let own = |security: Value| json!({"securityContext": security, "containers": [{"name": "c"}]});
     let cases = [
-        (json!({"hostNetwork": true, "hostPID": true, "containers": []}), "host namespaces (hostNetwork=true, hostPID=true)"),
+        (
+            json!({"hostNetwork": true, "hostPID": true, "containers": []}),
+            "host namespaces (hostNetwork=true, hostPID=true)",
+        ),
         (
             json!({"containers": [{"name": "a", "ports": [{"hostPort": 80}]}, {"name": "b", "ports": [{"hostPort": 443}]}]}),
             "hostPorts (containers \"a\", \"b\" use hostPorts 443, 80)",
         ),
         (json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "hostPath volumes (volume \"v\")"),
-        (with(json!({"privileged": true})), "privileged (container \"c\" must not set securityContext.privileged=true)"),
+        (
+            with(json!({"privileged": true})),
+            "privileged (container \"c\" must not set securityContext.privileged=true)",
+        ),
         (
             with(json!({"capabilities": {"add": ["SYS_ADMIN", "CHOWN"]}})),
             "non-default capabilities (container \"c\" must not include \"SYS_ADMIN\" in securityContext.capabilities.add)",
@@ -81,7 +89,8 @@ fn each_check_of_baseline_speaks_as_kubernetes_does() {
 
 #[test]
 fn restricted_tells_once_what_baseline_forbids_too() {
-    let spec = json!({"volumes": [{"name": "v", "hostPath": {}}], "containers": [], "securityContext": {"runAsUser": 0}});
+    let spec =
+        json!({"volumes": [{"name": "v", "hostPath": {}}], "containers": [], "securityContext": {"runAsUser": 0}});
     assert_eq!(
         found(Level::Restricted, None, spec),
         "restricted volume types (volume \"v\" uses restricted volume type \"hostPath\"), runAsUser=0 (pod must not set runAsUser=0)"

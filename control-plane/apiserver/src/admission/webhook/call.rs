@@ -69,7 +69,10 @@ async fn exchange(hook: &Hook, request: &Request<'_>, view: &View<'_>, role: Rol
         return Err(Failure::Unable(Status::bad_request(why)));
     }
     let Some(version) = hook.review else {
-        return Err(Failure::Calling("could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)".into()));
+        return Err(Failure::Calling(
+            "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+                .into(),
+        ));
     };
     let question = review::question(&view.facts, &view.seen(request), version);
     let answer = hook.endpoint.post(request.core, Bytes::from(question), hook.timeout).await;

@@ -318,7 +318,10 @@ fn refusal(code: StatusCode) -> String {
         405 => "the server does not allow this method on the requested resource".into(),
         500 => "an error on the server (\"\") has prevented the request from succeeding".into(),
         503 => "the server is currently unable to handle the request".into(),
-        504 => "the server was unable to return a response in the time allotted, but may still be processing the request".into(),
+        504 => {
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+                .into()
+        }
         other => format!("the server responded with the status code {other} but did not return more information"),
     }
 }

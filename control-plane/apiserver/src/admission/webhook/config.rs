@@ -72,8 +72,8 @@ pub(super) struct Hook {
 }
 
 /// The webhooks of one configuration.
-pub(super) fn hooks(_key: &str, configuration: Value) -> Vec<Hook> {
-    let owner = meta::name(&configuration);
+pub(super) fn hooks(configuration: &Value) -> Vec<Hook> {
+    let owner = meta::name(configuration);
     let list = configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten();
     list.map(|hook| parse(owner, hook)).collect()
 }

@@ -144,7 +144,9 @@ fn check_patch(patch: &str, kind: Option<&str>, version: &str, role: Role) -> Re
         (Role::Validating, "", None) => Ok(()),
         (Role::Validating, "", Some(_)) => Err("validating webhook may not return response.patchType".into()),
         (Role::Validating, ..) => Err("validating webhook may not return response.patch".into()),
-        (Role::Mutating, "", None) | (Role::Mutating, _, Some("JSONPatch")) if version != "v1" || !patch.is_empty() || kind.is_none() => {
+        (Role::Mutating, "", None) | (Role::Mutating, _, Some("JSONPatch"))
+            if version != "v1" || !patch.is_empty() || kind.is_none() =>
+        {
             Ok(())
         }
         (Role::Mutating, _, None) if version != "v1" => Ok(()),
@@ -208,9 +210,8 @@ fn reason(text: &str) -> Reason {
 }
 
 fn details(found: &Map<String, Value>) -> Details {
-    let text = |map: &Map<String, Value>, field: &str| {
-        map.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
+    let text =
+        |map: &Map<String, Value>, field: &str| map.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let causes = found.get("causes").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
     Details {
         name: text(found, "name"),
@@ -234,10 +235,14 @@ fn details(found: &Map<String, Value>) -> Details {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
+
     use super::*;
 
     fn answer(response: Value) -> Vec<u8> {
-        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response}).to_string().into_bytes()
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response})
+            .to_string()
+            .into_bytes()
     }
 
     #[test]
@@ -247,8 +252,14 @@ mod tests {
             (json!(null), "webhook response was absent"),
             (json!({"uid": "x"}), "expected response.uid=\"u\", got \"x\""),
             (json!({"uid": "u", "patch": patch}), "webhook returned response.patch but not response.patchType"),
-            (json!({"uid": "u", "patchType": "JSONPatch"}), "webhook returned response.patchType but not response.patch"),
-            (json!({"uid": "u", "patch": patch, "patchType": "Merge"}), "webhook returned invalid response.patchType of \"Merge\""),
+            (
+                json!({"uid": "u", "patchType": "JSONPatch"}),
+                "webhook returned response.patchType but not response.patch",
+            ),
+            (
+                json!({"uid": "u", "patch": patch, "patchType": "Merge"}),
+                "webhook returned invalid response.patchType of \"Merge\"",
+            ),
         ];
         for (response, wanted) in cases {
             let error = read(&answer(response), "u", "v1", Role::Mutating).unwrap_err();
@@ -256,7 +267,11 @@ mod tests {
         }
         let other = json!({"kind": "Pod", "apiVersion": "v1", "response": {"uid": "u"}}).to_string();
         let error = read(other.as_bytes(), "u", "v1", Role::Mutating).unwrap_err();
-        assert!(error.ends_with("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /v1, Kind=Pod"), "{error}");
+        assert!(
+            error
+                .ends_with("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /v1, Kind=Pod"),
+            "{error}"
+        );
         let patched = answer(json!({"uid": "u", "patch": patch, "patchType": "JSONPatch", "allowed": true}));
         let error = read(&patched, "u", "v1", Role::Validating).unwrap_err();
         assert!(error.ends_with("validating webhook may not return response.patch"), "{error}");

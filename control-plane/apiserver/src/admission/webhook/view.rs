@@ -38,7 +38,8 @@ impl<'a> View<'a> {
         let Some(Match { row }) = matches(hook, request)? else { return Ok(None) };
         let resource: &'a Arc<Resource> = request.resource;
         let scale = resource.subresource(request.subresource).and_then(|sub| sub.scale.as_ref());
-        let mut view = Self { uid: uuid::Uuid::new_v4().to_string(), facts: Value::Null, row, object: None, old: None, scale };
+        let mut view =
+            Self { uid: uuid::Uuid::new_v4().to_string(), facts: Value::Null, row, object: None, old: None, scale };
         view.object = view.shown(request, request.object).await?;
         view.old = match request.old {
             Some(old) => view.shown(request, old).await?,
@@ -90,7 +91,10 @@ impl<'a> View<'a> {
         let mut after = patch::json(before, patch).map_err(|error| Status::internal(error.message))?;
         let same = |field: &str| after.get(field) == before.get(field);
         if !after.is_object() || !same("kind") || !same("apiVersion") {
-            return Err(Status::internal(format_args!("admission webhook {:?} made another kind of the object", hook.name)));
+            return Err(Status::internal(format_args!(
+                "admission webhook {:?} made another kind of the object",
+                hook.name
+            )));
         }
         objects::take_owners(&mut after);
         if let Some(paths) = self.scale {
