@@ -241,7 +241,10 @@ fn differences(ours: Option<&Value>, theirs: Option<&Value>, path: &str, found: 
 /// Paths that Kubernetes documents and we leave out: its deprecated `/watch/` prefix, the document's own root, and proxies
 /// with a path behind them (the same resource as without).
 fn left_out(path: &str) -> bool {
-    path.split('/').any(|part| !is_served_resource(part)) || path.contains("/watch/") || path.ends_with('/') || path.ends_with("/proxy/{path}")
+    path.split('/').any(|part| !is_served_resource(part))
+        || path.contains("/watch/")
+        || path.ends_with('/')
+        || path.ends_with("/proxy/{path}")
 }
 
 #[test]

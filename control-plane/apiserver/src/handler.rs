@@ -4,7 +4,10 @@
 use crate::authn;
 use crate::authz::{self, Attributes, Target};
 use crate::core::Core;
-use crate::endpoints::{self, metrics::{Counted, Metrics, one_more}};
+use crate::endpoints::{
+    self,
+    metrics::{Counted, Metrics, one_more},
+};
 use crate::negotiate::Accept;
 use crate::nodes::tunnel;
 use crate::peers;
@@ -177,21 +180,18 @@ pub(crate) fn forbidden(user: &User, attributes: &Attributes<'_>, why: &str) -> 
         }
     };
     let resource = if subresource.is_empty() { plural.to_owned() } else { format!("{plural}/{subresource}") };
-    let place = if namespace.is_empty() {
-        "at the cluster scope".into()
-    } else {
-        format!("in the namespace {namespace:?}")
-    };
-    let why =
-        format!("User {:?} cannot {verb} resource {resource:?} in API group {group:?} {place}{tail}", user.name);
+    let place =
+        if namespace.is_empty() { "at the cluster scope".into() } else { format!("in the namespace {namespace:?}") };
+    let why = format!("User {:?} cannot {verb} resource {resource:?} in API group {group:?} {place}{tail}", user.name);
     Status::forbidden(group, plural, name, why)
 }
 
 /// Notes the answer in the metrics; an open stream for as long as it is open.
 fn count(core: &Arc<Core>, parts: &Parts, info: &RequestInfo<'_>, response: &mut Response<Body>, latency: Duration) {
-    let row = info.resource.as_ref().and_then(|request| {
-        core.catalog().kinds.find(request.group, request.version, request.plural)
-    });
+    let row = info
+        .resource
+        .as_ref()
+        .and_then(|request| core.catalog().kinds.find(request.group, request.version, request.plural));
     let counted = Counted::new(info, row.as_ref(), &parts.headers, parts.uri.query());
     let code = response.status();
     let streams = info.resource.as_ref().is_some_and(ResourceRequest::is_long_running) && code == StatusCode::OK;

@@ -40,8 +40,8 @@ pub use crate::authz::{AuthorizationMode, ModeError};
 pub use crate::config::{Clock, Config, Limits, Random, Sharing};
 pub use crate::endpoints::GIT_VERSION;
 pub use crate::local::LocalService;
-pub use crate::offline::offline;
 pub use crate::net::{Cidr, CidrError};
+pub use crate::offline::offline;
 pub use crate::request::{RequestInfo, ResourceRequest};
 pub use crate::user::User;
 /// The store's own crate, for whoever opens the store that a server is started with.

@@ -63,10 +63,10 @@ impl Accept {
         if clauses.peek().is_none() {
             return Ok(wishes);
         }
-        clauses
-            .flat_map(|value| value.split(','))
-            .find_map(|clause| served(clause.trim()))
-            .map_or_else(|| Err(not_acceptable("application/json, application/yaml")), |(format, shape)| Ok(Self { format, shape, ..wishes }))
+        clauses.flat_map(|value| value.split(',')).find_map(|clause| served(clause.trim())).map_or_else(
+            || Err(not_acceptable("application/json, application/yaml")),
+            |(format, shape)| Ok(Self { format, shape, ..wishes }),
+        )
     }
 
     pub(crate) fn content_type(self) -> &'static str {

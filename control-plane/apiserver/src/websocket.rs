@@ -32,7 +32,8 @@ const OUTGOING: usize = 1 << 20;
 
 /// Whether the client asks for a WebSocket on a request that can have one.
 pub(crate) fn is_wanted(parts: &Parts, resource: &ResourceRequest<'_>) -> bool {
-    let streams = resource.verb == Some(Verb::Watch) || (resource.verb == Some(Verb::Get) && resource.subresource == "log");
+    let streams =
+        resource.verb == Some(Verb::Watch) || (resource.verb == Some(Verb::Get) && resource.subresource == "log");
     streams && parts.method == Method::GET && is_upgrade(&parts.headers)
 }
 

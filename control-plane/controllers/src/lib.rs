@@ -26,9 +26,9 @@ mod replicaset;
 mod resource_quota;
 mod selector;
 mod storage_protection;
-mod tokens;
 #[cfg(test)]
 mod testing;
+mod tokens;
 
 pub use clock::Clock;
 pub use error::{Error, Next};

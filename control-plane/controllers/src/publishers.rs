@@ -118,8 +118,12 @@ impl Reconciler for RootCa {
         let target = Key::new(key.name(), ROOT_CA);
         let written = match self.config_maps.get(&target) {
             Some(stored) => {
-                let described =
-                    stored.metadata.annotations.as_ref().and_then(|a| a.get(DESCRIPTION)).is_some_and(|d| !d.is_empty());
+                let described = stored
+                    .metadata
+                    .annotations
+                    .as_ref()
+                    .and_then(|a| a.get(DESCRIPTION))
+                    .is_some_and(|d| !d.is_empty());
                 if stored.data.as_ref() == Some(&data) && described {
                     return Ok(Next::Signal);
                 }

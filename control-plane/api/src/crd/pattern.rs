@@ -48,19 +48,16 @@ pub fn compile_within(text: &str, limit: usize) -> Result<Regex, String> {
     if text.len() > MAX_LEN {
         return Err(format!("error parsing regexp: expression is longer than {MAX_LEN} bytes"));
     }
-    RegexBuilder::new(&translate(text))
-        .size_limit(limit)
-        .dfa_size_limit(limit)
-        .nest_limit(100)
-        .build()
-        .map_err(|error| match error {
+    RegexBuilder::new(&translate(text)).size_limit(limit).dfa_size_limit(limit).nest_limit(100).build().map_err(
+        |error| match error {
             regex::Error::CompiledTooBig(_) => "error parsing regexp: expression is too large".to_owned(),
             other => {
                 let text = other.to_string();
                 let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
                 format!("error parsing regexp: {last}")
             }
-        })
+        },
+    )
 }
 
 fn translate(text: &str) -> String {

@@ -466,7 +466,13 @@ fn expressions(node: &Value, reach: &Reach, path: &Path<'_>, totals: &mut Totals
         expressions(field, &below(granular, Some(1)), &properties.key(name), totals, errors);
     }
     if let Some(values) = map.get("additionalProperties") {
-        expressions(values, &below(granular, count("maxProperties")), &path.child("additionalProperties"), totals, errors);
+        expressions(
+            values,
+            &below(granular, count("maxProperties")),
+            &path.child("additionalProperties"),
+            totals,
+            errors,
+        );
     }
     if let Some(items) = map.get("items") {
         let keyed = map.get("x-kubernetes-list-type").is_some_and(|word| word == "map");

@@ -158,7 +158,8 @@ impl Definitions {
             .into_iter()
             .chain(self.own)
             .map(|(name, body)| {
-                let mut definition = special(&name, &body, dialect).unwrap_or_else(|| render(&body, &name, "", dialect));
+                let mut definition =
+                    special(&name, &body, dialect).unwrap_or_else(|| render(&body, &name, "", dialect));
                 if let (true, Some(required)) = (custom.contains(&name), body.get("required")) {
                     definition["required"] = required.clone();
                 }

@@ -12,8 +12,8 @@ mod facts;
 mod tests;
 
 pub(crate) use builtin::{builtin, short_name};
-pub(crate) use crd::{Place, flag, node as crd_node, strings};
 pub use check::{apply_defaults, check, check_types, prune, unknown_fields};
+pub(crate) use crd::{Place, flag, node as crd_node, strings};
 pub(crate) use facts::find as find_facts;
 pub use facts::{Facts, Merge};
 

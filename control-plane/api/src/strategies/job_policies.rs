@@ -219,7 +219,9 @@ fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
     for interval in text.split(',') {
         let (first, end) = interval.split_once('-').unwrap_or((interval, interval));
         if end.contains('-') {
-            return Err(format!("the fragment {interval:?} violates the requirement that an index interval can have at most two parts separated by '-'"));
+            return Err(format!(
+                "the fragment {interval:?} violates the requirement that an index interval can have at most two parts separated by '-'"
+            ));
         }
         let (from, to) = (number(first)?, number(end)?);
         if last >= from {

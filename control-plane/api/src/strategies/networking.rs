@@ -1,8 +1,6 @@
 //! NetworkPolicy, Ingress, IngressClass, IPAddress and ServiceCIDR (`pkg/apis/networking/validation`).
 
-use super::json::{
-    check_immutable, check_name, check_one_of, int, items, map, present, text, zero,
-};
+use super::json::{check_immutable, check_name, check_one_of, int, items, map, present, text, zero};
 use super::pod::check_label_selector;
 use crate::field::{Error, Path};
 use crate::{meta, names};

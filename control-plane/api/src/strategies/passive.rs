@@ -30,14 +30,8 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
 ];
 
 /// Kinds whose updates must carry a resourceVersion.
-const CONDITIONAL: &[&str] = &[
-    "PodDisruptionBudget",
-    "RuntimeClass",
-    "CSIDriver",
-    "CSINode",
-    "CSIStorageCapacity",
-    "VolumeAttachment",
-];
+const CONDITIONAL: &[&str] =
+    &["PodDisruptionBudget", "RuntimeClass", "CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment"];
 /// Kinds that a PUT may create.
 const CREATED_BY_UPDATE: &[&str] = &["PriorityClass"];
 

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 /// A valid object of the kind, as it is stored.
 fn stored(kind: &str) -> (&'static str, Value) {
-    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}});
+    let template =
+        json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}});
     let workload = json!({"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template});
     let mut once = template.clone();
     once["spec"]["restartPolicy"] = "Never".into();
@@ -16,10 +17,16 @@ fn stored(kind: &str) -> (&'static str, Value) {
         "ConfigMap" => ("", json!({"data": {"a": "1"}, "immutable": true})),
         "Secret" => ("", json!({"type": "Opaque", "data": {"a": "MQ=="}, "immutable": true})),
         "Service" => ("", json!({"spec": {"ports": [{"port": 80}], "clusterIP": "10.0.0.1"}})),
-        "PersistentVolume" => ("", json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
-            "hostPath": {"path": "/a"}}})),
-        "PersistentVolumeClaim" => ("", json!({"spec": {"accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}}}})),
+        "PersistentVolume" => (
+            "",
+            json!({"spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/a"}}}),
+        ),
+        "PersistentVolumeClaim" => (
+            "",
+            json!({"spec": {"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}}}}),
+        ),
         "Node" => ("", json!({"spec": {"podCIDR": "10.1.0.0/24", "podCIDRs": ["10.1.0.0/24"], "providerID": "a"}})),
         "Deployment" | "ReplicaSet" => ("apps", json!({"spec": workload})),
         "DaemonSet" => {
@@ -36,21 +43,33 @@ fn stored(kind: &str) -> (&'static str, Value) {
         "Job" => ("batch", json!({"spec": {"template": once}})),
         "CronJob" => ("batch", json!({"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": once}}}})),
         "PodDisruptionBudget" => ("policy", json!({"spec": {"minAvailable": 1}})),
-        "HorizontalPodAutoscaler" => ("autoscaling", json!({"spec": {"maxReplicas": 3,
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}})),
-        "Ingress" => ("networking.k8s.io", json!({"spec": {"rules": [{"host": "a.example", "http":
-            {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]}})),
+        "HorizontalPodAutoscaler" => (
+            "autoscaling",
+            json!({"spec": {"maxReplicas": 3,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}}),
+        ),
+        "Ingress" => (
+            "networking.k8s.io",
+            json!({"spec": {"rules": [{"host": "a.example", "http":
+            {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]}}),
+        ),
         "IngressClass" => ("networking.k8s.io", json!({"spec": {"controller": "example.com/c"}})),
-        "NetworkPolicy" => ("networking.k8s.io", json!({"spec": {"podSelector": {}, "ingress":
-            [{"from": [{"podSelector": {}}], "ports": [{"port": 80}]}]}})),
+        "NetworkPolicy" => (
+            "networking.k8s.io",
+            json!({"spec": {"podSelector": {}, "ingress":
+            [{"from": [{"podSelector": {}}], "ports": [{"port": 80}]}]}}),
+        ),
         "ServiceCIDR" => ("networking.k8s.io", json!({"spec": {"cidrs": ["10.0.0.0/24"]}})),
         "IPAddress" => ("networking.k8s.io", json!({"spec": {"parentRef": {"resource": "services", "name": "a"}}})),
         "PriorityClass" => ("scheduling.k8s.io", json!({"value": 10})),
         "StorageClass" => ("storage.k8s.io", json!({"provisioner": "example.com/p", "parameters": {"a": "b"}})),
         "RuntimeClass" => ("node.k8s.io", json!({"handler": "wasm"})),
         "Lease" => ("coordination.k8s.io", json!({"spec": {"leaseDurationSeconds": 10}})),
-        "EndpointSlice" => ("discovery.k8s.io", json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.1.0.1"]}],
-            "ports": [{"port": 80}]})),
+        "EndpointSlice" => (
+            "discovery.k8s.io",
+            json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.1.0.1"]}],
+            "ports": [{"port": 80}]}),
+        ),
         other => panic!("no example of {other}"),
     };
     let mut object = body;

@@ -156,8 +156,10 @@ pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
 }
 
 fn driver(object: &Value, context: &Context) -> Vec<Value> {
-    let flag = |pointer: &str, default: bool| Value::Bool(object.pointer(pointer).and_then(Value::as_bool).unwrap_or(default));
-    let joined = |texts: Vec<&str>, empty: &str| Value::from(if texts.is_empty() { empty.to_owned() } else { texts.join(",") });
+    let flag =
+        |pointer: &str, default: bool| Value::Bool(object.pointer(pointer).and_then(Value::as_bool).unwrap_or(default));
+    let joined =
+        |texts: Vec<&str>, empty: &str| Value::from(if texts.is_empty() { empty.to_owned() } else { texts.join(",") });
     let audiences = items(object, "/spec/tokenRequests").iter().map(|request| text(request, "/audience")).collect();
     let modes = items(object, "/spec/volumeLifecycleModes").iter().filter_map(Value::as_str).collect();
     vec![

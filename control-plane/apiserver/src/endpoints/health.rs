@@ -57,7 +57,12 @@ async fn checks(core: &Core, endpoint: &str) -> Vec<(&'static str, Health)> {
     checks
 }
 
-pub(super) async fn serve(core: &Core, endpoint: &str, rest: &[&str], query: &Query<'_>) -> Result<Response<Body>, Status> {
+pub(super) async fn serve(
+    core: &Core,
+    endpoint: &str,
+    rest: &[&str],
+    query: &Query<'_>,
+) -> Result<Response<Body>, Status> {
     let mut checks = checks(core, endpoint).await;
     if !rest.is_empty() {
         let name = rest.join("/");

@@ -4,8 +4,8 @@ mod discovery;
 pub(crate) mod health;
 pub(crate) mod metrics;
 mod openapi;
-pub(crate) mod skiff;
 mod openid;
+pub(crate) mod skiff;
 mod version;
 
 pub use version::GIT_VERSION;

@@ -35,7 +35,9 @@ pub enum PkiError {
     Broken { path: PathBuf, why: String },
     #[error("the {what} in the cluster's store cannot be used: {why}")]
     Agreed { what: &'static str, why: String },
-    #[error("{path} is not a usable key ({why}); move it away to have a new one made, which ends every token of the old one")]
+    #[error(
+        "{path} is not a usable key ({why}); move it away to have a new one made, which ends every token of the old one"
+    )]
     BrokenKey { path: PathBuf, why: String },
     #[error("the key for service account tokens cannot be used: {0}")]
     Account(String),

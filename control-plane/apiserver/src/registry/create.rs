@@ -1,7 +1,7 @@
 //! POST to a collection (`registry/rest/create.go`): default → admit → prepare → metadata → validate → store.
 
-use super::owners::{Owners, Writer};
 use super::charge::{self, Step};
+use super::owners::{Owners, Writer};
 use super::{Call, Outcome, input, services};
 use crate::admission::{Operation, Request};
 use crate::crd::{self, present::Encoded};

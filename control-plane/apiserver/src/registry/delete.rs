@@ -4,8 +4,8 @@
 use super::selection::Selection;
 use super::{Call, Outcome, namespace, services, success};
 use crate::admission::{Operation, Request};
-use crate::negotiate::Format;
 use crate::crd::present::{self, Encoded};
+use crate::negotiate::Format;
 use crate::objects;
 use crate::request::{Common, DeleteOptions, ListOptions, Preconditions, Propagation};
 use crate::{body, negotiate, respond};

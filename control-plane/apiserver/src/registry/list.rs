@@ -1,7 +1,7 @@
 //! GET of a collection. Takes a snapshot and copies stored bytes; nothing is parsed unless a table is asked for.
 
-use super::selection::Selection;
 use super::page_token::{self, From};
+use super::selection::Selection;
 use super::{Call, watch};
 use crate::crd::present;
 use crate::negotiate::{Accept, Format, Owners, Shape};
@@ -94,7 +94,9 @@ impl Page {
         };
         let limit = if options.limit == 0 { usize::MAX } else { options.limit };
         let range = snapshot.range(&selection.prefix, start.as_deref());
-        if call.resource.custom.is_some() && !range.map(|(_, entry)| entry).all(|e| present::is_current(call.resource, e)) {
+        if call.resource.custom.is_some()
+            && !range.map(|(_, entry)| entry).all(|e| present::is_current(call.resource, e))
+        {
             return Self::converted(call, selection, (&snapshot, start), limit).await;
         }
         let mut entries = Vec::new();

@@ -30,7 +30,10 @@ mod watch;
 pub(crate) use remove::{Object, Removed, remove};
 
 use crate::core::Core;
-use crate::crd::{self, present::{self, Encoded}};
+use crate::crd::{
+    self,
+    present::{self, Encoded},
+};
 use crate::negotiate::{Accept, Owners, Shape};
 use crate::request::{Query, ResourceRequest};
 use crate::user::User;
@@ -199,7 +202,10 @@ impl Call<'_> {
     }
 
     /// Commits in the name of who asks: see `Core::commit`.
-    pub(crate) async fn commit(&self, txn: store::Txn) -> Result<Result<store::Committed, crate::core::Conflict>, Status> {
+    pub(crate) async fn commit(
+        &self,
+        txn: store::Txn,
+    ) -> Result<Result<store::Committed, crate::core::Conflict>, Status> {
         self.core.commit(&self.user.name, txn).await
     }
 

@@ -1,9 +1,9 @@
 //! Continue tokens: where the next page of a list begins, and which revision it shows.
 
-use crate::core::read_status;
-use crate::request::{ListOptions, Version, too_large_version};
 use super::Call;
 use super::selection::Selection;
+use crate::core::read_status;
+use crate::request::{ListOptions, Version, too_large_version};
 use api::Status;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,10 @@ pub(super) async fn resume(call: &Call<'_>, options: &ListOptions, text: &str, p
         return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.v)));
     }
     let revision = Revision::try_from(token.rv).ok().filter(|revision| *revision > 0);
-    if (revision.is_none() && token.rv != NEWEST) || token.start.is_empty() || token.start.split('/').any(|part| part == "..") {
+    if (revision.is_none() && token.rv != NEWEST)
+        || token.start.is_empty()
+        || token.start.split('/').any(|part| part == "..")
+    {
         return Err(invalid("incorrect encoded start resourceVersion or start (version meta.k8s.io/v1)"));
     }
     let mut start = prefix.to_vec();

@@ -57,8 +57,8 @@ fn parse(text: &str) -> Result<f64, BadDuration> {
         if !number.bytes().any(|byte| byte.is_ascii_digit()) {
             return Err(invalid());
         }
-        let number: f64 =
-            if number.starts_with('.') { format!("0{number}").parse() } else { number.parse() }.map_err(|_| invalid())?;
+        let number: f64 = if number.starts_with('.') { format!("0{number}").parse() } else { number.parse() }
+            .map_err(|_| invalid())?;
         let letters = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         if unit.is_empty() {

@@ -17,7 +17,8 @@ async fn refused(cluster: &Cluster, body: impl Into<Body>, content_type: (&str, 
 #[tokio::test]
 async fn bodies_that_are_no_objects_are_refused() {
     let cluster = Cluster::new().await;
-    let deep = format!(r#"{{"metadata":{{"name":"a"}},"data":{}1{}}}"#, r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+    let deep =
+        format!(r#"{{"metadata":{{"name":"a"}},"data":{}1{}}}"#, r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
     let wide = format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","x":{}{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
     for body in ["", "null", "[]", "3", "\"x\"", "{", "{\"metadata\":", "{\"a\":1}}", &deep, &wide] {
         let (code, message) = refused(&cluster, body.to_owned(), JSON).await;
@@ -29,7 +30,8 @@ async fn bodies_that_are_no_objects_are_refused() {
 #[tokio::test]
 async fn yaml_bombs_do_not_go_off() {
     let cluster = Cluster::new().await;
-    let mut bomb = String::from("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx0: &x0 [a,a,a,a,a,a,a,a,a,a]\n");
+    let mut bomb =
+        String::from("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx0: &x0 [a,a,a,a,a,a,a,a,a,a]\n");
     for level in 1..12 {
         let before = level - 1;
         bomb.push_str(&format!("x{level}: &x{level} [{}]\n", vec![format!("*x{before}"); 10].join(",")));
@@ -97,7 +99,9 @@ async fn absurd_query_values_are_refused_or_harmless() {
     }
     let long = format!("labelSelector=a+in+({})", vec!["x"; 10_000].join(","));
     let many = vec!["limit=5"; 2_000].join("&");
-    for query in ["limit=-1", "limit=9223372036854775807", "timeoutSeconds=-5", "pretty=maybe", &long, &many, "%=%&&&=="] {
+    for query in
+        ["limit=-1", "limit=9223372036854775807", "timeoutSeconds=-5", "pretty=maybe", &long, &many, "%=%&&&=="]
+    {
         assert_eq!(cluster.get(&format!("{CONFIG_MAPS}?{query}")).await["kind"], "ConfigMapList", "{query:.60}");
     }
 }
@@ -149,11 +153,16 @@ async fn ten_thousand_idle_watches_are_counted_while_they_are_open() {
     let mut open = Vec::new();
     for n in 0..10_000 {
         let path = if n % 2 == 0 { CONFIG_MAPS.to_owned() } else { format!("/api/v1/namespaces/n{n}/pods") };
-        open.push(cluster.response("GET", &format!("{path}?watch=1&allowWatchBookmarks=true"), &[], Body::empty()).await);
+        open.push(
+            cluster.response("GET", &format!("{path}?watch=1&allowWatchBookmarks=true"), &[], Body::empty()).await,
+        );
     }
     let page = cluster.send("GET", "/metrics", &[], "").await;
     let page = String::from_utf8_lossy(&page.bytes).into_owned();
-    let line = page.lines().find(|line| line.starts_with("apiserver_longrunning_requests") && line.contains("\"pods\"")).unwrap();
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("apiserver_longrunning_requests") && line.contains("\"pods\""))
+        .unwrap();
     assert!(line.ends_with(" 5000"), "{line}");
     drop(open);
     let page = cluster.send("GET", "/metrics", &[], "").await;

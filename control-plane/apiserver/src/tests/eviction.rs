@@ -66,8 +66,12 @@ async fn a_budget_gives_what_it_has_and_then_refuses() {
 async fn a_budget_that_was_not_counted_yet_asks_for_patience() {
     let cluster = Cluster::new().await;
     running(&cluster, "a", "True").await;
-    budget(&cluster, "web", json!({"disruptionsAllowed": 1, "currentHealthy": 1, "desiredHealthy": 0, "expectedPods": 1}))
-        .await;
+    budget(
+        &cluster,
+        "web",
+        json!({"disruptionsAllowed": 1, "currentHealthy": 1, "desiredHealthy": 0, "expectedPods": 1}),
+    )
+    .await;
     let refused = cluster.fails("POST", &format!("{PODS}/a/eviction"), eviction("a")).await;
     assert_eq!((&refused["code"], &refused["details"]["retryAfterSeconds"]), (&json!(429), &json!(10)));
     budget(&cluster, "second", json!({})).await;

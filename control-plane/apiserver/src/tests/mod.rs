@@ -1,19 +1,19 @@
 //! Requests straight onto the handler with a store in memory: no ports, no TLS, the same code as for remote clients.
 
-mod crd;
-mod crd_conversion;
-mod crd_rules;
 mod admission;
 mod apply;
 mod bad_input;
+mod crd;
+mod crd_conversion;
+mod crd_rules;
 mod create;
 mod delete;
 mod disk;
 mod eviction;
 mod list;
+mod node_rights;
 mod nodes;
 mod patch;
-mod node_rights;
 mod pod_parts;
 mod protocol;
 mod rbac;
@@ -25,9 +25,9 @@ mod subresources;
 mod tokens;
 mod update;
 mod watch;
+mod webhooks;
 mod websocket;
 mod wire;
-mod webhooks;
 
 use crate::config::Config;
 use crate::core::Core;
@@ -90,7 +90,9 @@ impl Cluster {
     /// A request in the name of another user.
     pub(crate) async fn as_user(&self, user: User, method: &str, path: &str, body: &Value) -> Answer {
         let service = LocalService::new(Arc::clone(&self.core), user);
-        Self { core: Arc::clone(&self.core), service, seconds: Arc::clone(&self.seconds) }.json(method, path, body).await
+        Self { core: Arc::clone(&self.core), service, seconds: Arc::clone(&self.seconds) }
+            .json(method, path, body)
+            .await
     }
 
     /// A request over the network with a bearer token.

@@ -35,7 +35,12 @@ pub(super) async fn connect(server: &ApiServer, identity: Option<&KeyPair>, prot
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
 }
 
-pub(super) async fn get(server: &ApiServer, identity: Option<&KeyPair>, protocol: &[u8], path: &str) -> (StatusCode, Bytes) {
+pub(super) async fn get(
+    server: &ApiServer,
+    identity: Option<&KeyPair>,
+    protocol: &[u8],
+    path: &str,
+) -> (StatusCode, Bytes) {
     let io = TokioIo::new(connect(server, identity, protocol).await);
     let request =
         Request::get(format!("https://kubernetes{path}")).header("host", "kubernetes").body(Body::empty()).unwrap();

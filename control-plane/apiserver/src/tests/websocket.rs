@@ -13,7 +13,11 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// The answer's head and, where it is 101, the socket.
-async fn open(server: &crate::ApiServer, path: &str, protocols: Option<&str>) -> (StatusCode, HeaderMap, Option<Socket>) {
+async fn open(
+    server: &crate::ApiServer,
+    path: &str,
+    protocols: Option<&str>,
+) -> (StatusCode, HeaderMap, Option<Socket>) {
     let io = TokioIo::new(connect(server, Some(server.pki().admin()), b"http/1.1").await);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
     tokio::spawn(connection.with_upgrades());

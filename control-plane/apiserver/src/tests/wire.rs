@@ -25,7 +25,8 @@ async fn bytes_of(cluster: &Cluster, path: &str, accept: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn the_frames_of_a_watch() {
     let cluster = Cluster::new().await;
-    let query = "watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=9";
+    let query =
+        "watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=9";
     cluster.post(CONFIG_MAPS, labelled("a", "web")).await;
     let response = cluster.response("GET", &format!("{CONFIG_MAPS}?{query}"), &[], Body::empty()).await;
     let path = format!("{CONFIG_MAPS}/a");
@@ -40,7 +41,9 @@ async fn the_frames_of_a_watch_as_tables() {
     let cluster = Cluster::new().await;
     cluster.post(CONFIG_MAPS, config_map("a")).await;
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-    insta::assert_snapshot!(bytes_of(&cluster, &format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=1&includeObject=None"), accept).await);
+    insta::assert_snapshot!(
+        bytes_of(&cluster, &format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=1&includeObject=None"), accept).await
+    );
 }
 
 #[tokio::test]
@@ -92,7 +95,11 @@ async fn health_and_its_checks() {
     cluster.core.shutdown.cancel();
     for path in ["/readyz", "/readyz/shutdown"] {
         let answer = cluster.send("GET", path, &[], "").await;
-        text.push_str(&format!("closing: {path} {}\n{}\n", answer.code.as_u16(), String::from_utf8_lossy(&answer.bytes)));
+        text.push_str(&format!(
+            "closing: {path} {}\n{}\n",
+            answer.code.as_u16(),
+            String::from_utf8_lossy(&answer.bytes)
+        ));
     }
     insta::assert_snapshot!(text);
 }

@@ -45,8 +45,9 @@ impl Disrupted {
 
 /// Pods that count: ready, not on their way out, and no eviction granted.
 pub fn healthy(pods: &[Arc<Pod>], disrupted: &Disrupted) -> i32 {
-    let counts =
-        |pod: &&Arc<Pod>| !pods::is_terminating(pod) && pods::is_ready(pod) && !disrupted.kept.contains_key(pods::name(pod));
+    let counts = |pod: &&Arc<Pod>| {
+        !pods::is_terminating(pod) && pods::is_ready(pod) && !disrupted.kept.contains_key(pods::name(pod))
+    };
     count(pods.iter().filter(counts).count())
 }
 
@@ -214,7 +215,10 @@ mod tests {
         let later = now + SignedDuration::from_secs(60);
         assert_eq!(status(&budget, two, &Disrupted::default(), later), first);
         let one = status(&budget, Counts { healthy: 1, ..two }, &Disrupted::default(), later);
-        assert_eq!((one.disruptions_allowed, one.conditions.unwrap()[0].reason.as_str()), (Some(0), "InsufficientPods"));
+        assert_eq!(
+            (one.disruptions_allowed, one.conditions.unwrap()[0].reason.as_str()),
+            (Some(0), "InsufficientPods")
+        );
         let none = status(&budget, Counts { healthy: 0, desired: 0, expected: 0 }, &Disrupted::default(), later);
         assert_eq!(none.disruptions_allowed, Some(0), "no pods, no disruptions");
     }

@@ -97,10 +97,9 @@ fn check_resize(pod: &Value, old: &Value, errors: &mut Vec<Error>) {
             }
             let path = path.index(i);
             let path = path.child("resources");
-            for (field, detail) in [
-                ("requests", "resource requests cannot be removed"),
-                ("limits", "resource limits cannot be removed"),
-            ] {
+            for (field, detail) in
+                [("requests", "resource requests cannot be removed"), ("limits", "resource limits cannot be removed")]
+            {
                 let (new, old) = (amounts(new, field), amounts(old, field));
                 let has = |list: Option<&Object>, name: &str| list.is_some_and(|list| list.contains_key(name));
                 if RESIZABLE.iter().any(|name| has(old, name) && !has(new, name)) {

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Upper bounds of a request's latency, in seconds: kube-apiserver's, and some below them.
 const LATENCY: [f64; 25] = [
-    0.000_1, 0.001, 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
-    20.0, 30.0, 45.0, 60.0,
+    0.000_1, 0.001, 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0,
+    15.0, 20.0, 30.0, 45.0, 60.0,
 ];
 /// The same of a commit in the store (`etcd_request_duration_seconds`).
 const COMMIT: [f64; 13] = [0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -120,7 +120,12 @@ pub(crate) struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    pub(crate) fn new(info: &RequestInfo<'_>, row: Option<&'a Arc<Resource>>, headers: &http::HeaderMap, query: Option<&str>) -> Self {
+    pub(crate) fn new(
+        info: &RequestInfo<'_>,
+        row: Option<&'a Arc<Resource>>,
+        headers: &http::HeaderMap,
+        query: Option<&str>,
+    ) -> Self {
         let row = row.map(|row| &**row);
         let request = info.resource.as_ref();
         // Only what the row has: anything else would be the client's own words.
@@ -158,7 +163,12 @@ fn verb(info: &RequestInfo<'_>, headers: &http::HeaderMap) -> &'static str {
         Some(Verb::List) => "LIST",
         Some(Verb::Watch) => "WATCH",
         Some(Verb::DeleteCollection) => "DELETECOLLECTION",
-        Some(Verb::Patch) if crate::negotiate::media_type(headers).is_some_and(|kind| kind.starts_with("application/apply-patch")) => "APPLY",
+        Some(Verb::Patch)
+            if crate::negotiate::media_type(headers)
+                .is_some_and(|kind| kind.starts_with("application/apply-patch")) =>
+        {
+            "APPLY"
+        }
         Some(_) if matches!(request.subresource, "exec" | "attach" | "portforward" | "proxy") => "CONNECT",
         _ => method(info.method),
     }

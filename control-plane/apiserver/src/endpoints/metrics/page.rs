@@ -18,7 +18,12 @@ pub(in crate::endpoints) fn render(core: &Core) -> String {
     core.admission.webhook_metrics.render(&mut out);
     let metrics = &core.metrics;
     let single = [
-        ("apiserver_request_panics_total", "counter", "Requests that failed in a panic.", metrics.panics.load(Ordering::Relaxed)),
+        (
+            "apiserver_request_panics_total",
+            "counter",
+            "Requests that failed in a panic.",
+            metrics.panics.load(Ordering::Relaxed),
+        ),
         (
             "apiserver_tls_handshake_errors_total",
             "counter",
@@ -49,7 +54,11 @@ fn requests(out: &mut String, core: &Core) {
     let help = "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.";
     head(out, "apiserver_request_total", "counter", help);
     for (labels, series) in &series {
-        let _ = writeln!(out, "apiserver_request_total{{code=\"{}\",{labels}}} {}", series.label.code, series.latency.count);
+        let _ = writeln!(
+            out,
+            "apiserver_request_total{{code=\"{}\",{labels}}} {}",
+            series.label.code, series.latency.count
+        );
     }
     let mut latency: BTreeMap<&str, Histogram<25>> = BTreeMap::new();
     let mut size: BTreeMap<&str, Histogram<7>> = BTreeMap::new();
@@ -86,7 +95,8 @@ fn streams(out: &mut String, core: &Core) {
 
 fn in_flight(out: &mut String, core: &Core) {
     let (reading, mutating) = core.in_flight.taken();
-    let help = "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.";
+    let help =
+        "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.";
     head(out, "apiserver_current_inflight_requests", "gauge", help);
     for (kind, taken) in [("mutating", mutating), ("readOnly", reading)] {
         let _ = writeln!(out, "apiserver_current_inflight_requests{{request_kind=\"{kind}\"}} {taken}");

@@ -19,7 +19,13 @@ pub(super) fn put(out: &mut String) {
         let ticks = ticks as f64;
         ticks / TICKS
     };
-    gauge(out, "process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", seconds(field(14) + field(15)));
+    gauge(
+        out,
+        "process_cpu_seconds_total",
+        "counter",
+        "Total user and system CPU time spent in seconds.",
+        seconds(field(14) + field(15)),
+    );
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let mut pages = pages.split_whitespace().map(|count| count.parse::<u64>().unwrap_or(0));
     let (virtual_, resident) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
@@ -33,7 +39,13 @@ pub(super) fn put(out: &mut String) {
     }
     if let Some(booted) = booted() {
         let started = booted + seconds(field(22));
-        gauge(out, "process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", started);
+        gauge(
+            out,
+            "process_start_time_seconds",
+            "gauge",
+            "Start time of the process since unix epoch in seconds.",
+            started,
+        );
     }
 }
 

@@ -57,19 +57,15 @@ fn is_ready(pod: &Value) -> bool {
 
 /// # Errors
 /// As `super::grant`.
-pub(super) async fn ask(
-    call: &Call<'_>,
-    snapshot: &Snapshot,
-    pod: &Value,
-    options: Common,
-) -> Result<Grant, Status> {
+pub(super) async fn ask(call: &Call<'_>, snapshot: &Snapshot, pod: &Value, options: Common) -> Result<Grant, Status> {
     let budgets = call.core.builtin("policy", "v1", "poddisruptionbudgets");
     let found = matching(call, &budgets, snapshot, pod)?;
     let budget = match found.as_slice() {
         [] => return Ok(Grant::Free),
         [one] => one,
         _ => {
-            let why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            let why =
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
             return Err(Status::new(Reason::Unknown, why));
         }
     };
