@@ -83,7 +83,7 @@ pub struct Serving {
     #[arg(long)]
     pub ephemeral: bool,
 
-    /// Where objects are kept: file:PATH, memory, or etcd://HOST:PORT[,HOST:PORT...][/PREFIX] (etcds:// over TLS), which
+    /// Where objects are kept: file:PATH, memory, or `etcd://HOST:PORT[,HOST:PORT...][/PREFIX]` (etcds:// over TLS), which
     /// several servers may share [default: a file in the data directory]
     #[arg(long, value_name = "URL", env = "SKIFF_STORE")]
     pub store: Option<String>,
