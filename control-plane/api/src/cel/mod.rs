@@ -1,7 +1,7 @@
 //! CEL, as Kubernetes uses it: expressions that are compiled once against declared variables and evaluated on JSON.
 //!
-//! The `cel` crate parses (grammar, macros, positions). Checking ([`check`]), evaluation ([`eval`]), the libraries
-//! ([`library`]) and the accounting of costs are ours: the crate's interpreter cannot be interrupted, does not know types
+//! The `cel` crate parses (grammar, macros, positions). Checking (`check`), evaluation (`eval`), the libraries
+//! (`library`) and the accounting of costs are ours: the crate's interpreter cannot be interrupted, does not know types
 //! before it runs and wants values of its own. See docs/adr for what differs from cel-go.
 //!
 //! Knows nothing of CRDs or webhooks; [`decl`] alone reads schemas.

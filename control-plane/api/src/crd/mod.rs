@@ -1,4 +1,4 @@
-//! Custom resources: what a CRD says, checked ([`spec`], [`structural`]) and made into rows of the kinds table ([`rows`]).
+//! Custom resources: what a CRD says, checked ([`spec`], `structural`) and made into rows of the kinds table ([`rows`]).
 //!
 //! A [`Definition`] is one CRD as it is served, shared by the rows of its versions. Pure: the API server's `crd` module
 //! follows the store, writes conditions and calls conversion webhooks.
