@@ -1,6 +1,7 @@
 //! One life of the writer process: started, listened to, killed.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use crate::ledger::Line;
 
 /// A process that says nothing for so long is done, or stuck.
 const SILENCE: Duration = Duration::from_secs(30);
+const SIGKILL: i32 = 9;
 
 /// When to kill, counted from some moment.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +38,16 @@ pub struct Plan {
 pub struct Outcome {
     /// What the process was doing when it was killed.
     pub moment: &'static str,
+    pub end: End,
     pub acknowledged: u64,
+}
+
+/// How a life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Killed,
+    /// It had closed its file before it could be killed.
+    Closed,
 }
 
 /// Dropped, it is killed: a test that fails leaves nothing behind either.
@@ -117,13 +128,19 @@ pub fn live(plan: &Plan, judge: &mut Judge) -> Outcome {
             _ => None,
         });
     }
-    // SIGKILL: the process does nothing more, not even in its defence.
-    drop(process);
+    // SIGKILL: the process does nothing more, not even in its defence. One that was told to close may have been faster.
+    let _ = process.0.kill();
+    let status = process.0.wait().unwrap();
+    let end = match status.signal() {
+        Some(SIGKILL) => End::Killed,
+        _ if closes && status.success() => End::Closed,
+        _ => panic!("{plan:?}: the writer ended by itself, {moment}: {status}"),
+    };
     for line in lines {
         let line = Line::parse(&line);
         acknowledged += u64::from(matches!(line, Line::Acknowledged { .. }));
         judge.hear(line);
     }
     reader.join().unwrap();
-    Outcome { moment, acknowledged }
+    Outcome { moment, end, acknowledged }
 }
