@@ -5,6 +5,7 @@
 
 const DNS1123_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const DNS1123_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const DNS1123_SUBDOMAIN_UNDERSCORE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 const DNS1035_LABEL: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED_NAME: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
@@ -64,6 +65,23 @@ pub fn check_dns1123_subdomain(text: &str) -> Vec<String> {
     }
     if !text.split('.').all(is_label_syntax) {
         errors.push(DNS1123_SUBDOMAIN.into());
+    }
+    errors
+}
+
+/// The same where labels may begin with an underscore and have some inside, as names of services in DNS do.
+#[must_use]
+pub fn check_dns1123_subdomain_with_underscore(text: &str) -> Vec<String> {
+    let label = |label: &str| {
+        let label = label.strip_prefix('_').unwrap_or(label);
+        framed(label, lower_alnum, |b| lower_alnum(b) || matches!(b, b'-' | b'_'))
+    };
+    let mut errors = Vec::new();
+    if text.len() > SUBDOMAIN_MAX {
+        errors.push(max_len(SUBDOMAIN_MAX));
+    }
+    if !text.split('.').all(label) {
+        errors.push(DNS1123_SUBDOMAIN_UNDERSCORE.into());
     }
     errors
 }
@@ -203,6 +221,13 @@ pub fn check_port_name(text: &str) -> Vec<String> {
 #[must_use]
 pub fn check_port(port: i64) -> Vec<String> {
     if (1..=65535).contains(&port) { Vec::new() } else { vec!["must be between 1 and 65535, inclusive".into()] }
+}
+
+/// Go's `unicode.IsPrint`: letters, marks, numbers, punctuation, symbols, and of white space the space alone.
+#[must_use]
+pub fn is_printable(c: char) -> bool {
+    // Behind another character a mark stands for itself; three characters are escaped though they can be printed.
+    matches!(c, '"' | '\'' | '\\') || ['x', c].iter().collect::<String>().escape_debug().skip(1).eq([c])
 }
 
 #[cfg(test)]

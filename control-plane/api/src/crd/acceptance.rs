@@ -1,6 +1,7 @@
 //! What becomes of a CRD that was written: its names are accepted or not, it is established, and its objects go before
 //! it does (the naming, establishing, api-approval and finalizing controllers of `apiextensions-apiserver`, as one rule).
 
+use super::bundle;
 use crate::kinds::Kinds;
 use crate::{meta, schema, time};
 use jiff::Timestamp;
@@ -48,7 +49,11 @@ pub fn settle<'o>(object: &Value, others: impl Iterator<Item = &'o Value>, kinds
     let mut changed = object.clone();
     let taken = Taken::of(object, others, kinds);
     let accepted = accept(&mut changed, &taken, now);
-    if accepted && !established(&changed) {
+    if accepted && !established(&changed) && bundle::is_invalid(&object["spec"]) {
+        // Nobody could read objects of other versions.
+        let why = ("InvalidCABundle", "The conversion webhook CABundle is invalid");
+        set(&mut changed, "Established", "False", why, now);
+    } else if accepted && !established(&changed) {
         let why = ("InitialNamesAccepted", "the initial names have been accepted");
         set(&mut changed, "Established", "True", why, now);
     } else if condition(&changed, "Established").is_none() {

@@ -4,6 +4,7 @@
 //! follows the store, writes conditions and calls conversion webhooks.
 
 mod acceptance;
+mod bundle;
 pub mod checks;
 mod columns;
 pub(crate) mod formats;

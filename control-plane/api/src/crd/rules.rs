@@ -6,7 +6,7 @@
 //!   CRD reaches them;
 //! - [`Programs::evaluate`] for every written object.
 
-mod field_path;
+pub(super) mod field_path;
 #[cfg(test)]
 mod tests;
 

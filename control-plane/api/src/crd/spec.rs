@@ -4,7 +4,8 @@
 //! (`spec.validation`, `spec.subresources`, `spec.additionalPrinterColumns`): paths are told in that form.
 
 use super::acceptance::{APPROVED, Approval, approval, is_protected};
-use super::{acceptance, schema_rules};
+use super::rules::field_path;
+use super::{acceptance, bundle, schema_rules};
 use crate::field::{Error, Path};
 use crate::{meta, names, schema};
 use serde_json::{Map, Value};
@@ -29,19 +30,15 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<Error> {
         }
     }
     names_syntax(&spec["names"], &asked, &mut errors);
-    if spec.get("preserveUnknownFields") == Some(&Value::Bool(true)) {
-        let detail =
-            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
-        errors.push(Error::invalid(&path.child("preserveUnknownFields"), true, detail));
-    }
-    conversion(spec, &path.child("conversion"), &mut errors);
+    preserving(spec, &path, &mut errors);
+    conversion(spec, old, &path.child("conversion"), &mut errors);
     approved(object, old, &mut errors);
     let status = Path::new("status");
     names_syntax(&object["status"]["acceptedNames"], &status.child("acceptedNames"), &mut errors);
     if let Some(old) = old {
         transition(object, old, &mut errors);
-        stored_versions(object, &mut errors);
     }
+    stored_versions(object, &mut errors);
     errors
 }
 
@@ -117,6 +114,42 @@ fn names_syntax(asked: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     if !kind.is_empty() && kind == text(asked, "listKind") {
         let detail = "kind and listKind may not be the same";
         errors.push(Error::invalid(&path.child("listKind"), kind, detail));
+    }
+}
+
+/// What `preserveUnknownFields` rules out, itself among it.
+fn preserving(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    if spec.get("preserveUnknownFields") != Some(&Value::Bool(true)) {
+        return;
+    }
+    let at = path.child("preserveUnknownFields");
+    if items(spec, "versions").iter().filter_map(|version| version.pointer("/schema/openAPIV3Schema")).any(has_defaults)
+    {
+        errors.push(Error::invalid(&at, true, "must be false in order to use defaults in the schema"));
+    }
+    let strategy = spec.pointer("/conversion/strategy").and_then(Value::as_str).unwrap_or("None");
+    if strategy != "None" {
+        let detail = "must be None if spec.preserveUnknownFields is true";
+        errors.push(Error::invalid(&path.child("conversion").child("strategy"), strategy, detail));
+    }
+    let detail =
+        "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+    errors.push(Error::invalid(&at, true, detail));
+}
+
+fn has_defaults(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.iter().any(|(name, value)| {
+            // A property may be called `default`.
+            let below = || value.as_object().is_some_and(|fields| fields.values().any(has_defaults));
+            match name.as_str() {
+                "default" => !value.is_null(),
+                "properties" => below(),
+                _ => has_defaults(value),
+            }
+        }),
+        Value::Array(list) => list.iter().any(has_defaults),
+        _ => false,
     }
 }
 
@@ -204,7 +237,7 @@ fn deprecation(version: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     if warning.is_empty() {
         bad("must not be an empty string".into());
     }
-    if let Some((index, _)) = warning.char_indices().find(|(_, c)| c.is_control()) {
+    if let Some((index, _)) = warning.char_indices().find(|(_, c)| !names::is_printable(*c)) {
         bad(format!("must only contain printable UTF-8 characters; non-printable character found at index {index}"));
     }
 }
@@ -277,8 +310,9 @@ fn selectable(version: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
         let found =
             parts.iter().try_fold(schema.unwrap_or(&Value::Null), |node, part| node.get("properties")?.get(part));
         let Some(found) = found.filter(|_| json_path.starts_with('.')) else {
-            let detail = "is an invalid path: does not refer to a valid field";
-            errors.push(Error::invalid(&at, json_path, detail));
+            let why = field_path::read(json_path, schema.unwrap_or(&Value::Null)).err();
+            let why = why.unwrap_or_else(|| "does not refer to a valid field".into());
+            errors.push(Error::invalid(&at, json_path, format!("is an invalid path: {why}")));
             continue;
         };
         if parts.first() == Some(&"metadata") {
@@ -299,7 +333,7 @@ fn selectable(version: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     }
 }
 
-fn conversion(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+fn conversion(spec: &Value, old: Option<&Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
     let Some(conversion) = spec.get("conversion").filter(|conversion| conversion.is_object()) else { return };
     let strategy = text(conversion, "strategy");
     enumerated(strategy, &["None", "Webhook"], &path.child("strategy"), errors);
@@ -318,7 +352,10 @@ fn conversion(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     }
     match client {
         None => errors.push(Error::required(&at_client, "required when strategy is set to Webhook")),
-        Some(client) => client_config(client, &at_client, errors),
+        Some(client) => {
+            client_config(client, &at_client, errors);
+            ca_bundle(text(client, "caBundle"), old, &at_client.child("caBundle"), errors);
+        }
     }
     if reviews.is_empty() {
         errors.push(Error::required(&at_reviews, ""));
@@ -334,6 +371,18 @@ fn conversion(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
                 errors.push(Error::invalid(&at_reviews.index(index), review.as_str(), complaint));
             }
         }
+    }
+}
+
+/// A kind that is served goes on being served: a bundle that works is not replaced by one that cannot. Where there is nothing to
+/// lose a bundle may be wrong: the CRD says so in its conditions.
+fn ca_bundle(bundle: &str, old: Option<&Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let serves = old.is_some_and(|old| acceptance::established(old) && !bundle::is_invalid(&old["spec"]));
+    if serves
+        && !bundle.is_empty()
+        && let Some(detail) = bundle::problem(bundle)
+    {
+        errors.push(Error::invalid(path, bundle, detail));
     }
 }
 
@@ -433,6 +482,12 @@ fn stored_versions(object: &Value, errors: &mut Vec<Error>) {
         return;
     }
     let versions = items(&object["spec"], "versions");
+    for version in versions.iter().filter(|version| version["storage"] == true) {
+        let name = text(version, "name");
+        if !stored.iter().any(|known| known == name) {
+            errors.push(Error::invalid(&path, stored.clone(), format!("must have the storage version {name}")));
+        }
+    }
     for (index, name) in stored.iter().enumerate() {
         if !versions.iter().any(|version| text(version, "name") == name) {
             let detail = format!(

@@ -363,3 +363,83 @@ fn nothing_panics_on_nonsense() {
         let _ = value::validate(&schema, &nonsense, None);
     }
 }
+
+#[test]
+fn a_bundle_that_cannot_be_read_is_taken_only_where_nothing_is_served() {
+    let with = |bundle: &str| {
+        let mut object = crd(object(json!({})));
+        object["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+            "clientConfig": {"url": "https://x.example.com", "caBundle": bundle}, "conversionReviewVersions": ["v1"]}});
+        object
+    };
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let settled = |object: &Value| settle(object, std::iter::empty(), &Kinds::builtin(), now).change.unwrap();
+    let (bad, good) = (with("Cg=="), with(&super::bundle::tests::good()));
+    assert_eq!(texts(&spec::validate(&bad, None)), Vec::<String>::new());
+    let waiting = settled(&bad);
+    assert!(!acceptance::established(&waiting));
+    let condition = &waiting["status"]["conditions"][1];
+    assert_eq!((&condition["type"], &condition["reason"]), (&json!("Established"), &json!("InvalidCABundle")));
+    assert_eq!(condition["message"], "The conversion webhook CABundle is invalid");
+    assert_eq!(texts(&spec::validate(&bad, Some(&waiting))), Vec::<String>::new());
+    let serving = settled(&good);
+    assert!(acceptance::established(&serving));
+    let why = "spec.conversion.webhookClientConfig.caBundle: Invalid value: \"Cg==\": \
+        unable to load root certificates: unable to parse bytes as PEM block";
+    assert_eq!(texts(&spec::validate(&bad, Some(&serving))), [why]);
+    // What was wrong before may stay so, and no bundle at all is none that is wrong.
+    let mut wrong = bad.clone();
+    wrong["status"] = serving["status"].clone();
+    assert_eq!(texts(&spec::validate(&bad, Some(&wrong))), Vec::<String>::new());
+    assert_eq!(texts(&spec::validate(&with(""), Some(&serving))), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_stored_and_how_must_fit_the_versions() {
+    let mut without = crd(object(json!({})));
+    without["spec"]["versions"][0]["storage"] = false.into();
+    without["status"]["storedVersions"] = json!([]);
+    let found = texts(&spec::validate(&without, None));
+    assert!(found.contains(&"status.storedVersions: Invalid value: []: must have at least one stored version".into()));
+    assert!(found[0].ends_with("must have exactly one version marked as storage version"), "{found:?}");
+    let mut other = crd(object(json!({})));
+    other["status"]["storedVersions"] = json!(["v0"]);
+    let found = texts(&spec::validate(&other, Some(&other)));
+    assert_eq!(found[0], r#"status.storedVersions: Invalid value: ["v0"]: must have the storage version v1"#);
+    assert!(
+        found[1].starts_with(r#"status.storedVersions[0]: Invalid value: "v0": missing from spec.versions; v0 was"#)
+    );
+    let mut preserving = crd(object(json!({"default": {"type": "string", "default": "x"}})));
+    preserving["spec"]["preserveUnknownFields"] = true.into();
+    preserving["spec"]["conversion"]["strategy"] = "Webhook".into();
+    let found = texts(&spec::validate(&preserving, None));
+    for wanted in [
+        "spec.preserveUnknownFields: Invalid value: true: must be false in order to use defaults in the schema",
+        r#"spec.conversion.strategy: Invalid value: "Webhook": must be None if spec.preserveUnknownFields is true"#,
+    ] {
+        assert!(found.iter().any(|text| text == wanted), "{wanted}: {found:?}");
+    }
+}
+
+#[test]
+fn selectable_fields_are_simple_paths_to_plain_values() {
+    let refused = |path: &str| {
+        let mut object =
+            crd(object(json!({"color": {"type": "string"}, "list": {"type": "array", "items": {"type": "string"}}})));
+        object["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": path}]);
+        let texts = texts(&spec::validate(&object, None));
+        texts.into_iter().map(|text| text.replace("spec.selectableFields[0].jsonPath: ", "")).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(".spec.color"), Vec::<String>::new());
+    for (path, wanted) in [
+        ("", "Required value"),
+        ("spec.color", "Invalid value: \"spec.color\": is an invalid path: expected [ or . but got: spec"),
+        (".spec.size", "Invalid value: \".spec.size\": is an invalid path: does not refer to a valid field"),
+        (
+            ".spec.list",
+            "Invalid value: \".spec.list\": must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.",
+        ),
+    ] {
+        assert_eq!(refused(path), [wanted], "{path}");
+    }
+}
