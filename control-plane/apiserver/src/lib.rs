@@ -14,6 +14,8 @@ mod config;
 mod core;
 mod crd;
 mod endpoints;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 pub mod history;
 mod inflight;

@@ -13,12 +13,15 @@ mod commit;
 mod disk;
 mod error;
 pub mod etcd;
+#[doc(hidden)]
+pub mod fuzzing;
 mod garbage;
 mod history;
 mod history_policy;
 mod hub;
 pub mod ops;
 mod options;
+mod pacer;
 mod past;
 mod policy;
 mod recovery;

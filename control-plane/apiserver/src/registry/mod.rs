@@ -27,6 +27,7 @@ mod token;
 mod update;
 mod watch;
 
+pub(crate) use page_token::rewritten as rewritten_token;
 pub(crate) use remove::{Object, Removed, remove};
 
 use crate::core::Core;

@@ -36,6 +36,30 @@ fn encode(token: &Token) -> Option<String> {
     serde_json::to_vec(token).ok().map(|json| URL_SAFE_NO_PAD.encode(json))
 }
 
+/// # Errors
+/// 400 for a token that is none of ours.
+fn decode(text: &str) -> Result<Token, Status> {
+    let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+    let json = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
+    let token: Token = serde_json::from_slice(&json).map_err(|e| invalid(&e.to_string()))?;
+    if token.v != VERSION {
+        return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.v)));
+    }
+    let is_revision = token.rv > 0 || token.rv == NEWEST;
+    if !is_revision || token.start.is_empty() || token.start.split('/').any(|part| part == "..") {
+        return Err(invalid("incorrect encoded start resourceVersion or start (version meta.k8s.io/v1)"));
+    }
+    Ok(token)
+}
+
+/// A token, read and written again.
+///
+/// # Errors
+/// 400 for a token that is none of ours.
+pub(crate) fn rewritten(text: &str) -> Result<String, Status> {
+    decode(text).map(|token| encode(&token).unwrap_or_default())
+}
+
 /// Where a page begins.
 pub(super) struct From {
     pub snapshot: Snapshot,
@@ -51,19 +75,8 @@ pub(super) async fn resume(call: &Call<'_>, options: &ListOptions, text: &str, p
     if matches!(options.version, Version::At(_)) {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
-    let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-    let json = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
-    let token: Token = serde_json::from_slice(&json).map_err(|e| invalid(&e.to_string()))?;
-    if token.v != VERSION {
-        return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.v)));
-    }
+    let token = decode(text)?;
     let revision = Revision::try_from(token.rv).ok().filter(|revision| *revision > 0);
-    if (revision.is_none() && token.rv != NEWEST)
-        || token.start.is_empty()
-        || token.start.split('/').any(|part| part == "..")
-    {
-        return Err(invalid("incorrect encoded start resourceVersion or start (version meta.k8s.io/v1)"));
-    }
     let mut start = prefix.to_vec();
     start.extend_from_slice(token.start.as_bytes());
     let Some(revision) = revision else {

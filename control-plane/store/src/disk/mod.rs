@@ -9,6 +9,7 @@ mod authors;
 mod backend;
 mod file;
 mod folding;
+pub(crate) mod fuzzing;
 mod format;
 mod load;
 mod make;

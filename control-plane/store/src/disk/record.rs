@@ -222,6 +222,11 @@ fn sum(row_key: &[u8], rest: &[u8]) -> [u8; SUM] {
     hasher.finalize().to_le_bytes()
 }
 
+/// `rest` as a row whose checksum fits.
+pub(super) fn sealed(row_key: &[u8], rest: &[u8]) -> Vec<u8> {
+    [&sum(row_key, rest)[..], rest].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

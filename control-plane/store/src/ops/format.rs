@@ -259,6 +259,31 @@ fn damaged(reason: &'static str) -> BackupError {
     BackupError::Damaged { reason }
 }
 
+/// All entries of a backup in memory.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read_whole(bytes: &[u8]) -> Result<Vec<(Key, Entry)>, BackupError> {
+    let mut decoder = Decoder::new(bytes)?;
+    std::iter::from_fn(|| decoder.next().transpose()).collect()
+}
+
+/// All entries of a backup whose frames, its head among them, have these payloads and checksums that fit.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn read_frames(payloads: &[&[u8]]) -> Result<Vec<(Key, Entry)>, BackupError> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    let mut encoder = Encoder { sum: Hasher::new(), payload: Vec::new() };
+    encoder.sum.update(&bytes);
+    for payload in payloads {
+        encoder.payload.extend_from_slice(payload);
+        bytes.extend_from_slice(&encoder.frame());
+    }
+    read_whole(&bytes)
+}
+
 /// The parts of an entry that limits count.
 pub(super) fn size(key: &Key, entry: &Entry) -> usize {
     key.len() + entry.value.len()

@@ -10,5 +10,6 @@ mod survey;
 
 pub use backup::{Backup, BackupFile};
 pub use format::{BackupError, BackupInfo};
+pub(crate) use format::{read_frames, read_whole};
 pub use restore::{Identity, RestoreError, Restored, create};
 pub use survey::{FileStats, Finding, Flaw, Report, Shrunk, check, shrink, stats};
