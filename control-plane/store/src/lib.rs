@@ -21,7 +21,6 @@ mod history_policy;
 mod hub;
 pub mod ops;
 mod options;
-mod pacer;
 mod past;
 mod policy;
 mod recovery;
