@@ -1,6 +1,7 @@
 //! Every request's way through the server: parse → authenticate → bound → authorize → answer → count.
 //! A panic below ends as a 500 for its own client only.
 
+use crate::audit_id;
 use crate::authn;
 use crate::authz::{self, Attributes, Target};
 use crate::core::Core;
@@ -58,12 +59,16 @@ pub(crate) async fn handle(core: &Arc<Core>, caller: Caller, request: Request<Bo
         *response.body_mut() = Body::empty();
     }
     count(core, &parts, &info, &mut response, started.elapsed());
+    if matches!(caller, Caller::Network(_)) {
+        audit_id::name(&parts.headers, response.headers_mut());
+    }
     response
 }
 
 /// Errors go out as YAML only to who asked for YAML.
 fn error_format(parts: &Parts) -> Accept {
-    Accept::parse(&parts.headers).map_or(Accept::JSON, |accept| Accept { gzip: false, ..accept })
+    let accept = Accept::parse(&parts.headers).unwrap_or(Accept::JSON);
+    Accept { gzip: false, ..accept }.prettily(&parts.headers, &Query::of(&parts.uri))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
@@ -91,6 +96,9 @@ async fn answer(
     let Some(resource) = &info.resource else {
         return endpoints::serve(core, info, &parts.headers, &query).await;
     };
+    if parts.method == Method::HEAD && is_built_in(core, resource) {
+        return Err(registry::method_not_allowed());
+    }
     if is_tunnel(resource) {
         return tunnel::accept(core, &resource.name, &user, &parts.headers, upgrade);
     }
@@ -153,6 +161,12 @@ fn authorize(core: &Core, user: &User, parts: &Parts, info: &RequestInfo<'_>) ->
     let selector = authz::field_selector(info, parts.uri.query());
     let attributes = Attributes::of(info, &selector);
     core.authorizers.allows(user, &attributes).map_err(|why| forbidden(user, &attributes, &why))
+}
+
+/// Kubernetes has no route for HEAD to what it has built in; custom objects take it for a GET.
+fn is_built_in(core: &Core, resource: &ResourceRequest<'_>) -> bool {
+    let row = core.catalog().kinds.find(resource.group, resource.version, resource.plural);
+    row.is_some_and(|row| row.custom.is_none())
 }
 
 fn is_tunnel(resource: &ResourceRequest<'_>) -> bool {

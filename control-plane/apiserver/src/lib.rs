@@ -5,6 +5,7 @@
 
 mod admission;
 mod agreement;
+mod audit_id;
 mod authn;
 mod authz;
 mod body;

@@ -1,5 +1,6 @@
 //! Content negotiation: what the client reads (`Accept`) and what it sent (`Content-Type`).
 
+use crate::request::Query;
 use api::table::IncludeObject;
 use api::{Reason, Status};
 use http::{HeaderMap, header};
@@ -49,7 +50,8 @@ impl Accept {
     pub(crate) const JSON: Self =
         Self { format: Format::Json, shape: Shape::Full, gzip: false, pretty: false, owners: Owners::Shown };
 
-    /// The first clause of `Accept` that can be served. Protobuf cannot: clients that ask for it name JSON as well.
+    /// The clause of `Accept` that the client likes best among those that can be served. Protobuf cannot: clients that ask
+    /// for it name JSON as well.
     ///
     /// # Errors
     /// 406 when no clause can.
@@ -59,14 +61,21 @@ impl Accept {
         });
         let hidden = headers.get(OWNERS).is_some_and(|value| value == "none");
         let wishes = Self { gzip, owners: if hidden { Owners::Hidden } else { Owners::Shown }, ..Self::JSON };
-        let mut clauses = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
-        if clauses.peek().is_none() {
+        if header(headers, &header::ACCEPT).is_none_or(str::is_empty) {
             return Ok(wishes);
         }
-        clauses.flat_map(|value| value.split(',')).find_map(|clause| served(clause.trim())).map_or_else(
-            || Err(not_acceptable("application/json, application/yaml")),
-            |(format, shape)| Ok(Self { format, shape, ..wishes }),
-        )
+        preferred(headers, |clause| served(clause, wishes))
+            .ok_or_else(|| not_acceptable("application/json, application/yaml"))
+    }
+
+    /// `pretty` as the client asks for it in the query; who does not say is a human if the client is one for humans.
+    pub(crate) fn prettily(mut self, headers: &HeaderMap, query: &Query<'_>) -> Self {
+        self.pretty |= match query.text("pretty") {
+            Some(text) => matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True"),
+            None => header(headers, &header::USER_AGENT)
+                .is_some_and(|agent| ["curl", "Wget", "Mozilla/5.0"].iter().any(|human| agent.starts_with(human))),
+        };
+        self
     }
 
     pub(crate) fn content_type(self) -> &'static str {
@@ -82,51 +91,108 @@ pub(crate) fn not_acceptable(accepted: &str) -> Status {
     Status::new(Reason::NotAcceptable, format!("only the following media types are accepted: {accepted}"))
 }
 
-/// One clause of `Accept`, if it can be served.
-fn served(clause: &str) -> Option<(Format, Shape)> {
-    let mut parts = clause.split(';').map(str::trim);
-    let format = match parts.next()? {
-        "application/json" | "*/*" | "application/*" | "" => Format::Json,
-        "application/yaml" => Format::Yaml,
-        _ => return None,
+/// One clause of `Accept`: a range of media types and its parameters.
+#[derive(Clone, Copy)]
+struct Clause<'h> {
+    kind: &'h str,
+    subtype: &'h str,
+    parameters: &'h str,
+}
+
+impl<'h> Clause<'h> {
+    /// None for what is no media range.
+    fn parse(text: &'h str) -> Option<Self> {
+        let (range, parameters) = text.split_once(';').unwrap_or((text, ""));
+        let (kind, subtype) = match range.trim() {
+            "*" => ("*", "*"),
+            range => range.split_once('/')?,
+        };
+        Some(Self { kind: kind.trim(), subtype: subtype.trim(), parameters })
+    }
+
+    fn parameters(self) -> impl Iterator<Item = (&'h str, &'h str)> {
+        let pairs = self.parameters.split(';').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(name, value)| (name.trim(), value.trim()))
+    }
+
+    /// How much it is liked: 1 unless it says so; not at all where what it says is no number.
+    fn quality(self) -> f32 {
+        self.parameters().find(|(name, _)| *name == "q").map_or(1.0, |(_, value)| value.parse().unwrap_or(0.0))
+    }
+
+    fn covers(self, subtype: &str) -> bool {
+        match (self.kind, self.subtype) {
+            ("*" | "application", "*") => true,
+            ("application", own) => own == subtype,
+            _ => false,
+        }
+    }
+
+    /// The position among others: quality first, then types before ranges of types.
+    fn rank(self) -> (f32, bool, bool) {
+        (-self.quality(), self.kind == "*", self.subtype == "*")
+    }
+}
+
+/// The first answer of `accept` to the clauses of `Accept`, the dearest first. A clause that is worth nothing (`q=0`) comes last
+/// but counts, as in Kubernetes (`goautoneg`).
+fn preferred<T>(headers: &HeaderMap, accept: impl Fn(Clause<'_>) -> Option<T>) -> Option<T> {
+    let texts = || headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let clauses = || texts().flat_map(|text| text.split(',')).filter_map(Clause::parse);
+    // Hardly a client ranks what it names; then the order is the one it is written in, and nothing need be kept.
+    if !texts().any(|text| text.contains('*') || text.contains("q=")) {
+        return clauses().find_map(accept);
+    }
+    let mut ranked: Vec<Clause<'_>> = clauses().collect();
+    ranked.sort_by(|a, b| a.rank().partial_cmp(&b.rank()).unwrap_or(std::cmp::Ordering::Equal));
+    ranked.into_iter().find_map(accept)
+}
+
+/// What a clause of `Accept` asks for, if it can be served.
+fn served(clause: Clause<'_>, wishes: Accept) -> Option<Accept> {
+    let format = match () {
+        () if clause.covers("json") => Format::Json,
+        () if clause.covers("yaml") => Format::Yaml,
+        () => return None,
     };
-    let (mut group, mut version, mut target) = ("", "", "");
-    for part in parts {
-        match part.split_once('=') {
-            Some(("g", value)) => group = value,
-            Some(("v", value)) => version = value,
-            Some(("as", value)) => target = value,
+    let (mut group, mut version, mut target, mut pretty) = ("", "", None, false);
+    for (name, value) in clause.parameters() {
+        match name {
+            "g" => group = value,
+            "v" => version = value,
+            "as" => target = Some(value),
+            "pretty" => pretty = value == "1",
+            // Only watches are streamed, and only as JSON.
+            "stream" if !matches!(value, "" | "watch") || format != Format::Json => return None,
             _ => {}
         }
     }
     let known = group == "meta.k8s.io" && matches!(version, "v1" | "v1beta1");
-    match target {
-        "" => Some((format, Shape::Full)),
-        "Table" if known => Some((format, Shape::Table(IncludeObject::default()))),
-        "PartialObjectMetadata" | "PartialObjectMetadataList" if known => Some((format, Shape::Metadata)),
-        _ => None,
-    }
+    let shape = match target {
+        None if group.is_empty() && version.is_empty() => Shape::Full,
+        Some("Table") if known => Shape::Table(IncludeObject::default()),
+        Some("PartialObjectMetadata" | "PartialObjectMetadataList") if known => Shape::Metadata,
+        _ => return None,
+    };
+    Some(Accept { format, shape, pretty, ..wishes })
 }
 
 /// Whether a clause of `Accept` asks for the aggregated discovery document, and in which version.
 pub(crate) fn aggregated_discovery(headers: &HeaderMap) -> Option<api::discovery::AggregatedVersion> {
     use api::discovery::AggregatedVersion::{V2, V2Beta1};
-    let clauses = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    for clause in clauses.flat_map(|value| value.split(',')) {
-        let has = |wanted: &str| clause.split(';').any(|part| part.trim() == wanted);
-        if !has("application/json") {
-            continue;
-        }
-        if !has("as=APIGroupDiscoveryList") {
+    preferred(headers, |clause| {
+        if !clause.covers("json") && !clause.covers("yaml") {
             return None;
         }
-        match () {
-            () if has("v=v2") => return Some(V2),
-            () if has("v=v2beta1") => return Some(V2Beta1),
-            () => {}
+        let of = |wanted: &str| clause.parameters().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value);
+        match (of("g"), of("v"), of("as")) {
+            ("", "", "") => Some(None),
+            ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList") => Some(Some(V2)),
+            ("apidiscovery.k8s.io", "v2beta1", "APIGroupDiscoveryList") => Some(Some(V2Beta1)),
+            _ => None,
         }
-    }
-    None
+    })
+    .flatten()
 }
 
 /// The syntax of a request's body. None at all means JSON, as in Kubernetes.
@@ -192,6 +258,64 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_likes_best_is_what_it_gets() {
+        let of = |text: &str| Accept::parse(&accept(text)).map(|accept| (accept.format, accept.shape));
+        let (json, yaml) = ((Format::Json, Shape::Full), (Format::Yaml, Shape::Full));
+        let cases = [
+            ("", json),
+            ("*", json),
+            ("*/*", json),
+            ("application/*", json),
+            ("application/yaml", yaml),
+            ("application/yaml,*/*", yaml),
+            ("*/*,application/yaml", yaml),
+            ("application/*;q=0.9,application/yaml;q=0.8", json),
+            ("application/json;q=0.5,application/yaml", yaml),
+            ("application/json;q=0.5, application/yaml;q=0.7", yaml),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8", json),
+            ("application/json;q=0", json),
+            ("application/json;charset=utf-8", json),
+            ("application/json;stream=watch", json),
+            ("application/vnd.kubernetes.protobuf;stream=watch,application/json", json),
+            ("application/json;as=Table;v=v9;g=meta.k8s.io,application/yaml", yaml),
+            ("application/yaml;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", (Format::Yaml, Shape::Metadata)),
+            ("application/json;q=0.1;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json", json),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(of(text).unwrap(), expected, "{text}");
+        }
+        for text in [
+            "text/html",
+            "json",
+            ",",
+            "image/*",
+            "application/json;as=Pod;v=v1;g=meta.k8s.io",
+            "application/json;as=Table;v=v1",
+            "application/yaml;stream=watch",
+            "application/json;stream=logs",
+        ] {
+            let error = of(text).unwrap_err();
+            assert_eq!(error.code, 406, "{text}");
+            let why = "only the following media types are accepted: application/json, application/yaml";
+            assert_eq!(error.message, why);
+        }
+        assert!(Accept::parse(&accept("application/json;pretty=1")).unwrap().pretty);
+    }
+
+    #[test]
+    fn humans_are_answered_in_lines() {
+        let pretty = |agent: &str, query: &str| {
+            let headers = HeaderMap::from_iter([(header::USER_AGENT, agent.parse().unwrap())]);
+            Accept::JSON.prettily(&headers, &Query::parse(query)).pretty
+        };
+        assert!(pretty("curl/8.5.0", "") && pretty("Wget/1.21", "") && pretty("Mozilla/5.0 (X11)", "pretty="));
+        assert!(pretty("kubectl/v1.36.0", "pretty=true") && pretty("", "pretty=1"));
+        for (agent, query) in [("kubectl/v1.36.0", ""), ("curl/8.5.0", "pretty=false"), ("curl/8.5.0", "pretty=yes")] {
+            assert!(!pretty(agent, query), "{agent} {query}");
+        }
+    }
+
+    #[test]
     fn discovery_is_aggregated_only_for_who_asks_first() {
         let both = accept(
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
@@ -199,7 +323,12 @@ mod tests {
         assert_eq!(aggregated_discovery(&both), Some(AggregatedVersion::V2));
         let old = accept("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json");
         assert_eq!(aggregated_discovery(&old), Some(AggregatedVersion::V2Beta1));
-        assert_eq!(aggregated_discovery(&accept("application/json")), None);
+        for plain in ["application/json", "*/*", "text/html", "application/json;v=v2;as=APIGroupDiscoveryList"] {
+            assert_eq!(aggregated_discovery(&accept(plain)), None, "{plain}");
+        }
+        let ranked =
+            accept("application/json;q=0.9;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
+        assert_eq!(aggregated_discovery(&ranked), None);
     }
 
     #[test]

@@ -64,6 +64,13 @@ pub(crate) fn plain(code: StatusCode, content_type: &'static str, bytes: impl In
     response
 }
 
+/// A text for people, which no browser is to take for anything else.
+pub(crate) fn text_plain(code: StatusCode, text: impl Into<Body>) -> Response<Body> {
+    let mut response = plain(code, "text/plain; charset=utf-8", text);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 /// An error. `Retry-After` goes along where the Status has it.
 pub(crate) fn error(accept: Accept, status: &Status) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

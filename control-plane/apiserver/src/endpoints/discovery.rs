@@ -4,6 +4,7 @@ use crate::catalog::Document;
 use crate::core::Core;
 use crate::negotiate::{Accept, aggregated_discovery};
 use crate::registry::unknown_path;
+use crate::request::Query;
 use crate::respond;
 use api::discovery::{self, AggregatedVersion, Root};
 use api::{Kinds, Status};
@@ -11,38 +12,37 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
-pub(super) fn serve(core: &Core, parts: &[&str], headers: &HeaderMap) -> Result<Response<Body>, Status> {
+pub(super) fn serve(
+    core: &Core,
+    parts: &[&str],
+    headers: &HeaderMap,
+    query: &Query<'_>,
+) -> Result<Response<Body>, Status> {
     let aggregated = aggregated_discovery(headers);
+    let plain = |name: &str, make: &dyn Fn(&Kinds) -> Option<Value>| {
+        let document = core.catalog().document(name, |kinds| bytes(&make(kinds)?)).ok_or_else(unknown_path)?;
+        Ok(respond::json(Accept::parse(headers)?.prettily(headers, query), StatusCode::OK, document.bytes))
+    };
     let address = core.address.to_string();
     match (parts, aggregated) {
         (["api"], Some(version)) => Ok(shared(core, headers, Root::Core, version)),
         (["apis"], Some(version)) => Ok(shared(core, headers, Root::Groups, version)),
-        (["api"], None) => plain(core, headers, "api", |kinds| Some(discovery::api_versions(kinds, &address))),
-        (["apis"], None) => plain(core, headers, "apis", |kinds| Some(discovery::api_groups(kinds))),
+        (["api"], None) => plain("api", &|kinds| Some(discovery::api_versions(kinds, &address))),
+        (["apis"], None) => plain("apis", &|kinds| Some(discovery::api_groups(kinds))),
         (["api", version], _) => {
             let name = format!("api/{version}");
-            plain(core, headers, &name, |kinds| discovery::api_resources(kinds, "", version))
+            plain(&name, &|kinds| discovery::api_resources(kinds, "", version))
         }
         (["apis", group], _) => {
             let name = format!("apis/{group}");
-            plain(core, headers, &name, |kinds| discovery::api_group(kinds, group))
+            plain(&name, &|kinds| discovery::api_group(kinds, group))
         }
         (["apis", group, version], _) => {
             let name = format!("apis/{group}/{version}");
-            plain(core, headers, &name, |kinds| discovery::api_resources(kinds, group, version))
+            plain(&name, &|kinds| discovery::api_resources(kinds, group, version))
         }
         _ => Err(unknown_path()),
     }
-}
-
-fn plain(
-    core: &Core,
-    headers: &HeaderMap,
-    name: &str,
-    make: impl FnOnce(&Kinds) -> Option<Value>,
-) -> Result<Response<Body>, Status> {
-    let document = core.catalog().document(name, |kinds| bytes(&make(kinds)?)).ok_or_else(unknown_path)?;
-    Ok(respond::json(Accept::parse(headers)?, StatusCode::OK, document.bytes))
 }
 
 fn bytes(value: &Value) -> Option<Vec<u8>> {

@@ -18,7 +18,7 @@ use crate::respond;
 use api::Status;
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Answers a request that is not about a resource.
@@ -36,14 +36,16 @@ pub(crate) async fn serve(
     if !matches!(*info.method, Method::GET | Method::HEAD) {
         return Err(method_not_allowed());
     }
+    // Written for people, whoever asks.
+    let lines = Accept { pretty: true, ..Accept::JSON };
     match parts.as_slice() {
-        [] | [""] => index(core, headers),
-        ["version"] => Ok(respond::value(Accept::JSON, StatusCode::OK, &version::document())),
+        [] | [""] => Ok(respond::value(lines, StatusCode::OK, &index(core))),
+        ["version"] => Ok(respond::value(lines, StatusCode::OK, &version::document())),
         [kind @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(core, kind, rest, query).await,
         ["metrics"] => {
             Ok(respond::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(core)))
         }
-        ["api" | "apis", ..] => discovery::serve(core, &parts, headers),
+        ["api" | "apis", ..] => discovery::serve(core, &parts, headers, query),
         [".well-known", "openid-configuration"] => openid::configuration(core),
         ["openid", "v1", "jwks"] => openid::keys(core),
         ["openapi", rest @ ..] => openapi::serve(core, rest, headers, query),
@@ -52,7 +54,7 @@ pub(crate) async fn serve(
 }
 
 /// Every path that there is, but for those of objects.
-fn index(core: &Core, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+fn index(core: &Core) -> Value {
     let fixed = [
         "/.well-known/openid-configuration",
         "/api",
@@ -68,7 +70,7 @@ fn index(core: &Core, headers: &HeaderMap) -> Result<Response<Body>, Status> {
     ];
     let mut paths: BTreeSet<String> = fixed.into_iter().map(String::from).collect();
     for endpoint in ["healthz", "livez", "readyz"] {
-        paths.extend(health::NAMES.iter().map(|check| format!("/{endpoint}/{check}")));
+        paths.extend(health::names(endpoint).map(|check| format!("/{endpoint}/{check}")));
     }
     for row in core.catalog().kinds.iter() {
         if row.group.is_empty() {
@@ -78,5 +80,5 @@ fn index(core: &Core, headers: &HeaderMap) -> Result<Response<Body>, Status> {
             paths.insert(format!("/apis/{}/{}", row.group, row.version));
         }
     }
-    Ok(respond::value(Accept::parse(headers)?, StatusCode::OK, &json!({"paths": paths})))
+    json!({"paths": paths})
 }

@@ -5,12 +5,18 @@ use super::kinds::{Place, Storages, resolve};
 use super::spans::{Reach, Span, author, collect};
 use super::{fields, unified, when};
 use crate::core::Core;
-use crate::objects;
+use crate::objects::{self, Index};
+use crate::user::APISERVER;
 use api::{Resource, Status, meta};
 use serde_json::Value;
 use std::sync::Arc;
 use store::Entry;
 
+/// The label of the roles and bindings that every cluster has.
+const BOOTSTRAPPING: &str = "kubernetes.io/bootstrapping";
+const RBAC_DEFAULTS: &str = "rbac-defaults";
+/// Who puts aggregated roles together.
+const CONTROLLERS: &str = "system:kube-controller-manager";
 /// Most objects in one answer.
 const MAX_OBJECTS: usize = 10_000;
 /// Bytes of patches in one answer; what comes later has none.
@@ -22,13 +28,13 @@ pub(crate) struct Question<'a> {
     pub to: &'a str,
     /// Empty: all, and what belongs to none.
     pub namespace: &'a str,
-    /// Empty: all but heartbeats and Events.
+    /// Empty: all but what the cluster does for itself.
     pub kinds: Vec<&'a str>,
     pub chatter: Chatter,
     pub patch: Patch,
 }
 
-/// What becomes of heartbeats and Events.
+/// What becomes of heartbeats, Events and the default roles and bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chatter {
     Hide,
@@ -60,7 +66,7 @@ pub(crate) async fn diff(core: &Core, question: Question<'_>) -> Result<Diff, St
     let storages = Storages::new(&kinds);
     let mut hidden = std::collections::HashSet::new();
     let reach = Reach { after: from, upto: to, planned: from, prefix: &prefix, limit: MAX_OBJECTS };
-    let spans = collect(&core.store, reach, |key| {
+    let mut spans = collect(&core.store, reach, |key| {
         let place = storages.place(key);
         if !question.namespace.is_empty() && place.namespace != question.namespace {
             return false;
@@ -75,6 +81,15 @@ pub(crate) async fn diff(core: &Core, question: Question<'_>) -> Result<Diff, St
         !hide
     })
     .await?;
+    if wanted.is_empty() && question.chatter == Chatter::Hide {
+        spans.objects.retain(|key, span| {
+            let hide = is_default(&storages.place(key), span);
+            if hide {
+                hidden.insert(key.to_vec());
+            }
+            !hide
+        });
+    }
     let mut items = Vec::with_capacity(spans.objects.len());
     let mut patches = 0;
     for (key, span) in &spans.objects {
@@ -99,6 +114,15 @@ pub(crate) async fn diff(core: &Core, question: Question<'_>) -> Result<Diff, St
         hidden: hidden.len() as u64,
         omitted: spans.omitted,
     })
+}
+
+/// Whether this is a role or binding that every cluster has, and nobody but the cluster itself wrote it: what people make of it
+/// is news.
+fn is_default(place: &Place, span: &Span) -> bool {
+    let is_labelled = |entry: &Arc<Entry>| Index::of(entry).label(BOOTSTRAPPING) == Some(RBAC_DEFAULTS);
+    place.storage.starts_with("rbac.authorization.k8s.io/")
+        && span.newest.as_ref().is_some_and(is_labelled)
+        && span.authors.iter().all(|author| matches!(author.as_str(), APISERVER | CONTROLLERS))
 }
 
 fn difference(place: &Place, span: &Span, patch: Patch) -> Difference {

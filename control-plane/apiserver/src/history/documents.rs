@@ -88,7 +88,8 @@ pub struct Diff {
     pub from: Revision,
     pub to: Revision,
     pub items: Vec<Difference>,
-    /// Objects that changed and were left out: node heartbeats and Events, unless they were asked for.
+    /// Objects that changed and were left out: node heartbeats, Events, and the default roles and bindings
+    /// as long as only the cluster itself wrote them, unless they were asked for.
     #[serde(default)]
     pub hidden: u64,
     /// Objects beyond the limit.

@@ -129,3 +129,23 @@ async fn writes_name_who_restored() {
     assert_eq!(log["items"][0]["by"], "system:admin");
     assert_eq!(log["items"][0]["fields"], json!(["data.k 2→v"]));
 }
+
+#[tokio::test]
+async fn default_roles_are_no_news_until_somebody_changes_them() {
+    let cluster = Cluster::new().await;
+    let count = async |path: &str| {
+        let diff = cluster.get(&format!("/skiff/v1/history/diff?from=0&{path}")).await;
+        let of_roles = |item: &&Value| item["resource"].as_str().unwrap().ends_with("rbac.authorization.k8s.io");
+        let roles = diff["items"].as_array().unwrap().iter().filter(of_roles).count();
+        (roles, diff["hidden"].as_u64().unwrap_or(0))
+    };
+    let (shown, hidden) = count("").await;
+    assert_eq!(shown, 0);
+    assert!(hidden > 50, "{hidden}");
+    assert_eq!(count("all=true").await, (usize::try_from(hidden).unwrap(), 0));
+    assert!(count("kind=clusterroles").await.0 > 50);
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    cluster.ok("PATCH", &format!("{rbac}/view"), json!({"metadata": {"annotations": {"a": "b"}}})).await;
+    cluster.post(rbac, json!({"metadata": {"name": "mine"}, "rules": []})).await;
+    assert_eq!(count("").await, (2, hidden - 1));
+}

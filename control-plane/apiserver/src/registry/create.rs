@@ -72,7 +72,12 @@ pub(super) async fn insert_owned(
         warnings: &call.warnings,
     };
     call.core.admission.mutate(&mut admission).await?;
-    let generated = given.is_empty() && object.pointer("/metadata/generateName").is_some();
+    let prefixed = object.pointer("/metadata/generateName").is_some_and(|prefix| prefix != "");
+    let generated = given.is_empty() && prefixed;
+    let refused = |name: &str, by: Option<&store::Entry>| {
+        let status = already_exists(call, name, by);
+        if prefixed { unlucky(status) } else { status }
+    };
     // What is derived from the name, such as a Job's labels, must be derived anew from each that is tried.
     let attempts = match generated {
         _ if services::concerns(call.resource) => ADDRESS_ATTEMPTS,
@@ -82,14 +87,14 @@ pub(super) async fn insert_owned(
     for _ in 1..attempts {
         match attempt(call, options, object.clone(), managed).await? {
             Ok(outcome) => return Ok(outcome),
-            Err(Taken::Name { name, by }) if !generated => return Err(already_exists(call, &name, by.as_deref())),
+            Err(Taken::Name { name, by }) if !generated => return Err(refused(&name, by.as_deref())),
             Err(Taken::Name { .. }) => {}
             // Another server gave it out first: choose again with that in sight.
             Err(Taken::Address) => _ = call.core.latest().await?,
         }
     }
     attempt(call, options, object, managed).await?.map_err(|taken| match taken {
-        Taken::Name { name, by } => already_exists(call, &name, by.as_deref()),
+        Taken::Name { name, by } => refused(&name, by.as_deref()),
         Taken::Address => Status::internal("failed to allocate a serviceIP: others kept taking the free ones"),
     })
 }
@@ -181,4 +186,10 @@ fn already_exists(call: &Call<'_>, name: &str, existing: Option<&store::Entry>) 
         status.message = format!("object is being deleted: {}", status.message);
     }
     status
+}
+
+/// The same of a name that the server may have made up (`errors.NewGenerateNameConflict`): worth another try.
+fn unlucky(mut status: Status) -> Status {
+    status.message.push_str(", the server was not able to generate a unique name for the object");
+    status.with_retry_after(1)
 }

@@ -86,8 +86,7 @@ pub(crate) async fn serve(
     if resource.scope == Scope::Cluster && !request.namespace.is_empty() && request.plural != "namespaces" {
         return Err(unknown_path());
     }
-    let mut accept = Accept::parse(headers)?;
-    accept.pretty = query.flag("pretty");
+    let mut accept = Accept::parse(headers)?.prettily(headers, &query);
     if let Shape::Table(include) = &mut accept.shape {
         *include = include_object(&query)?;
     }
@@ -112,7 +111,7 @@ async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>,
     if !call.resource.stored() {
         return match call.resource.kind.as_ref() {
             "Binding" => binding::create(call, body).await,
-            "ComponentStatus" => components::read(call, verb),
+            "ComponentStatus" => components::read(call, verb).await,
             _ if reviews::concerns(call.resource) => reviews::create(call, body).await,
             other => Err(Status::not_implemented(format_args!("{} of {other}", verb.as_str()))),
         };

@@ -2,7 +2,7 @@
 
 use super::Query;
 use api::selector::{Fields, Labels};
-use api::{Reason, Resource, Status, Verb, field};
+use api::{Reason, Resource, Status, Verb, field, names};
 use field::{Error as FieldError, Path};
 use serde_json::Value;
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl WriteOptions {
         if field_manager.len() > 128 {
             errors.push(FieldError::too_long(&Path::new("fieldManager"), 128));
         }
-        for (position, c) in field_manager.char_indices().filter(|(_, c)| c.is_control()) {
+        for (position, c) in field_manager.char_indices().filter(|(_, c)| !names::is_printable(*c)) {
             let why = format!("invalid character U+{:04X} (at position {position})", u32::from(c));
             errors.push(FieldError::invalid(&Path::new("fieldManager"), field_manager.as_str(), why));
         }
@@ -139,7 +139,7 @@ impl DeleteOptions {
         refuse("DeleteOptions", &errors)?;
         Ok(Self {
             common: Common { dry_run },
-            grace_period_seconds: query.integer("gracePeriodSeconds")?,
+            grace_period_seconds: query.integer("gracePeriodSeconds")?.map(grace),
             propagation,
             preconditions: Preconditions::default(),
         })
@@ -165,7 +165,7 @@ impl DeleteOptions {
         let preconditions = body.get("preconditions");
         Ok(Self {
             common: Common { dry_run },
-            grace_period_seconds: body.get("gracePeriodSeconds").and_then(Value::as_i64),
+            grace_period_seconds: body.get("gracePeriodSeconds").and_then(Value::as_i64).map(grace),
             propagation,
             preconditions: Preconditions {
                 uid: text(preconditions.and_then(|p| p.get("uid"))),
@@ -173,6 +173,11 @@ impl DeleteOptions {
             },
         })
     }
+}
+
+/// Less than no time is a second, as in Kubernetes (`rest.BeforeDelete`).
+fn grace(seconds: i64) -> i64 {
+    if seconds < 0 { 1 } else { seconds }
 }
 
 fn propagation(policy: Option<&str>, orphan: Option<bool>, errors: &mut Vec<FieldError>) -> Option<Propagation> {
@@ -190,7 +195,7 @@ fn propagation(policy: Option<&str>, orphan: Option<bool>, errors: &mut Vec<Fiel
         Some("Foreground") => Some(Propagation::Foreground),
         Some("Orphan") => Some(Propagation::Orphan),
         Some(other) => {
-            errors.push(FieldError::not_supported(&path, other, &["Background", "Foreground", "Orphan", "nil"]));
+            errors.push(FieldError::not_supported(&path, other, &["Foreground", "Background", "Orphan", "nil"]));
             None
         }
         None => orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background }),

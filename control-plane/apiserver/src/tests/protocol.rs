@@ -127,17 +127,45 @@ async fn discovery_openapi_version_and_metrics_answer() {
 }
 
 #[tokio::test]
-async fn head_answers_like_get_without_a_body() {
+async fn head_is_no_method_of_built_in_kinds() {
     let cluster = Cluster::new().await;
     let answer = cluster.send("HEAD", "/api/v1/namespaces/default", &[], "").await;
+    assert_eq!((answer.code, answer.bytes), (StatusCode::METHOD_NOT_ALLOWED, Bytes::new()));
+    let answer = cluster.send("HEAD", "/readyz", &[], "").await;
     assert_eq!((answer.code, answer.bytes), (StatusCode::OK, Bytes::new()));
 }
 
 #[tokio::test]
 async fn pretty_output_is_indented() {
     let cluster = Cluster::new().await;
-    let answer = cluster.send("GET", "/api/v1/namespaces/default?pretty=true", &[], "").await;
-    assert!(answer.bytes.starts_with(b"{\n  "));
+    let (path, curl) = ("/api/v1/namespaces/default", ("user-agent", "curl/8.5.0"));
+    for (path, headers) in [
+        (format!("{path}?pretty=true"), vec![]),
+        (path.to_owned(), vec![curl]),
+        (format!("{path}x"), vec![curl]),
+        ("/api/v1".to_owned(), vec![curl]),
+        ("/version".to_owned(), vec![]),
+        ("/".to_owned(), vec![]),
+    ] {
+        let answer = cluster.send("GET", &path, &headers, "").await;
+        assert!(answer.bytes.starts_with(b"{\n  "), "{path}");
+    }
+    let answer = cluster.send("GET", &format!("{path}?pretty=0"), &[curl], "").await;
+    assert!(answer.bytes.starts_with(b"{\"kind\""));
+}
+
+#[tokio::test]
+async fn every_answer_over_the_network_names_its_request() {
+    let cluster = Cluster::new().await;
+    let mut names = std::collections::HashSet::new();
+    for path in ["/readyz", "/nope", "/api/v1/namespaces"] {
+        let answer = anonymous(&cluster, "GET", path).await;
+        let name = answer.headers()["audit-id"].to_str().unwrap().to_owned();
+        assert!(uuid::Uuid::parse_str(&name).is_ok() && names.insert(name), "{path}");
+        assert_eq!(answer.headers()["cache-control"], "no-cache, private", "{path}");
+    }
+    let request = Request::get("/version").header("audit-id", "mine").body(Body::empty()).unwrap();
+    assert_eq!(handle(&cluster.core, Caller::Network(None), request).await.headers()["audit-id"], "mine");
 }
 
 #[tokio::test]
@@ -152,15 +180,49 @@ async fn a_panic_is_a_500_for_its_own_request_only() {
 }
 
 #[tokio::test]
-async fn deprecated_kinds_warn_and_component_statuses_are_none() {
+async fn deprecated_kinds_warn() {
     let cluster = Cluster::new().await;
-    let answer = cluster.send("GET", "/api/v1/componentstatuses", &[], Body::empty()).await;
-    assert_eq!(answer.json()["items"], json!([]));
-    assert_eq!(answer.headers["warning"], "299 - \"v1 ComponentStatus is deprecated in v1.19+\"");
-    assert_eq!(cluster.fails("GET", "/api/v1/componentstatuses/etcd-0", Value::Null).await["code"], 404);
     let answer = cluster.send("GET", "/api/v1/endpoints", &[], Body::empty()).await;
     let text = answer.headers["warning"].to_str().unwrap();
     assert!(text.contains("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"), "{text}");
+}
+
+#[tokio::test]
+async fn component_statuses_are_those_of_the_parts_in_the_server() {
+    let cluster = Cluster::new().await;
+    let path = "/api/v1/componentstatuses";
+    let answer = cluster.send("GET", path, &[], Body::empty()).await;
+    assert_eq!(answer.headers["warning"], "299 - \"v1 ComponentStatus is deprecated in v1.19+\"");
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&answer.json()), ["scheduler", "controller-manager", "etcd-0"]);
+    let etcd = cluster.get(&format!("{path}/etcd-0")).await;
+    let healthy = json!([{"type": "Healthy", "status": "True", "message": "ok"}]);
+    assert_eq!((&etcd["kind"], &etcd["conditions"]), (&json!("ComponentStatus"), &healthy));
+    let status = cluster.fails("GET", &format!("{path}/x"), Value::Null).await;
+    assert_eq!(status["message"], "componentstatus \"x\" not found");
+    assert_eq!(names(&cluster.get(&format!("{path}?fieldSelector=metadata.name=etcd-0")).await), ["etcd-0"]);
+    assert!(names(&cluster.get(&format!("{path}?labelSelector=a=b")).await).is_empty());
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let rows = cluster.send("GET", path, &table, Body::empty()).await.json()["rows"].take();
+    assert_eq!(rows[2]["cells"], json!(["etcd-0", "Healthy", "ok", ""]));
+}
+
+#[tokio::test]
+async fn parts_of_several_servers_are_as_healthy_as_their_leases() {
+    let cluster = Cluster::with(|config| config.sharing = crate::Sharing::Shared).await;
+    let message = |object: Value| object["conditions"][0]["message"].as_str().unwrap().to_owned();
+    let path = "/api/v1/componentstatuses/scheduler";
+    assert_eq!(message(cluster.get(path).await), "no server has taken the lease kube-system/kube-scheduler yet");
+    let now = api::time::format_micro(cluster.core.now());
+    let spec = json!({"holderIdentity": "a", "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now});
+    let lease = json!({"metadata": {"name": "kube-scheduler"}, "spec": spec});
+    cluster.post("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", lease).await;
+    assert_eq!(message(cluster.get(path).await), "ok");
+    cluster.advance(Duration::from_secs(16));
+    assert_eq!(message(cluster.get(path).await), "the lease kube-system/kube-scheduler has run out");
 }
 
 #[tokio::test]
