@@ -58,6 +58,17 @@ pub async fn claim<O: Kind, K: Kind>(
     owner: &O,
     selector: &Selector,
 ) -> Result<Vec<Arc<K>>, Error> {
+    claim_with(access, informer, owner, selector, None).await
+}
+
+/// As [`claim`]; what is adopted gets `finalizer`, and what is released loses it.
+pub async fn claim_with<O: Kind, K: Kind>(
+    access: &Access,
+    informer: &Informer<K>,
+    owner: &O,
+    selector: &Selector,
+    finalizer: Option<&str>,
+) -> Result<Vec<Arc<K>>, Error> {
     let meta = owner.meta();
     let namespace = meta.namespace.clone().unwrap_or_default();
     let controlled = informer.find(&Index::Owner(meta.uid.clone().unwrap_or_default()));
@@ -67,7 +78,8 @@ pub async fn claim<O: Kind, K: Kind>(
         for object in claim.adopt {
             let mut owners = object.meta().owner_references.clone().unwrap_or_default();
             owners.push(controller_ref(owner));
-            if let Some(adopted) = set_owners(access, informer, &object, &owners).await? {
+            let finalizers = with_finalizer(object.meta(), finalizer);
+            if let Some(adopted) = set_owners(access, informer, &object, &owners, finalizers).await? {
                 claimed.push(adopted);
             }
         }
@@ -75,9 +87,26 @@ pub async fn claim<O: Kind, K: Kind>(
     for object in claim.release {
         let mut owners = object.meta().owner_references.clone().unwrap_or_default();
         owners.retain(|reference| Some(&reference.uid) != meta.uid.as_ref());
-        set_owners(access, informer, &object, &owners).await?;
+        let finalizers = without_finalizer(object.meta(), finalizer);
+        set_owners(access, informer, &object, &owners, finalizers).await?;
     }
     Ok(claimed)
+}
+
+/// The finalizers of an adopted object, if they change.
+fn with_finalizer(meta: &ObjectMeta, finalizer: Option<&str>) -> Option<Vec<String>> {
+    let mut all = meta.finalizers.clone().unwrap_or_default();
+    let new = finalizer.filter(|f| !all.iter().any(|known| known == f))?;
+    all.push(new.to_owned());
+    Some(all)
+}
+
+/// The finalizers of a released object, if they change.
+fn without_finalizer(meta: &ObjectMeta, finalizer: Option<&str>) -> Option<Vec<String>> {
+    let mut all = meta.finalizers.clone().unwrap_or_default();
+    let before = all.len();
+    all.retain(|known| Some(known.as_str()) != finalizer);
+    (all.len() != before).then_some(all)
 }
 
 /// Asks the server, not the informer: an owner that was deleted meanwhile must not adopt.
@@ -91,10 +120,14 @@ async fn set_owners<K: Kind>(
     informer: &Informer<K>,
     object: &Arc<K>,
     owners: &[OwnerReference],
+    finalizers: Option<Vec<String>>,
 ) -> Result<Option<Arc<K>>, Error> {
     let key = Key::of(object.as_ref());
-    let patch = json!({"metadata": {
+    let mut patch = json!({"metadata": {
         "uid": object.meta().uid, "resourceVersion": object.meta().resource_version, "ownerReferences": owners}});
+    if let Some(finalizers) = finalizers {
+        patch["metadata"]["finalizers"] = json!(finalizers);
+    }
     match access.patch::<K>(&key, &patch).await {
         Ok(written) => {
             informer.learn(written.clone());

@@ -20,7 +20,7 @@ use crate::frame::queue::Queue;
 use crate::frame::runner::Reconciler;
 use crate::k8s::api::batch::v1::{Job, JobStatus};
 use crate::k8s::api::core::v1::Pod;
-use crate::owners::{claim, controller_of};
+use crate::owners::{claim_with, controller_of};
 use crate::pods;
 use crate::selector::Selector;
 use crate::{Config, Error, Next};
@@ -119,7 +119,7 @@ impl Controller {
                     name: key.to_string(),
                     reason,
                 })?;
-                claim(&self.access, &self.pods, job.as_ref(), &selector).await
+                claim_with(&self.access, &self.pods, job.as_ref(), &selector, Some(account::FINALIZER)).await
             }
         }
     }
