@@ -4,6 +4,8 @@
 //!
 //! Invariant: a topic holds revision numbers, not events, so that nothing here grows with what is
 //! written; the events are read from history. Watchers only ever read: none can hold up a writer.
+//!
+//! A crowd is woken in rounds by a task of its own ([`pacer`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -14,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::history::Commit;
+use crate::pacer::{self, Pacer};
 use crate::types::Revision;
 
 /// A topic remembers this many revisions; a watcher further behind reads history itself.
@@ -25,6 +28,7 @@ pub(crate) struct Topic {
     prefix: Box<[u8]>,
     pending: Mutex<Pending>,
     notify: Notify,
+    pacer: Pacer,
 }
 
 #[derive(Debug)]
@@ -64,6 +68,15 @@ impl Topic {
         let from = pending.revisions.partition_point(|revision| *revision <= after);
         let next: Vec<_> = pending.revisions.iter().skip(from).take(limit).copied().collect();
         if next.is_empty() { Since::Quiet } else { Since::Changed(next) }
+    }
+
+    /// Wakes whoever waits, at once.
+    pub fn wake_all(&self) {
+        self.notify.notify_waiters();
+    }
+
+    pub fn pacer(&self) -> &Pacer {
+        &self.pacer
     }
 
     fn push(&self, revision: Revision) {
@@ -106,7 +119,9 @@ pub(crate) struct Wake(Vec<Arc<Topic>>);
 impl Wake {
     pub fn now(self) {
         for topic in self.0 {
-            topic.notify.notify_waiters();
+            if !topic.pacer.takes_over() {
+                topic.wake_all();
+            }
         }
     }
 }
@@ -129,10 +144,18 @@ impl Hub {
         let mut topics = self.topics.lock();
         if let Some(watched) = topics.get_mut(prefix) {
             watched.watches += 1;
+            if watched.watches >= pacer::CROWD {
+                pacer::start(&watched.topic);
+            }
             return watched.topic.clone();
         }
         let pending = Pending { revisions: VecDeque::new(), complete_after: self.revision() };
-        let topic = Arc::new(Topic { prefix: prefix.into(), pending: Mutex::new(pending), notify: Notify::new() });
+        let topic = Arc::new(Topic {
+            prefix: prefix.into(),
+            pending: Mutex::new(pending),
+            notify: Notify::new(),
+            pacer: Pacer::default(),
+        });
         topics.insert(prefix.into(), Watched { topic: topic.clone(), watches: 1 });
         topic
     }
@@ -143,6 +166,7 @@ impl Hub {
         if let Some(watched) = topics.get_mut(topic.prefix()) {
             watched.watches -= 1;
             if watched.watches == 0 {
+                topic.pacer.end();
                 topics.remove(topic.prefix());
             }
         }
@@ -190,7 +214,7 @@ impl Hub {
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         for watched in self.topics.lock().values() {
-            watched.topic.notify.notify_waiters();
+            watched.topic.wake_all();
         }
     }
 }

@@ -21,6 +21,7 @@ mod history_policy;
 mod hub;
 pub mod ops;
 mod options;
+mod pacer;
 mod past;
 mod policy;
 mod recovery;

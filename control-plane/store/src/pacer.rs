@@ -1,0 +1,156 @@
+//! When a crowd of watchers is woken. To wake, serve and write to a hundred of them takes a millisecond or more, however
+//! little has happened; while changes come faster than that, it pays to let some more arrive in between. So the
+//! watchers of a crowded topic are woken in rounds: the first change after a pause at once, the next round after a rest
+//! as long as the round before took. Telling is thus at most half of what a busy machine does, and grows cheaper
+//! by the event the busier it is.
+//!
+//! Invariant: a topic whose pacer has ended, or whose runtime has, is woken directly: nobody waits for ever.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::hub::Topic;
+
+/// From this many watchers on, a topic is woken in rounds.
+pub(crate) const CROWD: usize = 16;
+/// Rounds shorter than this need no rest.
+const SHORT: Duration = Duration::from_micros(200);
+/// The longest rest.
+const REST: Duration = Duration::from_millis(10);
+
+/// A topic's link to the task that wakes its watchers, if there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Pacer {
+    /// Something happened, or the last watcher left.
+    news: Notify,
+    is_running: AtomicBool,
+    has_ended: AtomicBool,
+}
+
+impl Pacer {
+    /// Leaves the waking to the task; false when there is none.
+    pub fn takes_over(&self) -> bool {
+        if !self.is_running.load(Ordering::SeqCst) {
+            return false;
+        }
+        self.news.notify_one();
+        // Looked at once more: a task that ended in between has woken everybody before this, or leaves it to the caller.
+        self.is_running.load(Ordering::SeqCst)
+    }
+
+    /// There are no watchers left.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+        self.news.notify_one();
+    }
+}
+
+/// Starts the task of `topic`, unless it runs, or there is no runtime to run it on.
+pub(crate) fn start(topic: &Arc<Topic>) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    if !topic.pacer().is_running.swap(true, Ordering::SeqCst) {
+        let rounds = Rounds(Arc::clone(topic));
+        runtime.spawn(async move { rounds.run().await }.instrument(tracing::debug_span!("watch_rounds")));
+    }
+}
+
+/// The rounds of one topic, for as long as it has watchers.
+struct Rounds(Arc<Topic>);
+
+impl Rounds {
+    async fn run(&self) {
+        let pacer = self.0.pacer();
+        loop {
+            pacer.news.notified().await;
+            if pacer.has_ended.load(Ordering::SeqCst) {
+                return;
+            }
+            let began = Instant::now();
+            self.0.wake_all();
+            // Behind those who have just been woken.
+            tokio::task::yield_now().await;
+            let took = began.elapsed();
+            if took > SHORT {
+                tokio::time::sleep(took.min(REST)).await;
+            }
+        }
+    }
+}
+
+impl Drop for Rounds {
+    fn drop(&mut self) {
+        self.0.pacer().is_running.store(false, Ordering::SeqCst);
+        self.0.wake_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Commit;
+    use crate::hub::Hub;
+    use crate::types::{Author, Event, Revision};
+
+    fn change(hub: &Hub, revision: Revision) {
+        let event = Event::new(b"k".as_slice().into(), revision, None, None);
+        let commit = Commit { revision, at_ms: 0, author: Author::default(), events: [Arc::new(event)].into() };
+        hub.dispatch(&[commit]).now();
+    }
+
+    fn crowd(hub: &Hub) -> Arc<Topic> {
+        let topics: Vec<_> = (0..CROWD).map(|_| hub.subscribe(b"k")).collect();
+        topics[0].clone()
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    #[test]
+    fn a_crowd_hears_of_every_change() {
+        let hub = Hub::new(0);
+        runtime().block_on(async {
+            let topic = crowd(&hub);
+            for revision in 1..=3 {
+                let changed = topic.changed();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                change(&hub, revision);
+                changed.await;
+                assert!(topic.pacer().is_running.load(Ordering::SeqCst));
+            }
+        });
+    }
+
+    #[test]
+    fn a_crowd_outlives_the_runtime_that_woke_it() {
+        let hub = Hub::new(0);
+        let first = runtime();
+        let topic = first.block_on(async { crowd(&hub) });
+        drop(first);
+        runtime().block_on(async {
+            let changed = topic.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            change(&hub, 1);
+            changed.await;
+        });
+    }
+
+    #[test]
+    fn the_last_one_to_leave_takes_the_task_along() {
+        let hub = Hub::new(0);
+        runtime().block_on(async {
+            let topic = crowd(&hub);
+            (0..CROWD).for_each(|_| hub.unsubscribe(&topic));
+            while Arc::strong_count(&topic) > 1 {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+}
