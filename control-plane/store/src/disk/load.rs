@@ -52,7 +52,10 @@ pub(super) fn open(
             }
             gate
         }
-        None => open_or_make(path)?,
+        None => match open_or_make(path)? {
+            Found::Old(gate) => gate,
+            Found::New(opened) => return Ok((*opened, None)),
+        },
     };
     let is_large = gate.len().map_err(failed)? >= ahead::LARGE;
     let (database, ahead) = thread::scope(|scope| {
@@ -112,19 +115,25 @@ fn classify(path: &Path, error: redb::Error) -> OpenError {
     }
 }
 
+enum Found {
+    /// It may be anything yet.
+    Old(Arc<Gate>),
+    New(Box<Opened>),
+}
+
 /// Open and lock the file at `path`. A file that is not there is made under another name first, so
 /// that an empty file at `path` can only mean that something else emptied it.
-fn open_or_make(path: &Path) -> Result<Arc<Gate>, OpenError> {
+fn open_or_make(path: &Path) -> Result<Found, OpenError> {
     refuse_directory(path)?;
     if !path.exists() {
         match Draft::new(path) {
-            Ok(draft) => draft.finish_empty()?,
+            Ok(draft) => return draft.finish_empty().map(Box::new).map(Found::New),
             Err(DraftError::Exists) => {}
             Err(DraftError::Open(error)) => return Err(error),
         }
     }
     let file = LockedFile::open(path, &mut OpenOptions::new()).map_err(|error| OpenError::from_io(path, error))?;
-    begins_like_a_database(path, file)
+    begins_like_a_database(path, file).map(Found::Old)
 }
 
 fn refuse_directory(path: &Path) -> Result<(), OpenError> {

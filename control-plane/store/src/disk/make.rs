@@ -1,18 +1,22 @@
 //! Making a store's file: under another name first, so that what is at its path is always a whole store.
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, StorageBackend};
+use redb::{Database, StorageBackend, TableDefinition};
 
 use super::backend::Gate;
 use super::file::LockedFile;
-use super::load::{database, guarded};
+use super::load::{Opened, database, guarded};
 use super::record::{self, By, Row};
 use super::{CLUSTER, COMPACTED, FORMAT, LOG, META, REVISION, SWEPT, authors, format};
 use crate::error::OpenError;
 use crate::types::{ClusterId, Entry, Key, Revision};
+
+/// Bytes that a new file has room for.
+const ROOM: usize = 240 << 10;
 
 /// What a file that is not empty begins with.
 pub(crate) struct Origin {
@@ -60,13 +64,18 @@ impl Draft {
         Ok(made)
     }
 
-    /// Make it an empty store, and publish it.
-    pub fn finish_empty(mut self) -> Result<(), OpenError> {
+    /// Make it an empty store, and publish it. It stays open: to open it again would cost another sync.
+    pub(super) fn finish_empty(mut self) -> Result<Opened, OpenError> {
         let path = self.path.clone();
-        if let Some(gate) = &self.gate {
-            guarded(&path, || database(gate).and_then(|database| initialise(&database)))?;
-        }
-        self.publish()
+        let gate = self.gate.clone().ok_or_else(|| OpenError::from_io(&path, io::ErrorKind::NotFound.into()))?;
+        let (database, cluster_id) = guarded(&path, || {
+            let database = database(&gate)?;
+            let cluster_id = initialise(&database)?;
+            make_room(&database)?;
+            Ok((database, cluster_id))
+        })?;
+        self.publish()?;
+        Ok(Opened { gate, database, cluster_id, format: format::CURRENT, layout: format::current() })
     }
 
     /// Fill it with `entries`, to be published. They stream: what is kept in memory is bounded.
@@ -107,6 +116,18 @@ pub(super) fn initialise(database: &Database) -> Result<ClusterId, redb::Error> 
     let cluster_id = ClusterId::random();
     fill(database, &Origin { cluster_id, revision: 0, at_ms: 0 }, std::iter::empty())?;
     Ok(cluster_id)
+}
+
+/// Let the file grow to what a first start needs, while that costs no syncs: redb syncs whenever it grows a file.
+fn make_room(database: &Database) -> Result<(), redb::Error> {
+    const SPACE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("space");
+    let transaction = database.begin_write()?;
+    transaction.open_table(SPACE)?.insert_reserve(0, ROOM)?;
+    transaction.commit()?;
+    let transaction = database.begin_write()?;
+    transaction.delete_table(SPACE)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 fn fill(database: &Database, origin: &Origin, entries: impl Iterator<Item = (Key, Entry)>) -> Result<(), redb::Error> {

@@ -24,6 +24,8 @@ use crate::types::{Author, ClusterId, Entry, Event, Key, Revision};
 /// Live entries go to the thread that makes the map of them in batches of this many; so many batches may wait.
 const BATCH: usize = 256;
 const WAITING: usize = 64;
+/// So few rows all fit between the two, and are not worth a thread.
+const FEW: u64 = (BATCH * WAITING / 8) as u64;
 
 type Live = (Key, Arc<Entry>);
 type Map<V> = HashMap<Key, V, Folding>;
@@ -57,19 +59,27 @@ pub(super) fn replay(
     let names =
         if layout.has_authors { Names::read(&transaction.open_table(authors::TABLE)?)? } else { Names::default() };
     let log = transaction.open_table(layout.log)?;
-    let (replay, root) = thread::scope(|scope| {
-        let (live, arriving) = mpsc::sync_channel(WAITING);
-        let root = scope.spawn(move || root(&arriving));
+    let (live, arriving) = mpsc::sync_channel(WAITING);
+    let rows = log.len()?;
+    let read = || {
         let mut replay = Replay::new(compacted, policy.memory_bytes, names, live);
-        replay.seen.reserve(usize::try_from(log.len()?.min(ROOM)).unwrap_or_default());
+        replay.seen.reserve(usize::try_from(rows.min(ROOM)).unwrap_or_default());
         for row in log.iter()?.rev() {
             let (row_key, row) = row?;
             replay.row(row_key.value(), (layout.parse)(row.value()).map_err(corrupt)?)?;
         }
-        let replay = replay.finish()?;
-        let root = root.join().map_err(|_| redb::Error::Corrupted("its keys cannot be sorted".into()))?;
-        Ok::<_, redb::Error>((replay, root))
-    })?;
+        replay.finish()
+    };
+    let (replay, root) = if rows < FEW {
+        (read()?, root(&arriving))
+    } else {
+        thread::scope(|scope| {
+            let root = scope.spawn(move || root(&arriving));
+            let replay = read()?;
+            let root = root.join().map_err(|_| redb::Error::Corrupted("its keys cannot be sorted".into()))?;
+            Ok::<_, redb::Error>((replay, root))
+        })?
+    };
     let mut retention = Retention::new(policy);
     for revision in replay.revisions.iter().rev() {
         retention.record(revision.number, revision.at_ms, revision.bytes);
