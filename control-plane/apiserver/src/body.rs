@@ -108,23 +108,47 @@ impl Drop for Courteous {
     }
 }
 
-/// A document with the paths of fields that occurred twice.
+/// How Kubernetes' YAML decoder begins what it says of keys that occur twice.
+pub(crate) const YAML_ERRORS: &str = "yaml: unmarshal errors:\n";
+
+/// A document, with what is to be said of fields that occurred twice in it (the last one wins).
 ///
 /// # Errors
 /// 400 for what is no document of `format`.
 pub(crate) fn decode(format: Format, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     match format {
-        Format::Json => decode::json(bytes, decode::Limits::default()),
+        Format::Json => {
+            let (value, twice) = decode::json(bytes, decode::Limits::default())?;
+            Ok((value, twice.into_iter().map(|path| format!("duplicate field {path:?}")).collect()))
+        }
         Format::Protobuf => Ok((crate::protobuf::decode(bytes)?, Vec::new())),
-        Format::Yaml => decode::json(&yaml_to_json(bytes)?, decode::Limits::default()),
+        Format::Yaml => {
+            let (json, twice) = yaml_to_json(bytes)?;
+            Ok((decode::json(&json, decode::Limits::default())?.0, twice.into_iter().collect()))
+        }
     }
 }
 
-/// YAML goes through JSON text, so that limits and errors are the same for both.
-fn yaml_to_json(bytes: &[u8]) -> Result<Vec<u8>, Status> {
-    let value: Value = serde_saphyr::from_slice(bytes)
-        .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: yaml: {error}")))?;
-    serde_json::to_vec(&value).map_err(Status::internal)
+/// YAML goes through JSON text, so that limits and errors are the same for both. Beside it: the first key that occurs twice.
+fn yaml_to_json(bytes: &[u8]) -> Result<(Vec<u8>, Option<String>), Status> {
+    use serde_saphyr::{DeserializeError, DuplicateKeyPolicy, Options};
+    let refused = |error: &DeserializeError| {
+        Status::bad_request(format!("error converting YAML to JSON: yaml: {}", error.without_snippet()))
+    };
+    let (value, twice): (Value, _) = match serde_saphyr::from_slice(bytes) {
+        Ok(value) => (value, None),
+        Err(error) => {
+            let DeserializeError::DuplicateMappingKey { key, location } = error.without_snippet() else {
+                return Err(refused(&error));
+            };
+            let key = key.as_deref().unwrap_or_default();
+            let twice = format!("{YAML_ERRORS}  line {}: key {key:?} already set in map", location.line());
+            let mut options = Options::default();
+            options.duplicate_keys = DuplicateKeyPolicy::LastWins;
+            (serde_saphyr::from_slice_with_options(bytes, options).map_err(|e| refused(&e))?, Some(twice))
+        }
+    };
+    Ok((serde_json::to_vec(&value).map_err(Status::internal)?, twice))
 }
 
 #[cfg(test)]
@@ -149,6 +173,15 @@ mod tests {
             let blocks = "- ".repeat(depth);
             assert_eq!(decode(Format::Yaml, blocks.as_bytes()).unwrap_err().code, 400);
         }
+    }
+
+    #[test]
+    fn of_keys_that_occur_twice_the_last_wins_and_the_first_is_told() {
+        let (value, twice) = decode(Format::Yaml, b"a:\n  b: 1\n  c: 2\n  b: 3\n").unwrap();
+        assert_eq!(value, serde_json::json!({"a": {"b": 3, "c": 2}}));
+        assert_eq!(twice, ["yaml: unmarshal errors:\n  line 4: key \"b\" already set in map"]);
+        let (_, twice) = decode(Format::Json, br#"{"a": {"b": 1, "b": 2}}"#).unwrap();
+        assert_eq!(twice, ["duplicate field \"a.b\""]);
     }
 
     #[tokio::test]

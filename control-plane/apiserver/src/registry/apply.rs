@@ -75,7 +75,7 @@ pub(super) async fn read(
     let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
     let (config, duplicates) = decode(&bytes)?;
     input::complain(call, validation, Vec::new(), duplicates, |errors| {
-        Status::bad_request(format!("error strict decoding YAML: {errors}"))
+        Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {errors}"))
     })?;
     let text = |field: &str| config.get(field).and_then(Value::as_str).unwrap_or_default();
     if (text("apiVersion"), text("kind")) != (api_version, kind) {
@@ -92,10 +92,10 @@ pub(super) async fn read(
 /// A configuration with the fields that occur twice in it.
 fn decode(bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let json = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => body::decode(negotiate::Format::Json, bytes).ok(),
+        Some(b'{') => body::decode(negotiate::Format::Json, bytes).ok().filter(|(_, duplicates)| duplicates.is_empty()),
         _ => None,
     };
-    // What looks like JSON and is none may still be YAML.
+    // What looks like JSON and is none may still be YAML; of what occurs twice, only that decoder tells the line.
     let decoded = json.map_or_else(|| body::decode(negotiate::Format::Yaml, bytes), Ok);
     let wrong = |why: &str| Status::bad_request(format!("error decoding YAML: {why}"));
     match decoded {

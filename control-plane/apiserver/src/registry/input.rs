@@ -95,11 +95,10 @@ pub(super) fn complain(
         return Ok(());
     }
     let unknown = unknown.into_iter().map(|path| format!("unknown field {path:?}"));
-    let duplicates = duplicates.into_iter().map(|path| format!("duplicate field {path:?}"));
-    let complaints: Vec<String> = unknown.chain(duplicates).collect();
     if validation == FieldValidation::Strict {
-        return Err(strict(complaints.join(", ")));
+        return Err(strict(unknown.chain(duplicates).collect::<Vec<_>>().join(", ")));
     }
-    call.add_warnings(complaints);
+    let bare = |text: String| text.strip_prefix(body::YAML_ERRORS).map_or(text.clone(), |line| line.trim().to_owned());
+    call.add_warnings(unknown.chain(duplicates.into_iter().map(bare)));
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use super::{Call, input};
 use crate::authz::{Attributes, Decision, Target, node};
+use crate::negotiate::{Shape, not_acceptable};
 use crate::request::WriteOptions;
 use crate::respond;
 use crate::user::User;
@@ -18,6 +19,9 @@ pub(super) fn concerns(resource: &Resource) -> bool {
 }
 
 pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    if matches!(call.accept.shape, Shape::Table(_)) {
+        return Err(not_acceptable("application/json, application/yaml"));
+    }
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
     let mut review = input::object(call, body, options.field_validation).await?;
     let spec = review.get("spec").cloned().unwrap_or_default();
