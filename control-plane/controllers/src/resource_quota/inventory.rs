@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long the server is believed to serve what it served, when a kind is not found.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH: Duration = Duration::from_secs(2);
 /// Kinds that need no discovery.
 const CORE: [&str; 11] = [
     "configmaps",

@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use watches::Watches;
 
 /// When a quota measures a kind that nobody serves, it is looked for again.
-const LOOK_FOR_KINDS: Duration = Duration::from_secs(60);
+const LOOK_FOR_KINDS: Duration = Duration::from_secs(5);
 
 struct Controller {
     access: Access,
