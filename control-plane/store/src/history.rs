@@ -15,6 +15,8 @@ use crate::types::{Author, Change, Changes, Event, Key, Revision};
 
 /// A root is kept each time this many revisions have passed.
 const ROOT_INTERVAL: u64 = 1_024;
+/// This many of the newest revisions are news: watchers are about to ask for their events, all at once.
+const NEWS: usize = 256;
 /// One look for changes passes over at most this many revisions: a writer may be waiting for it.
 const SCAN: usize = 4_096;
 
@@ -137,6 +139,8 @@ impl History {
             assert!(commit.revision > ring.last(), "history must go forward");
             ring.bytes += commit.cost();
             ring.commits.push_back(commit);
+            let old = ring.commits.len().checked_sub(NEWS + 1).and_then(|at| ring.commits.get(at));
+            old.into_iter().flat_map(|commit| commit.events.iter()).for_each(|event| event.retire());
         }
         let due = ring.roots.back().map_or(ring.after, |root| root.revision) + ROOT_INTERVAL;
         if state.revision >= due {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 /// A point in the store's history. The first write is revision 1; 0 is the empty store.
 pub type Revision = u64;
@@ -78,24 +79,46 @@ pub struct Event {
     pub entry: Option<Arc<Entry>>,
     /// The value before; `None` when the key did not exist.
     pub prev: Option<Arc<Entry>>,
-    encoded: OnceLock<Bytes>,
+    forms: Mutex<Forms>,
+}
+
+/// The wire forms of an event that somebody has made.
+#[derive(Debug)]
+enum Forms {
+    Kept([Option<Bytes>; Event::FORMS]),
+    /// The event is no news any more: forms are made and not kept.
+    Past,
 }
 
 impl Event {
     /// What an event costs beside its key and values, about.
     pub(crate) const OVERHEAD: usize = 320;
+    /// How many wire forms an event can have.
+    pub const FORMS: usize = 2;
 
     pub(crate) fn new(key: Key, revision: Revision, entry: Option<Arc<Entry>>, prev: Option<Arc<Entry>>) -> Self {
-        Self { key, revision, entry, prev, encoded: OnceLock::new() }
+        Self { key, revision, entry, prev, forms: Mutex::new(Forms::Kept([const { None }; Self::FORMS])) }
     }
 
-    /// The event's wire form, made by whoever asks first and shared by all watchers after that.
-    /// Every caller must pass a function with the same result.
-    pub fn encoded(&self, encode: impl FnOnce() -> Bytes) -> Bytes {
-        self.encoded.get_or_init(encode).clone()
+    /// One of the event's wire forms (below [`FORMS`](Self::FORMS)), made by whoever asks first and shared by all watchers
+    /// while the event is news. Every caller must pass a function with the same result for the same form.
+    pub fn encoded(&self, form: usize, encode: impl FnOnce() -> Bytes) -> Bytes {
+        let mut forms = self.forms.lock();
+        match &mut *forms {
+            Forms::Kept(kept) => kept[form].get_or_insert_with(encode).clone(),
+            Forms::Past => {
+                drop(forms);
+                encode()
+            }
+        }
     }
 
-    /// Bytes that keeping this event keeps alive, with room for the encoded form.
+    /// Whoever wanted to know at once knows by now: lets go of the wire forms.
+    pub(crate) fn retire(&self) {
+        *self.forms.lock() = Forms::Past;
+    }
+
+    /// Bytes that keeping this event keeps alive, with room for an encoded form.
     pub(crate) fn cost(&self) -> usize {
         let size = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.value.len());
         Self::OVERHEAD + self.key.len() + size(&self.entry) + size(&self.prev)

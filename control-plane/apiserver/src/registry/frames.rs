@@ -98,20 +98,26 @@ impl Encoder {
             }
         };
         let shown = if kind == Kind::Deleted { prev? } else { entry? };
-        if self.owners == Owners::Hidden {
-            let mut out = BytesMut::new();
-            self.put(&mut out, kind, &objects::without_owners(shown), event.revision);
-            return Some(out.freeze());
+        let owners = self.owners;
+        let is_shared = self.shape == Shape::Full && self.native && kind == plain && form == Line::Shared;
+        let mut encode = || match owners {
+            Owners::Shown => self.line(kind, shown, event.revision),
+            Owners::Hidden => self.line(kind, &objects::without_owners(shown), event.revision),
+        };
+        if !is_shared {
+            return Some(encode());
         }
-        if self.shape == Shape::Full && self.native {
-            if kind == plain && form == Line::Shared {
-                return Some(event.encoded(|| line(&self.resource, kind, shown, event.revision)));
-            }
-            return Some(line(&self.resource, kind, shown, event.revision));
-        }
-        let mut out = BytesMut::new();
-        self.put(&mut out, kind, shown, event.revision);
-        Some(out.freeze())
+        let form = match owners {
+            Owners::Shown => 0,
+            Owners::Hidden => 1,
+        };
+        Some(event.encoded(form, encode))
+    }
+
+    fn line(&mut self, kind: Kind, entry: &Entry, revision: Revision) -> Bytes {
+        let mut out = BytesMut::with_capacity(entry.value.body.len() + wire::VERSION_ROOM + 40);
+        self.put(&mut out, kind, entry, revision);
+        out.freeze()
     }
 
     /// Appends an object of the initial state.
@@ -185,13 +191,4 @@ fn special(kind: &str, object: &Value) -> Bytes {
 
 fn put_value(out: &mut BytesMut, value: &Value) {
     serde_json::to_writer(out.writer(), value).expect("writing to memory cannot fail");
-}
-
-fn line(resource: &Resource, kind: Kind, entry: &Entry, revision: Revision) -> Bytes {
-    let body = &entry.value.body;
-    let mut out = BytesMut::with_capacity(body.len() + wire::VERSION_ROOM + 40);
-    out.put_slice(kind.head());
-    wire::put_object(&mut out, resource, body, revision);
-    out.put_slice(b"}\n");
-    out.freeze()
 }

@@ -143,13 +143,20 @@ async fn a_batch_never_cuts_a_revision() {
 }
 
 #[tokio::test]
-async fn an_event_is_encoded_once() {
+async fn an_event_is_encoded_once_in_each_form_while_it_is_news() {
     let store = Store::open(Options::memory()).unwrap();
     let mut first = store.watch(b"", 0).unwrap();
     let mut second = store.watch(b"", 0).unwrap();
     store.commit(Txn::create("a", value("x"))).await.unwrap();
     let event = first.next().await.unwrap().events.remove(0);
-    assert_eq!(event.encoded(|| "wire".into()), "wire");
+    assert_eq!(event.encoded(0, || "wire".into()), "wire");
+    assert_eq!(event.encoded(1, || "other".into()), "other");
     let event = second.next().await.unwrap().events.remove(0);
-    assert_eq!(event.encoded(|| unreachable!("encoded already")), "wire");
+    assert_eq!(event.encoded(0, || unreachable!("encoded already")), "wire");
+    assert_eq!(event.encoded(1, || unreachable!("encoded already")), "other");
+    for n in 0..300 {
+        put(&store, "b", &n.to_string()).await;
+    }
+    assert_eq!(event.encoded(0, || "anew".into()), "anew");
+    assert_eq!(event.encoded(0, || "again".into()), "again", "old events keep nothing");
 }
