@@ -106,7 +106,7 @@ impl Container {
         guests: &Arc<Guests>,
         limits: &HttpLimits,
         module: Arc<Module>,
-        spec: ContainerSpec,
+        mut spec: ContainerSpec,
     ) -> Result<Self, StartError> {
         if spec.fuel.is_some() != (module.flavor() == Flavor::Fuel) {
             return Err(StartError::Flavor);
@@ -123,8 +123,14 @@ impl Container {
             fuel: spec.fuel.map(FuelGauge::new),
         });
         let pod = PodHost { identity: spec.pod.clone(), stop: stopped };
-        let blueprint =
-            Blueprint { spec, module, memory: shared.memory.clone(), fuel: shared.fuel.clone(), pod: Arc::new(pod) };
+        let blueprint = Blueprint {
+            mounts: std::mem::take(&mut spec.mounts).into(),
+            spec,
+            module,
+            memory: shared.memory.clone(),
+            fuel: shared.fuel.clone(),
+            pod: Arc::new(pod),
+        };
         let module = blueprint.module.clone();
         let (program, place) = module.place(&guests.admission)?;
         let http = match program {

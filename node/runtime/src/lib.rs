@@ -40,7 +40,7 @@ pub use error::{LoadError, RuntimeError, StartError};
 pub use exit::{Exit, ExitReason};
 pub use guest_network::{BoxIo, Connection, GuestListener, GuestNetwork, Io, NoNetwork, Target};
 pub use module::{Flavor, Module, ModuleKind};
-pub use spec::{Access, ContainerSpec, Mount, NoOutput, Output, PodIdentity, Stream};
+pub use spec::{Access, ContainerSpec, Contents, Mount, NoOutput, Output, PodIdentity, Stream};
 
 use crate::aot::AotCache;
 use crate::compile::Compiler;

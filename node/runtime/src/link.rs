@@ -3,9 +3,9 @@
 
 use wasmtime::Engine;
 use wasmtime_wasi::I32Exit;
-use wasmtime_wasi::p2::bindings::sockets;
+use wasmtime_wasi::p2::bindings::{filesystem, sockets};
 
-use crate::host::{pod, sockets as virtual_sockets};
+use crate::host::{pod, preopens, sockets as virtual_sockets};
 use crate::state::{ComponentState, CoreState};
 
 /// WASI preview 1 and the core imports of `skiff:pod`.
@@ -21,7 +21,8 @@ pub(crate) fn core(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreSta
     Ok(linker)
 }
 
-/// WASI 0.2 with `wasi:http`, the pod's own sockets in place of the kernel's, and `skiff:pod`.
+/// WASI 0.2 with `wasi:http`, mounts that may be made when they are looked at, the pod's own sockets in place of the
+/// kernel's, and `skiff:pod`.
 pub(crate) fn component(engine: &Engine) -> wasmtime::Result<wasmtime::component::Linker<ComponentState>> {
     use virtual_sockets::{PodSockets, view};
 
@@ -30,6 +31,7 @@ pub(crate) fn component(engine: &Engine) -> wasmtime::Result<wasmtime::component
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     pod::add_to_component_linker(&mut linker)?;
     linker.allow_shadowing(true);
+    filesystem::preopens::add_to_linker::<_, preopens::Preopens>(&mut linker, preopens::view)?;
     sockets::tcp::add_to_linker::<_, PodSockets>(&mut linker, view)?;
     sockets::tcp_create_socket::add_to_linker::<_, PodSockets>(&mut linker, view)?;
     sockets::ip_name_lookup::add_to_linker::<_, PodSockets>(&mut linker, view)?;

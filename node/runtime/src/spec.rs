@@ -2,6 +2,8 @@
 //! identity, mounts. Knows nothing of pods' lifecycles or of how a guest is run.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,15 +58,26 @@ impl ContainerSpec {
     }
 }
 
+/// Makes what is in a mount.
+pub trait Contents: fmt::Debug + Send + Sync + 'static {
+    /// Sees to it that the directory exists with all that a guest is to find in it.
+    ///
+    /// Called on the threads that run guests before each look at the mounts, possibly from several at once: must be quick
+    /// when there is nothing to do. It may block for a few small files.
+    fn make(&self) -> io::Result<()>;
+}
+
 /// One preopened directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Mount {
-    /// Directory on the host; must exist at start.
+    /// Directory on the host; must exist at start unless it has `contents`.
     pub host: PathBuf,
     /// Absolute path in the guest.
     pub guest: String,
     /// What the guest may do with it.
     pub access: Access,
+    /// What makes the directory when a guest first looks: many never do. A preview-1 guest counts as looking at start.
+    pub contents: Option<Arc<dyn Contents>>,
 }
 
 /// What a guest may do with a mount.

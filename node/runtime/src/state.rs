@@ -10,12 +10,12 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::GuestNetwork;
 use crate::admission::Admission;
 use crate::host::outgoing::Outgoing;
 use crate::host::pod::PodHost;
 use crate::memory::{MemoryBudget, StoreMemory};
 use crate::module::Place;
+use crate::{GuestNetwork, Mount};
 
 /// Epochs that a guest runs before it yields to the others.
 const EPOCHS_PER_TURN: u64 = 1;
@@ -58,6 +58,8 @@ pub(crate) struct ComponentState {
     pub http: WasiHttpCtx,
     pub outgoing: Outgoing,
     pub network: Arc<dyn GuestNetwork>,
+    /// All mounts, while those that are made at the first look are not.
+    pub unseen: Option<Arc<[Mount]>>,
     pub common: Common,
 }
 

@@ -5,5 +5,6 @@ pub(crate) mod dial;
 pub(crate) mod outgoing;
 pub(crate) mod output;
 pub(crate) mod pod;
+pub(crate) mod preopens;
 pub(crate) mod sockets;
 pub(crate) mod tcp;

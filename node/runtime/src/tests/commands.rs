@@ -1,9 +1,13 @@
 //! Commands: output, exit codes, environment, files, traps, stopping and killing.
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{Harness, command, end_of, until};
-use crate::{Access, Exit, ExitReason, ModuleKind, Mount, StartError};
+use crate::{Access, Contents, Exit, ExitReason, Flavor, ModuleKind, Mount, StartError};
 
 #[tokio::test]
 async fn hello_goes_to_stdout_and_warnings_to_stderr() {
@@ -92,7 +96,7 @@ async fn mounts_are_readable_and_writable_only_as_allowed() {
     let host = harness.dir.path().join("volume");
     std::fs::create_dir(&host).unwrap();
     std::fs::write(host.join("note"), "from the volume\n").unwrap();
-    let mount = |access| Mount { host: host.clone(), guest: "/data".into(), access };
+    let mount = |access| Mount { host: host.clone(), guest: "/data".into(), access, contents: None };
 
     let exit = harness.run(&file_guest(), |spec| spec.mounts.push(mount(Access::ReadOnly))).await;
     assert!([PERM, ROFS].contains(&exit.code), "creating is refused: {exit:?}");
@@ -109,10 +113,60 @@ async fn a_missing_mount_is_an_error_at_start() {
     let module = harness.load(&command("", "")).await.unwrap();
     let mut spec = harness.spec();
     let host = harness.dir.path().join("absent");
-    spec.mounts.push(Mount { host, guest: "/data".into(), access: Access::ReadOnly });
+    spec.mounts.push(Mount { host, guest: "/data".into(), access: Access::ReadOnly, contents: None });
     let Err(error) = harness.runtime.start(module, spec) else { panic!("it starts") };
     assert!(matches!(&error, StartError::Mount { guest, .. } if guest == "/data"), "{error}");
     assert_eq!(harness.runtime.instances(), 0);
+}
+
+/// Contents that fail, or come into being when they are asked for.
+#[derive(Debug)]
+struct Note {
+    dir: Option<PathBuf>,
+    made: AtomicUsize,
+}
+
+impl Note {
+    fn mount(dir: Option<PathBuf>) -> (Arc<Self>, Mount) {
+        let note = Arc::new(Self { dir: dir.clone(), made: AtomicUsize::new(0) });
+        let host = dir.unwrap_or_else(|| "/absent".into());
+        let contents = Some(Arc::clone(&note) as Arc<dyn Contents>);
+        (note, Mount { host, guest: "/data".into(), access: Access::ReadOnly, contents })
+    }
+}
+
+impl Contents for Note {
+    fn make(&self) -> io::Result<()> {
+        self.made.fetch_add(1, Ordering::Relaxed);
+        let dir = self.dir.as_ref().ok_or_else(|| io::Error::other("no room"))?;
+        std::fs::create_dir_all(dir)?;
+        std::fs::write(dir.join("note"), "from the volume\n")
+    }
+}
+
+#[tokio::test]
+async fn contents_are_made_before_a_command_looks() {
+    let harness = Harness::new();
+    let (note, mount) = Note::mount(Some(harness.dir.path().join("core")));
+    harness.run(&file_guest(), |spec| spec.mounts.push(mount)).await;
+    assert_eq!((harness.output.out().as_str(), note.made.load(Ordering::Relaxed)), ("from the volume\n", 1));
+
+    let component = include_bytes!("../../../../guests/prebuilt/cli-report-component.wasm");
+    let module = harness.load_bytes(component, Flavor::Plain).await.unwrap();
+    assert_eq!(module.kind(), ModuleKind::CommandComponent);
+    let run = async |mount: Mount| {
+        let mut spec = harness.spec();
+        spec.args = ["report", "--file", "/data/note"].map(String::from).to_vec();
+        spec.mounts.push(mount);
+        end_of(&harness.runtime.start(module.clone(), spec).unwrap()).await
+    };
+    let (note, mount) = Note::mount(Some(harness.dir.path().join("component")));
+    let exit = run(mount).await;
+    assert_eq!((exit.code, note.made.load(Ordering::Relaxed)), (0, 1), "{exit:?}");
+    assert!(harness.output.out().contains("file /data/note: from the volume\n"), "{}", harness.output.out());
+    let exit = run(Note::mount(None).1).await;
+    assert_ne!(exit.code, 0);
+    assert!(exit.message.contains("mount /data") && exit.message.contains("no room"), "{exit:?}");
 }
 
 #[tokio::test]
