@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use api::k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -49,20 +50,20 @@ pub struct Key {
 /// The data of a ConfigMap (`data` and `binaryData`) or Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
-    pub entries: BTreeMap<String, Vec<u8>>,
+    pub entries: BTreeMap<String, Bytes>,
 }
 
 impl From<ConfigMap> for Payload {
     fn from(object: ConfigMap) -> Self {
-        let text = object.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes()));
-        let binary = object.binary_data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0));
+        let text = object.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes().into()));
+        let binary = object.binary_data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0.into()));
         Self { entries: text.chain(binary).collect() }
     }
 }
 
 impl From<Secret> for Payload {
     fn from(object: Secret) -> Self {
-        Self { entries: object.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect() }
+        Self { entries: object.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0.into())).collect() }
     }
 }
 

@@ -51,6 +51,11 @@ impl Manager {
     pub fn apply(&mut self, mut pod: Pod) {
         // Nobody here reads them, and they are often larger than the rest.
         pod.metadata.managed_fields = None;
+        if let Some(status) = &mut pod.status {
+            // Lists come out of the decoder with room for four.
+            status.container_statuses.iter_mut().for_each(Vec::shrink_to_fit);
+            status.conditions.iter_mut().for_each(Vec::shrink_to_fit);
+        }
         let Some(uid) = pod.metadata.uid.clone() else { return };
         let pod = Arc::new(pod);
         let mut pods = self.pods.by_uid.lock();

@@ -123,7 +123,7 @@ fn mount_list(
     if let Some(root) = &image.rootfs
         && !list.iter().any(|m| m.guest == "/")
     {
-        list.insert(0, Mount { host: root.clone(), guest: "/".into(), access: Access::ReadOnly });
+        list.insert(0, Mount { host: root.clone(), guest: "/".into(), access: Access::ReadOnly, contents: None });
     }
     Ok(list)
 }

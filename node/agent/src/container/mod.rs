@@ -77,7 +77,7 @@ pub async fn live(pod: Arc<PodContext>, index: usize) {
         }
         let delay = crashes.next(Instant::now(), First::Immediate);
         if !delay.is_zero() {
-            back_off(&pod, index, &name, delay).await;
+            Box::pin(back_off(&pod, index, &name, delay)).await;
         }
         if let Some(serving) = running.serving.take() {
             // The next run listens on the same port.
@@ -180,7 +180,7 @@ async fn supervise(pod: &Arc<PodContext>, index: usize, running: &start::Running
     }
     let grace = stop::grace_of_probe(&running.spec, pod::spec(&pod.object()));
     let end = Instant::now() + grace;
-    stop::stop(pod, index, &running.spec, &running.instance, end, std::future::pending()).await
+    Box::pin(stop::stop(pod, index, &running.spec, &running.instance, end, std::future::pending())).await
 }
 
 /// Resolves when the pod's spec names another image than the one that runs.

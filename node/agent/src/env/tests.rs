@@ -37,7 +37,7 @@ fn run(container: &Container, objects: &Objects) -> Result<Vec<(String, String)>
 }
 
 fn payload(entries: &[(&str, &str)]) -> Arc<Payload> {
-    let entries = entries.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().into())).collect();
+    let entries = entries.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec().into())).collect();
     Arc::new(Payload { entries })
 }
 

@@ -1,6 +1,8 @@
 //! Writes a pod's status to the API server: one patch in flight, changes in between folded into the
 //! next, retried until it is there or the pod is gone.
 
+use std::hash::{DefaultHasher, Hasher};
+use std::io;
 use std::time::Duration;
 
 use api::k8s_openapi::api::core::v1::{PodCondition, PodStatus};
@@ -31,7 +33,7 @@ pub async fn write_loop(pod: &PodContext) {
     if *changes.borrow() > 0 {
         changes.mark_changed();
     }
-    let mut last: Option<PodStatus> = None;
+    let mut last: Option<u64> = None;
     let mut conditions: Vec<PodCondition> =
         pod.object().status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
     loop {
@@ -49,12 +51,14 @@ pub async fn write_loop(pod: &PodContext) {
                 before: &conditions,
             };
             let status = pod.read(|record| status::compute(record, &context));
-            let known = last.as_ref() == Some(&status) && !status::is_overruled(&object, &status);
+            let mark = fingerprint(&status);
+            let known = last == Some(mark) && !status::is_overruled(&object, &status);
             if !known && !pod.is_gone() {
-                match send(pod, &object, &status).await {
+                // Boxed: who waits for the pod's next change need not hold the room for it.
+                match Box::pin(send(pod, &object, &status)).await {
                     Outcome::Written => {
-                        conditions = status.conditions.clone().unwrap_or_default();
-                        last = Some(status);
+                        conditions = status.conditions.unwrap_or_default();
+                        last = Some(mark);
                     }
                     Outcome::Obsolete => {}
                     Outcome::Refused(message) => {
@@ -71,6 +75,27 @@ pub async fn write_loop(pod: &PodContext) {
             pod.written.send_replace(generation);
             break;
         }
+    }
+}
+
+/// Tells statuses apart: to know its last one, each pod would have to keep kilobytes.
+fn fingerprint(status: &PodStatus) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // A status is plain data, and hashing takes everything: that cannot fail.
+    let _ = serde_json::to_writer(Hashed(&mut hasher), status);
+    hasher.finish()
+}
+
+struct Hashed<'a>(&'a mut DefaultHasher);
+
+impl io::Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -75,7 +75,7 @@ async fn live(pod: &Arc<PodContext>, admission: &dyn Admission) {
             State::Terminating(why) => Box::pin(terminating::run(pod, why)).await,
             State::Finished => {
                 admission.release(pod);
-                return finished::run(pod).await;
+                return Box::pin(finished::run(pod)).await;
             }
         };
     }

@@ -9,7 +9,7 @@ use super::State;
 use crate::configs::{Key, Subscription};
 use crate::events::EventType;
 use crate::pod::PodContext;
-use crate::volumes::VolumeSet;
+use crate::volumes::{Followed, VolumeSet};
 
 /// A start that takes longer than this shows as `ContainerCreating`; a quicker one is reported once,
 /// when it is done.
@@ -56,8 +56,9 @@ async fn set_up(pod: &Arc<PodContext>) {
 async fn volumes(pod: &Arc<PodContext>) -> Arc<VolumeSet> {
     let mut retry = FIRST_RETRY;
     let mut watched: Option<(Key, Subscription)> = None;
+    let mut followed = Followed::default();
     loop {
-        let error = match VolumeSet::set_up(pod).await {
+        let error = match VolumeSet::set_up(pod, &mut followed).await {
             Ok(volumes) => return volumes,
             Err(error) => error,
         };

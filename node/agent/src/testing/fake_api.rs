@@ -194,6 +194,9 @@ impl FakeApi {
                     None => return answer(StatusCode::CONFLICT, &failure(409, "AlreadyExists")),
                 }
             }
+            Method::POST if subresource == "token" => {
+                Some(json!({"status": {"token": format!("token of {}", key.name)}}))
+            }
             Method::POST => None,
             Method::PUT => self.modify(&key, |object| *object = value),
             Method::PATCH => {

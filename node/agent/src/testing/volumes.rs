@@ -9,6 +9,7 @@ use super::harness::container;
 
 const SLEEPER: &str = include_str!("../../../../guests/wat/sleeper.wat");
 const REPORT: &[u8] = include_bytes!("../../../../guests/prebuilt/cli-report.wasm");
+const HELLO_HTTP: &[u8] = include_bytes!("../../../../guests/prebuilt/hello-http.wasm");
 const CONFIG_MAPS: &str = "/api/v1/configmaps";
 
 fn config_map(name: &str, data: &Value) -> Value {
@@ -85,6 +86,32 @@ async fn a_guest_sees_its_environment_and_files() {
     for expected in ["report", "POD", "hello from a file", pod["status"]["podIP"].as_str().unwrap()] {
         assert!(log.contains(expected), "{expected} is not in:\n{log}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_asks_for_its_token_once_and_its_files_wait_for_a_look() {
+    let h = Harness::start().await;
+    h.image("sleeper:1", SLEEPER);
+    h.image_bytes("http:1", HELLO_HTTP);
+    let volume = json!({"name": "v", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token"}},
+        {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}}]}});
+    let start = async |name: &str, image: &str| {
+        let c = json!({"name": "c", "image": image, "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+        h.pod(name, json!({"containers": [c], "volumes": [volume]}));
+        let pod = h.until_phase(name, "Running").await;
+        h.dir.path().join("agent/volumes").join(pod["metadata"]["uid"].as_str().unwrap())
+    };
+    // A preview-1 guest looks at start. Neither the pod's own status nor a new label is worth another token.
+    let looked = start("looks", "sleeper:1").await.join("v");
+    assert_eq!(std::fs::read_to_string(looked.join("token")).unwrap(), "token of default");
+    h.api.patch("/api/v1/pods", "default", "looks", &json!({"metadata": {"labels": {"app": "new"}}}));
+    until(&looked.join("labels"), |text| text == "app=\"new\"").await;
+    assert_eq!(h.api.requests("POST /api/v1/namespaces/default/serviceaccounts/default/token"), 1);
+    // A component that looks at nothing has its token all the same, but not on disk.
+    let unseen = start("blind", "http:1").await;
+    assert_eq!(h.api.requests("POST /api/v1/namespaces/default/serviceaccounts/default/token"), 2);
+    assert!(!unseen.exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,13 +11,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use api::k8s_openapi::jiff::Timestamp;
+use bytes::Bytes;
 
 const DATA: &str = "..data";
 
 /// What one file of the volume holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// Permission bits.
     pub mode: u32,
 }
@@ -40,11 +41,17 @@ pub fn is_safe(path: &Path) -> bool {
         && path.as_os_str().len() <= 4096
 }
 
+/// `InvalidInput` for files with an unsafe path.
+pub fn check(files: &Files) -> io::Result<()> {
+    match files.keys().find(|path| !is_safe(path)) {
+        Some(bad) => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("unsafe file path {}", bad.display()))),
+        None => Ok(()),
+    }
+}
+
 /// Makes `volume` hold exactly `files`. An unsafe path is `InvalidInput` and changes nothing.
 pub fn write(volume: &Path, files: &Files, now: Timestamp) -> io::Result<Written> {
-    if let Some(bad) = files.keys().find(|p| !is_safe(p)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("unsafe file path {}", bad.display())));
-    }
+    check(files)?;
     let data = volume.join(DATA);
     let old = fs::read_link(&data).ok();
     if let Some(old) = &old
@@ -80,10 +87,10 @@ fn unused_name(volume: &Path, now: Timestamp) -> String {
 fn write_payload(dir: &Path, files: &Files) -> io::Result<()> {
     fs::create_dir(dir)?;
     for (path, file) in files {
-        let path = dir.join(path);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(dir.join(parent))?;
         }
+        let path = dir.join(path);
         fs::write(&path, &file.content)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(file.mode & 0o777))?;
     }
@@ -141,7 +148,9 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        list.iter().map(|(p, c)| (PathBuf::from(p), File { content: c.as_bytes().to_vec(), mode: 0o644 })).collect()
+        list.iter()
+            .map(|(p, c)| (PathBuf::from(p), File { content: c.as_bytes().to_vec().into(), mode: 0o644 }))
+            .collect()
     }
 
     fn names(dir: &Path) -> Vec<String> {

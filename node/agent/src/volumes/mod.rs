@@ -4,6 +4,7 @@
 //! Layout: `<data>/volumes/<pod uid>/<volume>`.
 
 pub mod atomic;
+mod files;
 mod hostpath;
 pub mod mounts;
 pub mod payload;
@@ -26,9 +27,11 @@ use crate::configs::{Key, Subscription};
 use crate::env::Objects;
 use crate::env::fields::PodFacts;
 use crate::events::EventType;
-use crate::pod::{self, PodContext};
+use crate::pod::{self, PodContext, Seen};
 use atomic::Files;
+use files::VolumeFiles;
 use payload::PayloadError;
+use token::Tokens;
 
 /// After a token could not be renewed.
 const TOKEN_RETRY: Duration = Duration::from_secs(10);
@@ -72,44 +75,46 @@ impl SetUpError {
 }
 
 /// A volume, set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Ready {
     /// A directory, or for some hostPath volumes a file.
     pub path: PathBuf,
     pub writable: bool,
+    /// What is to be in the directory, where that is the node's to say.
+    pub files: Option<Arc<VolumeFiles>>,
 }
 
 /// All volumes of a pod.
 pub struct VolumeSet {
     dir: PathBuf,
     ready: BTreeMap<String, Ready>,
-    watched: Mutex<Watched>,
+    followed: Mutex<Followed>,
 }
 
+/// What a pod's volumes are made from, followed from the first look on.
 #[derive(Default)]
-struct Watched {
+pub struct Followed {
     subscriptions: Vec<(Key, Subscription)>,
-    tokens_stale: Option<Instant>,
+    tokens: Tokens,
+    /// The pod that the files show.
+    pod: Option<Arc<v1::Pod>>,
 }
 
 impl VolumeSet {
-    /// Sets up every volume of the pod; what was set up before stays and is brought up to date.
-    pub async fn set_up(pod: &PodContext) -> Result<Arc<Self>, SetUpError> {
+    /// Sets up every volume of the pod; what was set up before stays and is brought up to date. `followed` is what earlier
+    /// attempts left, and is taken by the one that works.
+    pub async fn set_up(pod: &PodContext, followed: &mut Followed) -> Result<Arc<Self>, SetUpError> {
         let object = pod.object();
         let dir = pod.volumes_dir();
-        let mut set = Self { dir: dir.clone(), ready: BTreeMap::new(), watched: Mutex::default() };
-        let mut watched = Watched::default();
-        if pod::spec(&object).volumes.as_ref().is_some_and(|volumes| !volumes.is_empty()) {
-            make_private(&dir)?;
-        }
+        let mut ready = BTreeMap::new();
+        followed.pod = Some(Arc::clone(&object));
         for volume in pod::spec(&object).volumes.iter().flatten() {
-            let ready = set_up_one(pod, &object, volume, &dir.join(&volume.name), &mut watched)
+            let one = set_up_one(pod, &object, volume, &dir, followed)
                 .await
                 .map_err(|error| SetUpError { volume: volume.name.clone(), error })?;
-            set.ready.insert(volume.name.clone(), ready);
+            ready.insert(volume.name.clone(), one);
         }
-        set.watched = Mutex::new(watched);
-        Ok(Arc::new(set))
+        Ok(Arc::new(Self { dir, ready, followed: Mutex::new(std::mem::take(followed)) }))
     }
 
     pub fn get(&self, volume: &str) -> Option<&Ready> {
@@ -128,68 +133,77 @@ impl VolumeSet {
         if !volumes.iter().any(|v| payload::is_payload(v)) {
             return None;
         }
-        let watched = std::mem::take(&mut *self.watched.lock());
+        let followed = std::mem::take(&mut *self.followed.lock());
         let shows_pod = volumes.iter().any(|v| payload::shows_pod(v));
-        Some(keep_current(pod, self.dir.clone(), watched, shows_pod).boxed())
+        Some(keep_current(Arc::clone(self), pod, followed, shows_pod).boxed())
     }
 }
 
-async fn keep_current(pod: Arc<PodContext>, dir: PathBuf, mut watched: Watched, shows_pod: bool) {
-    let mut object_changes = pod.watch();
+async fn keep_current(set: Arc<VolumeSet>, pod: Arc<PodContext>, mut followed: Followed, shows_pod: bool) {
+    let mut versions = pod.watch();
+    let mut shown = followed.pod.take().unwrap_or_else(|| pod.object());
+    let mut retry = None;
     loop {
-        {
-            let mut waits: Vec<BoxFuture<'_, ()>> =
-                watched.subscriptions.iter_mut().map(|(_, s)| s.changed().boxed()).collect();
-            if shows_pod {
-                waits.push(object_changes.changed().map(drop).boxed());
-            }
-            if let Some(at) = watched.tokens_stale {
-                waits.push(tokio::time::sleep_until(at).boxed());
-            }
-            if waits.is_empty() {
-                return std::future::pending().await;
-            }
-            select_all(waits).await;
+        let is_other = |seen: &Seen| shows_pod && !payload::shows_same(&shown, &seen.pod);
+        let mut waits: Vec<BoxFuture<'_, ()>> =
+            followed.subscriptions.iter_mut().map(|(_, s)| s.changed().boxed()).collect();
+        waits.push(versions.wait_for(is_other).map(drop).boxed());
+        if let Some(at) = retry.into_iter().chain(followed.tokens.stale_at()).min() {
+            waits.push(tokio::time::sleep_until(at).boxed());
         }
+        select_all(waits).await;
         let object = pod.object();
-        watched.tokens_stale = None;
-        for volume in pod::spec(&object).volumes.iter().flatten().filter(|v| payload::is_payload(v)) {
-            if let Err(error) = set_up_one(&pod, &object, volume, &dir.join(&volume.name), &mut watched).await {
+        retry = None;
+        for volume in pod::spec(&object).volumes.iter().flatten() {
+            let Some(files) = set.get(&volume.name).and_then(|ready| ready.files.as_ref()) else { continue };
+            if let Err(error) = bring_up_to_date(&pod, &object, volume, files, &mut followed).await {
                 // The old files stay: a guest that runs must not lose them.
                 if !payload::token_sources(volume).is_empty() {
                     // Nothing else would bring this up again before the token is stale for good.
-                    let retry = Instant::now() + TOKEN_RETRY;
-                    watched.tokens_stale = Some(watched.tokens_stale.map_or(retry, |at| at.min(retry)));
+                    retry = Some(Instant::now() + TOKEN_RETRY);
                 }
                 let error = SetUpError { volume: volume.name.clone(), error };
                 pod.event(EventType::Warning, "FailedMount", error.to_string());
             }
         }
+        shown = object;
     }
+}
+
+async fn bring_up_to_date(
+    pod: &PodContext,
+    object: &v1::Pod,
+    volume: &Volume,
+    files: &Arc<VolumeFiles>,
+    followed: &mut Followed,
+) -> Result<(), VolumeError> {
+    let new = payload_files(pod, object, volume, followed).await?;
+    files.put(new).await.map_err(|source| VolumeError::Io { path: files.dir().to_owned(), source })
 }
 
 async fn set_up_one(
     pod: &PodContext,
     object: &v1::Pod,
     volume: &Volume,
-    path: &Path,
-    watched: &mut Watched,
+    dir: &Path,
+    followed: &mut Followed,
 ) -> Result<Ready, VolumeError> {
+    let path = dir.join(&volume.name);
     if volume.empty_dir.is_some() {
-        std::fs::create_dir_all(path).map_err(|source| VolumeError::Io { path: path.to_owned(), source })?;
-        return Ok(Ready { path: path.to_owned(), writable: true });
+        let made = make_private(dir).and_then(|()| std::fs::create_dir_all(&path));
+        made.map_err(|source| VolumeError::Io { path: path.clone(), source })?;
+        return Ok(Ready { path, writable: true, files: None });
     }
     if let Some(host) = &volume.host_path {
+        make_private(dir).map_err(|source| VolumeError::Io { path: dir.to_owned(), source })?;
         let path = hostpath::check(host)?;
-        return Ok(Ready { path, writable: true });
+        return Ok(Ready { path, writable: true, files: None });
     }
     if payload::is_payload(volume) {
-        let files = payload_files(pod, object, volume, watched).await?;
-        let (target, now) = (path.to_owned(), pod.node.config.clock.now());
-        let written = tokio::task::spawn_blocking(move || atomic::write(&target, &files, now)).await;
-        let written = written.unwrap_or_else(|e| Err(io::Error::other(e)));
-        written.map_err(|source| VolumeError::Io { path: path.to_owned(), source })?;
-        return Ok(Ready { path: path.to_owned(), writable: false });
+        let files = payload_files(pod, object, volume, followed).await?;
+        let files = VolumeFiles::new(path.clone(), pod.node.config.clock.clone(), files)
+            .map_err(|source| VolumeError::Io { path: path.clone(), source })?;
+        return Ok(Ready { path, writable: false, files: Some(Arc::new(files)) });
     }
     Err(VolumeError::Unsupported(type_name(volume)))
 }
@@ -198,27 +212,22 @@ async fn payload_files(
     pod: &PodContext,
     object: &v1::Pod,
     volume: &Volume,
-    watched: &mut Watched,
+    followed: &mut Followed,
 ) -> Result<Files, VolumeError> {
     let mut objects = Objects::new();
     for key in payload::references(volume, &pod.namespace) {
-        let known = watched.subscriptions.iter().position(|(k, _)| *k == key);
+        let known = followed.subscriptions.iter().position(|(k, _)| *k == key);
         let at = known.unwrap_or_else(|| {
-            watched.subscriptions.push((key.clone(), pod.node.configs.subscribe(&key)));
-            watched.subscriptions.len() - 1
+            followed.subscriptions.push((key.clone(), pod.node.configs.subscribe(&key)));
+            followed.subscriptions.len() - 1
         });
-        if let Some(payload) = watched.subscriptions[at].1.current().await {
+        if let Some(payload) = followed.subscriptions[at].1.current().await {
             objects.insert(key, payload);
         }
     }
     let mut tokens = Vec::new();
     for source in payload::token_sources(volume) {
-        let token = token::request(pod, object, source).await.map_err(VolumeError::Token)?;
-        if let Some(token) = &token {
-            let stale = token.stale_at;
-            watched.tokens_stale = Some(watched.tokens_stale.map_or(stale, |at| at.min(stale)));
-        }
-        tokens.push(token.map(|t| t.text));
+        tokens.push(followed.tokens.get(pod, object, source).await.map_err(VolumeError::Token)?);
     }
     let sources = payload::Sources {
         facts: facts(pod, object),
@@ -243,9 +252,8 @@ fn type_name(volume: &Volume) -> String {
 }
 
 /// Makes the pod's folder, for this user alone: the files in it, Secrets among them, have the modes that guests ask for.
-fn make_private(dir: &Path) -> Result<(), SetUpError> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|source| SetUpError { volume: String::new(), error: VolumeError::Io { path: dir.to_owned(), source } })
+fn make_private(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Removes the pod's volumes from the disk. Blocking.

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use api::k8s_openapi::api::core::v1::{Container, VolumeMount};
-use runtime::{Access, Mount};
+use runtime::{Access, Contents, Mount};
 
 use super::{Ready, VolumeSet, atomic};
 use crate::env::expand;
@@ -45,6 +46,13 @@ pub fn build(volumes: &VolumeSet, container: &Container, env: &[(String, String)
     let mut files: BTreeMap<String, Vec<FileMount>> = BTreeMap::new();
     for mount in container.volume_mounts.iter().flatten() {
         let volume = volumes.get(&mount.name).ok_or_else(|| MountError::NoSuchVolume(mount.name.clone()))?;
+        if let Some(files) = volume.files.as_ref().filter(|_| is_whole(mount)) {
+            // As it is: a directory, read-only, without links to follow.
+            let contents = Some(Arc::clone(files) as Arc<dyn Contents>);
+            let (host, guest) = (volume.path.clone(), guest_path(&mount.mount_path));
+            out.push(Mount { host, guest, access: Access::ReadOnly, contents });
+            continue;
+        }
         let host = resolve(volume, mount, env).map_err(|e| e.into_mount_error(mount, container))?;
         let writable = volume.writable && mount.read_only != Some(true);
         let access = if writable { Access::ReadWrite } else { Access::ReadOnly };
@@ -54,7 +62,7 @@ pub fn build(volumes: &VolumeSet, container: &Container, env: &[(String, String)
             let parent = if parent.is_empty() { "/" } else { parent };
             files.entry(parent.to_owned()).or_default().push(FileMount { host, name: name.to_owned(), access });
         } else {
-            out.push(Mount { host, guest, access });
+            out.push(Mount { host, guest, access, contents: None });
         }
     }
     for (index, (parent, list)) in files.into_iter().enumerate() {
@@ -67,9 +75,14 @@ pub fn build(volumes: &VolumeSet, container: &Container, env: &[(String, String)
             container: container.name.clone(),
             source,
         })?;
-        out.push(Mount { host: dir, guest: parent, access });
+        out.push(Mount { host: dir, guest: parent, access, contents: None });
     }
     Ok(out)
+}
+
+/// Whether all of the volume is mounted.
+fn is_whole(mount: &VolumeMount) -> bool {
+    [&mount.sub_path, &mount.sub_path_expr].iter().all(|path| path.as_deref().unwrap_or_default().is_empty())
 }
 
 struct FileMount {
@@ -97,6 +110,9 @@ impl ResolveError {
 }
 
 fn resolve(volume: &Ready, mount: &VolumeMount, env: &[(String, String)]) -> Result<PathBuf, ResolveError> {
+    if let Some(files) = &volume.files {
+        files.make().map_err(ResolveError::Io)?;
+    }
     let lookup = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     let sub = match (&mount.sub_path_expr, &mount.sub_path) {
         (Some(expr), _) if !expr.is_empty() => {
@@ -181,16 +197,16 @@ mod tests {
     fn set(dir: &Path) -> VolumeSet {
         let (data, config) = (dir.join("data"), dir.join("config"));
         fs::create_dir_all(&data).unwrap();
-        let files = [(PathBuf::from("app.conf"), atomic::File { content: b"x=1".to_vec(), mode: 0o644 })].into();
+        let files = [(PathBuf::from("app.conf"), atomic::File { content: "x=1".into(), mode: 0o644 })].into();
         atomic::write(&config, &files, api::k8s_openapi::jiff::Timestamp::now()).unwrap();
         VolumeSet {
             dir: dir.to_owned(),
             ready: [
-                ("data".to_owned(), Ready { path: data, writable: true }),
-                ("config".to_owned(), Ready { path: config, writable: false }),
+                ("data".to_owned(), Ready { path: data, writable: true, files: None }),
+                ("config".to_owned(), Ready { path: config, writable: false, files: None }),
             ]
             .into(),
-            watched: Default::default(),
+            followed: Default::default(),
         }
     }
 

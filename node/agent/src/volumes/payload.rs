@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use api::k8s_openapi::api::core::v1::{
-    DownwardAPIVolumeFile, KeyToPath, PodSpec, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume,
+    DownwardAPIVolumeFile, KeyToPath, Pod, PodSpec, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume,
 };
 use api::k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use bytes::Bytes;
 
 use super::atomic::{File, Files};
 use crate::configs::{Key, Kind, Payload};
@@ -48,7 +49,7 @@ pub struct Sources<'a> {
     pub allocatable: &'a BTreeMap<String, Quantity>,
     /// One per service account token source of a projected volume, in order; `None` where this
     /// cluster has no token API.
-    pub tokens: &'a [Option<String>],
+    pub tokens: &'a [Option<Bytes>],
 }
 
 /// Whether a volume is of this kind at all.
@@ -75,6 +76,13 @@ pub fn references(volume: &Volume, namespace: &str) -> Vec<Key> {
 /// Whether the files depend on the pod object, which may change.
 pub fn shows_pod(volume: &Volume) -> bool {
     volume.downward_api.is_some() || projections(volume).any(|s| s.downward_api.is_some())
+}
+
+/// Whether volumes show the same of both versions of a pod: its labels, its annotations and its containers' resources are
+/// all that may change of what they can refer to.
+pub fn shows_same(one: &Pod, other: &Pod) -> bool {
+    let (a, b) = (&one.metadata, &other.metadata);
+    a.labels == b.labels && a.annotations == b.annotations && one.spec == other.spec
 }
 
 /// The service account tokens a volume shows.
@@ -117,7 +125,7 @@ fn projected(out: &mut Files, from: &Sources<'_>, volume: &ProjectedVolumeSource
             downward(out, from, v.items.as_deref().unwrap_or_default(), mode)?;
         } else if let Some(v) = &source.service_account_token {
             if let Some(Some(token)) = tokens.next() {
-                insert(out, &v.path, token.as_bytes().to_vec(), 0o600);
+                insert(out, &v.path, token.clone(), 0o600);
             }
         } else if source.cluster_trust_bundle.is_some() {
             return Err(PayloadError::Unsupported("clusterTrustBundle"));
@@ -188,12 +196,12 @@ fn downward(
         } else {
             continue;
         };
-        insert(out, &item.path, content.into_bytes(), item.mode.unwrap_or(mode));
+        insert(out, &item.path, content.into_bytes().into(), item.mode.unwrap_or(mode));
     }
     Ok(())
 }
 
-fn insert(out: &mut Files, path: &str, content: Vec<u8>, mode: i32) {
+fn insert(out: &mut Files, path: &str, content: Bytes, mode: i32) {
     let mode = u32::try_from(mode).unwrap_or(0o644);
     out.insert(PathBuf::from(path), File { content, mode });
 }
@@ -204,14 +212,14 @@ mod tests {
     use serde_json::json;
     use std::sync::Arc;
 
-    fn run(volume: serde_json::Value, tokens: &[Option<String>]) -> Result<Vec<(String, String, u32)>, PayloadError> {
+    fn run(volume: serde_json::Value, tokens: &[Option<Bytes>]) -> Result<Vec<(String, String, u32)>, PayloadError> {
         let pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "n", "labels": {"a": "b"}},
             "spec": {"containers": [{"name": "c", "resources": {"limits": {"memory": "64Mi"}}}]}
         }))
         .unwrap();
         let pod: api::k8s_openapi::api::core::v1::Pod = pod;
-        let payload = Payload { entries: [("k1".into(), b"v1".to_vec()), ("k2".into(), b"v2".to_vec())].into() };
+        let payload = Payload { entries: [("k1".into(), "v1".into()), ("k2".into(), "v2".into())].into() };
         let key = Key { kind: Kind::ConfigMap, namespace: "n".into(), name: "m".into() };
         let objects = Objects::from([(key, Arc::new(payload))]);
         let sources = Sources {
@@ -225,7 +233,7 @@ mod tests {
         let files = files(&volume, &sources)?;
         Ok(files
             .into_iter()
-            .map(|(p, f)| (p.display().to_string(), String::from_utf8(f.content).unwrap(), f.mode))
+            .map(|(p, f)| (p.display().to_string(), String::from_utf8(f.content.to_vec()).unwrap(), f.mode))
             .collect())
     }
 
