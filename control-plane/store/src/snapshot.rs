@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_range_is_what_begins_with_its_prefix() {
-        let names: [&[u8]; 9] = [b"", b"a", b"a\xff", b"a\xff\xff", b"a\xff\xffz", b"b", b"ba", b"\xff", b"\xff\xff\x01"];
+        let names: [&[u8]; 9] =
+            [b"", b"a", b"a\xff", b"a\xff\xff", b"a\xff\xffz", b"b", b"ba", b"\xff", b"\xff\xff\x01"];
         let value = crate::types::Value { body: bytes::Bytes::new(), index: bytes::Bytes::new() };
         let entry = Arc::new(Entry { value, create_revision: 1, mod_revision: 1, version: 1 });
         let root = names.iter().map(|name| (Key::from(*name), Arc::clone(&entry))).collect();
@@ -116,8 +117,10 @@ mod tests {
         for prefix in names.iter().chain(&[&b"c"[..], b"\xff\xff\xff"]) {
             for after in [None].into_iter().chain(names.map(Some)).chain([Some(&b"zz"[..])]) {
                 let found: Vec<_> = snapshot.range(prefix, after).map(|(key, _)| key).collect();
-                let mut expected: Vec<_> =
-                    names.into_iter().filter(|n| n.starts_with(prefix) && after.is_none_or(|after| *n > after)).collect();
+                let mut expected: Vec<_> = names
+                    .into_iter()
+                    .filter(|n| n.starts_with(prefix) && after.is_none_or(|after| *n > after))
+                    .collect();
                 expected.sort_unstable();
                 assert_eq!(found, expected, "{prefix:?} after {after:?}");
             }

@@ -8,6 +8,7 @@ use crate::negotiate::{Accept, Format, Owners, Shape};
 use crate::objects::{self, wire};
 use crate::request::{ListOptions, Version, VersionMatch};
 use crate::respond::{self, GZIP_FROM};
+use api::table::IncludeObject;
 use api::{Resource, Status, Verb};
 use axum::body::Body;
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -22,6 +23,9 @@ use store::{Entry, Revision, Snapshot};
 const CHUNK: usize = 128 * 1024;
 /// How many entries are brought up to date at a time.
 const CONVERTED: usize = 500;
+/// How many entries are looked at, and how many parsed, before other requests get their turn on the thread.
+const LOOKED_AT: usize = 2_000;
+const PARSED: usize = 100;
 
 /// # Errors
 /// 400 for bad options, 410 for a revision that is gone, 504 for one that is not there yet.
@@ -37,14 +41,11 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
     }
     let native = wire::is_native(call.resource);
     match call.accept.shape {
-        Shape::Table(include) => {
-            let objects = page.parse(call.resource)?;
-            Ok(respond::value(call.accept, StatusCode::OK, &call.table(&objects, page.metadata(), include)))
-        }
-        Shape::Metadata => Ok(respond::json(call.accept, StatusCode::OK, page.metadata_only(call.resource))),
+        Shape::Table(include) => Ok(respond::value(call.accept, StatusCode::OK, &page.table(call, include).await?)),
+        Shape::Metadata => Ok(respond::json(call.accept, StatusCode::OK, page.metadata_only(call.resource).await)),
         Shape::Full if native && call.accept.format == Format::Json && !call.accept.pretty => Ok(page.respond(call)),
         Shape::Full => {
-            let mut items = page.parse(call.resource)?;
+            let mut items = page.parse(call.resource).await?;
             for item in items.iter_mut().filter_map(Value::as_object_mut) {
                 if call.resource.custom.is_none() {
                     item.remove("kind");
@@ -101,7 +102,10 @@ impl Page {
         }
         let mut entries = Vec::new();
         let (mut last, mut more) = (None, false);
-        for (key, entry) in snapshot.range(&selection.prefix, start.as_deref()) {
+        for (position, (key, entry)) in snapshot.range(&selection.prefix, start.as_deref()).enumerate() {
+            if position % LOOKED_AT == LOOKED_AT - 1 {
+                tokio::task::yield_now().await;
+            }
             if !selection.matches(key, entry) {
                 continue;
             }
@@ -166,15 +170,41 @@ impl Page {
         metadata
     }
 
-    fn parse(&self, resource: &Resource) -> Result<Vec<Value>, Status> {
-        self.entries.iter().map(|e| objects::parse(resource, &e.value.body, Some(e.mod_revision))).collect()
+    async fn parse(&self, resource: &Resource) -> Result<Vec<Value>, Status> {
+        let mut objects = Vec::with_capacity(self.entries.len());
+        for entries in self.entries.chunks(PARSED) {
+            for entry in entries {
+                objects.push(objects::parse(resource, &entry.value.body, Some(entry.mod_revision))?);
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(objects)
     }
 
-    fn metadata_only(&self, resource: &Resource) -> Bytes {
+    /// The whole page as a table, of which only a few objects are in memory at a time.
+    async fn table(&self, call: &Call<'_>, include: IncludeObject) -> Result<Value, Status> {
+        let mut table = call.table(&[], self.metadata(), include);
+        let mut rows = Vec::with_capacity(self.entries.len());
+        for entries in self.entries.chunks(PARSED) {
+            let parse = |e: &Arc<Entry>| objects::parse(call.resource, &e.value.body, Some(e.mod_revision));
+            let objects = entries.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+            if let Value::Array(more) = call.table(&objects, Value::Null, include)["rows"].take() {
+                rows.extend(more);
+            }
+            tokio::task::yield_now().await;
+        }
+        table["rows"] = Value::Array(rows);
+        Ok(table)
+    }
+
+    async fn metadata_only(&self, resource: &Resource) -> Bytes {
         let mut out = self.head("PartialObjectMetadataList", "meta.k8s.io/v1", self.entries.len() * 512);
         for (position, entry) in self.entries.iter().enumerate() {
             if position > 0 {
                 out.put_u8(b',');
+            }
+            if position % LOOKED_AT == LOOKED_AT - 1 {
+                tokio::task::yield_now().await;
             }
             wire::put_metadata_only(&mut out, resource, &entry.value.body, Some(entry.mod_revision));
         }

@@ -26,8 +26,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How much of the initial state, or of a backlog, is put together at a time.
 const CHUNK: usize = 64 * 1024;
-/// Bytes after which a frame is full: what one slow watcher keeps in memory, but for a larger single event.
-const FRAME: usize = 256 * 1024;
+/// Bytes after which a frame is full. A slow watcher keeps as much as the connection collects before it writes
+/// (256 KiB), a frame more, and what is encrypted already (256 KiB); but for larger single events.
+const FRAME: usize = 64 * 1024;
 /// Entries of a custom kind that are looked at together.
 const REPLAYED: usize = 256;
 

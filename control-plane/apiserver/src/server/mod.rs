@@ -31,6 +31,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const READ_HEADERS: Duration = Duration::from_secs(90);
 /// Bytes of one HTTP/1.1 connection's read buffer, which bounds a request's head.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes that TLS encrypts before it hands them to the system, all at once: with fewer, lists are mostly system calls.
+const ENCRYPTED_BYTES: usize = 256 * 1024;
 /// Bytes of one HTTP/2 request's headers.
 const HEADER_BYTES: u32 = 64 * 1024;
 /// Streams of one HTTP/2 connection, as kube-apiserver's `--http2-max-streams-per-connection`.
@@ -116,7 +118,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream) {
         let stream = Stall::new(stream, self.core.limits.write_stall);
-        let tls = match tokio::time::timeout(HANDSHAKE, self.tls.accept(stream)).await {
+        let mut tls = match tokio::time::timeout(HANDSHAKE, self.tls.accept(stream)).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => {
                 one_more(&self.core.metrics.handshake_errors);
@@ -127,6 +129,7 @@ impl Connection {
                 return tracing::debug!("TLS handshake took too long");
             }
         };
+        tls.get_mut().1.set_buffer_limit(Some(ENCRYPTED_BYTES));
         let user: Option<Arc<User>> =
             tls.get_ref().1.peer_certificates().and_then(|chain| certificate_user(chain.first()?)).map(Arc::new);
         let core = self.core;
