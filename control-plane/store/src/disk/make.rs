@@ -153,3 +153,22 @@ fn fill(database: &Database, origin: &Origin, entries: impl Iterator<Item = (Key
     transaction.commit()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Options, Store, Txn, Value};
+
+    #[tokio::test]
+    async fn a_new_file_has_room_for_a_first_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let len = || std::fs::metadata(&path).unwrap().len();
+        let store = Store::open(Options::file(&path)).unwrap();
+        let made = len();
+        let txn = (0..150).fold(Txn::new(), |txn, n| txn.put(format!("key/{n}"), Value::new(vec![7; 900])));
+        store.commit(txn).await.unwrap();
+        assert_eq!(len(), made, "the file grew, which is a sync each time");
+        store.close().await;
+        assert_eq!(Store::open(Options::file(&path)).unwrap().snapshot().len(), 150);
+    }
+}
