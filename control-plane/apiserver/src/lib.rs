@@ -19,6 +19,7 @@ mod endpoints;
 pub mod fuzzing;
 mod handler;
 pub mod history;
+mod hook;
 mod inflight;
 mod local;
 mod negotiate;

@@ -204,16 +204,13 @@ pub(crate) fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
         None | Some("application/json" | "text/plain" | "application/x-www-form-urlencoded") => Ok(Format::Json),
         Some("application/yaml" | "application/x-yaml" | "text/yaml") => Ok(Format::Yaml),
         Some("application/vnd.kubernetes.protobuf") => Ok(Format::Protobuf),
-        Some(other) => {
-            Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf"))
-        }
+        Some(_) => Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
     }
 }
 
-pub(crate) fn unsupported(found: &str, accepted: &str) -> Status {
-    let message = format!(
-        "the body of the request was in an unknown format - accepted media types include: {accepted} (not {found})"
-    );
+pub(crate) fn unsupported(accepted: &str) -> Status {
+    let message =
+        format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
     Status::new(Reason::UnsupportedMediaType, message)
 }
 

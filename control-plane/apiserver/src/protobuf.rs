@@ -48,8 +48,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Value, Status> {
     }
     let name = type_name(&api_version, &kind);
     if !TYPES.contains_key(&name) {
-        let what = format!("application/vnd.kubernetes.protobuf of {api_version} {kind}");
-        return Err(crate::negotiate::unsupported(&what, "application/json, application/yaml"));
+        return Err(crate::negotiate::unsupported("application/json, application/yaml"));
     }
     let mut object = Map::new();
     message(&name, raw, &mut object, MAX_DEPTH)?;

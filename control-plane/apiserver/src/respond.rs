@@ -85,15 +85,23 @@ pub(crate) fn error(accept: Accept, status: &Status) -> Response<Body> {
     response
 }
 
-/// `Warning: 299 - "…"` headers, at most 64 of them and 256 bytes each.
+/// Characters of all warnings of an answer, and of each where they are more (`endpoints/filters/warning.go`).
+const WARNINGS: usize = 4096;
+const WARNING: usize = 256;
+
+/// `Warning: 299 - "…"` headers: in full where there is room for all, else the beginnings of the first ones.
 pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
-    for warning in warnings.iter().take(64) {
+    let length = |warning: &String| warning.chars().count();
+    let most = if warnings.iter().map(length).sum::<usize>() > WARNINGS { WARNING } else { WARNINGS };
+    let mut written = 0;
+    for warning in warnings {
+        if written >= WARNINGS {
+            return;
+        }
+        written += length(warning).min(most);
         let mut text = String::with_capacity(warning.len() + 10);
         text.push_str("299 - \"");
-        for c in warning.chars().filter(|c| !c.is_control()) {
-            if text.len() > 256 {
-                break;
-            }
+        for c in warning.chars().take(most).filter(|c| !c.is_control()) {
             if matches!(c, '"' | '\\') {
                 text.push('\\');
             }
@@ -103,5 +111,25 @@ pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
         if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(warnings: &[String]) -> Vec<usize> {
+        let mut response = plain(StatusCode::OK, "text/plain", "");
+        warn(&mut response, warnings);
+        let values = response.headers().get_all(header::WARNING).iter();
+        values.map(|value| String::from_utf8_lossy(value.as_bytes()).chars().count() - "299 - \"\"".len()).collect()
+    }
+
+    #[test]
+    fn warnings_are_cut_only_where_they_are_too_many() {
+        assert_eq!(warned(&["é".repeat(1000), "x".repeat(3096)]), [1000, 3096]);
+        assert_eq!(warned(&["é".repeat(1000), "x".repeat(3097), "y".into()]), [256, 256, 1]);
+        assert_eq!(warned(&vec!["x".repeat(300); 50]).len(), 16);
+        assert_eq!(warned(&["a\"b\n".into()]), ["a\\\"b".len()]);
     }
 }

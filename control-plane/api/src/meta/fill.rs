@@ -77,9 +77,6 @@ pub fn default_update(object: &mut Value, old: &Value) {
         if !metadata.contains_key("deletionGracePeriodSeconds") {
             keep(metadata, before, "deletionGracePeriodSeconds");
         }
-    } else {
-        metadata.remove("deletionTimestamp");
-        metadata.remove("deletionGracePeriodSeconds");
     }
     for field in ["uid", "name", "namespace"] {
         if metadata.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
@@ -105,6 +102,22 @@ fn keep(metadata: &mut Map<String, Value>, before: &Map<String, Value>, field: &
         Some(value) => metadata.insert(field.into(), value.clone()),
         None => metadata.remove(field),
     };
+}
+
+/// Drops owner references that occur twice. Their uids; `None`: there are none.
+pub fn dedup_owners(object: &mut Value) -> Option<String> {
+    let list = metadata_mut(object)?.get_mut("ownerReferences")?.as_array_mut().filter(|list| list.len() > 1)?;
+    let mut twice: Vec<String> = Vec::new();
+    let mut kept: Vec<Value> = Vec::with_capacity(list.len());
+    for owner in std::mem::take(list) {
+        if !kept.contains(&owner) {
+            kept.push(owner);
+        } else if let Some(uid) = owner["uid"].as_str().filter(|uid| !twice.iter().any(|known| known == uid)) {
+            twice.push(uid.to_owned());
+        }
+    }
+    *list = kept;
+    (!twice.is_empty()).then(|| twice.join(", "))
 }
 
 /// Raises `metadata.generation` by one when anything but `metadata` and `status` differs from `old`.

@@ -8,8 +8,8 @@ mod tests;
 mod validate;
 
 pub use fill::{
-    Creation, bump_generation, default_create, default_update, ensure_name, ensure_namespace, generate_name,
-    mark_deleted,
+    Creation, bump_generation, dedup_owners, default_create, default_update, ensure_name, ensure_namespace,
+    generate_name, mark_deleted,
 };
 pub(crate) use validate::{IMMUTABLE, check_annotations};
 pub use validate::{NameRule, name_rule, resource_version_required, validate_create, validate_labels, validate_update};

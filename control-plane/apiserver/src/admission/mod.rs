@@ -30,6 +30,7 @@ use crate::authn::Tokens;
 use crate::authz::{Authorizers, rbac};
 use crate::config::Config;
 use crate::core::Core;
+use crate::request::{DeleteOptions, Query};
 use crate::user::User;
 use api::{Resource, Status};
 use futures::future::BoxFuture;
@@ -61,8 +62,37 @@ pub(crate) struct Request<'a> {
     pub snapshot: &'a Snapshot,
     /// Nothing will be stored: plugins must have no side effects.
     pub dry_run: bool,
+    pub beside: Beside<'a>,
     /// The `Warning` headers of the answer.
     pub warnings: &'a Mutex<Vec<String>>,
+}
+
+/// What lies beside the objects of a request, of which webhooks alone are told.
+#[derive(Default)]
+pub(crate) struct Beside<'a> {
+    pub options: Options<'a>,
+    /// `managedFields` of the old object, where that does not hold them itself, and of the new one.
+    pub old_owners: Option<&'a str>,
+    pub owners: Option<&'a str>,
+    /// What a webhook has made of the new ones; `Some(None)`: there are none any more.
+    pub owners_made: Option<Option<String>>,
+}
+
+/// The options that came with a request.
+#[derive(Default)]
+pub(crate) enum Options<'a> {
+    #[default]
+    Unknown,
+    /// Of a write, in the query.
+    Query(&'a Query<'a>),
+    Delete(&'a DeleteOptions),
+}
+
+impl Beside<'_> {
+    /// The new object's `managedFields` as they would be stored.
+    fn owners(&self) -> Option<&str> {
+        self.owners_made.as_ref().map_or(self.owners, Option::as_deref)
+    }
 }
 
 impl Request<'_> {

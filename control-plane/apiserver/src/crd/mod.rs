@@ -4,7 +4,6 @@
 //! is a function of what is stored (`api::crd::settle`), and whoever writes it first has written it for all.
 
 mod cleanup;
-pub(crate) mod hook;
 mod known;
 pub(crate) mod present;
 mod webhook;

@@ -1,15 +1,18 @@
 //! Conversion webhooks: `ConversionReview` over HTTPS (`apiextensions-apiserver/pkg/apiserver/conversion`).
 
-use super::hook;
 use super::present::{restore_metadata, same_object};
 use crate::core::Core;
+use crate::hook::{Endpoint, Target};
 use api::Status;
 use api::crd::Definition;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long a webhook may take, as in Kubernetes.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer.
+const MAX_ANSWER: usize = 32 << 20;
 /// Objects in one request.
 const BATCH: usize = 500;
 
@@ -51,7 +54,11 @@ async fn batch(
     let api_version = format!("apiextensions.k8s.io/{version}");
     let request = json!({"uid": uid, "desiredAPIVersion": wanted, "objects": objects});
     let review = json!({"kind": "ConversionReview", "apiVersion": api_version, "request": request});
-    let answer = hook::post(core, client, &review, TIMEOUT).await.map_err(|error| format!("failed: {error}"))?;
+    let bundle = client.get("caBundle").and_then(Value::as_str).unwrap_or_default();
+    let endpoint = Endpoint::new(Target::of(client), bundle).answering(MAX_ANSWER);
+    let answer = endpoint.post(core, Bytes::from(review.to_string()), TIMEOUT).await;
+    let answer = answer.map_err(|why| format!("failed: {why}"))?;
+    let answer = serde_json::from_slice(&answer).map_err(|error| format!("failed: the answer is no JSON: {error}"))?;
     let converted = converted(answer, &api_version, &uid).map_err(|why| format!("failed: {why}"))?;
     if converted.len() != objects.len() {
         return Err(format!("returned {} objects, expected {}", converted.len(), objects.len()));

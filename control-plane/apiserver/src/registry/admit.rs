@@ -1,7 +1,7 @@
 //! Admission of what is posted to a subresource and never stored: a Binding, an Eviction, a TokenRequest.
 
 use super::Call;
-use crate::admission::{Operation, Request};
+use crate::admission::{Beside, Operation, Options, Request};
 use crate::request::Common;
 use api::{Status, meta};
 use serde_json::Value;
@@ -25,6 +25,7 @@ pub(super) async fn body(call: &Call<'_>, object: &mut Value, options: Common) -
         old: None,
         snapshot: &snapshot,
         dry_run: options.is_dry_run(),
+        beside: Beside { options: Options::Query(&call.query), ..Beside::default() },
         warnings: &call.warnings,
     };
     call.core.admission.mutate(&mut admission).await?;

@@ -3,7 +3,7 @@
 use super::charge::{self, Step};
 use super::owners::{Owners, Writer};
 use super::{Call, Outcome, input, services};
-use crate::admission::{Operation, Request};
+use crate::admission::{Beside, Operation, Options, Request};
 use crate::crd::{self, present::Encoded};
 use crate::request::{Common, WriteOptions};
 use api::{Status, Verb, meta};
@@ -49,6 +49,7 @@ pub(super) async fn insert_owned(
 ) -> Result<Outcome, Status> {
     let strategy = &call.resource.strategy;
     crate::objects::take_owners(&mut object);
+    call.dedup_owners(&mut object);
     strategy.default(&mut object);
     let owners = owners.unwrap_or_else(|| Writer::of(call).created(&object));
     let managed = match &owners {
@@ -69,9 +70,12 @@ pub(super) async fn insert_owned(
         old: None,
         snapshot: &snapshot,
         dry_run: options.is_dry_run(),
+        beside: Beside { options: Options::Query(&call.query), owners: managed, ..Beside::default() },
         warnings: &call.warnings,
     };
     call.core.admission.mutate(&mut admission).await?;
+    let made = admission.beside.owners_made;
+    let managed = made.as_ref().map_or(managed, Option::as_deref);
     let prefixed = object.pointer("/metadata/generateName").is_some_and(|prefix| prefix != "");
     let generated = given.is_empty() && prefixed;
     let refused = |name: &str, by: Option<&store::Entry>| {
@@ -120,7 +124,7 @@ async fn attempt(
     name_and_date(call, &mut object);
     strategy.prepare_create(&mut object);
     let assignment = services::assign(call, &mut object, None)?;
-    validate(call, &mut object, options).await?;
+    validate(call, &mut object, options, managed).await?;
     let name = meta::name(&object).to_owned();
     let key = crate::objects::key(call.resource, call.namespace(), &name);
     let Encoded { stored, shown } = call.encode(&object).await?.owned(managed);
@@ -154,7 +158,7 @@ fn name_and_date(call: &Call<'_>, object: &mut Value) {
     meta::default_create(object, &creation);
 }
 
-async fn validate(call: &Call<'_>, object: &mut Value, options: Common) -> Result<(), Status> {
+async fn validate(call: &Call<'_>, object: &mut Value, options: Common, managed: Option<&str>) -> Result<(), Status> {
     let strategy = &call.resource.strategy;
     let mut errors = meta::validate_create(call.resource, object);
     errors.extend(crd::judged(call.resource, || strategy.validate(object)));
@@ -175,6 +179,7 @@ async fn validate(call: &Call<'_>, object: &mut Value, options: Common) -> Resul
         old: None,
         snapshot: &snapshot,
         dry_run: options.is_dry_run(),
+        beside: Beside { options: Options::Query(&call.query), owners: managed, ..Beside::default() },
         warnings: &call.warnings,
     };
     call.core.admission.validate(&mut admission).await

@@ -3,11 +3,11 @@
 
 use super::selection::Selection;
 use super::{Call, Outcome, namespace, services, success};
-use crate::admission::{Operation, Request};
+use crate::admission::{Beside, Operation, Options, Request};
 use crate::crd::present::{self, Encoded};
 use crate::negotiate::Format;
 use crate::objects;
-use crate::request::{Common, DeleteOptions, ListOptions, Preconditions, Propagation};
+use crate::request::{DeleteOptions, ListOptions, Preconditions, Propagation};
 use crate::{body, negotiate, respond};
 use api::{Resource, Status, Verb, meta};
 use axum::body::Body;
@@ -103,7 +103,7 @@ pub(super) async fn one(call: &Call<'_>, name: &str, options: &DeleteOptions) ->
         let entry = &present::one(call.core, call.resource, entry).await?;
         let old = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
         check(call, name, &options.preconditions, &old)?;
-        admit(call, name, &old, &snapshot, options.common).await?;
+        admit(call, name, &old, &snapshot, options).await?;
         if let Some(deleted) = attempt(call, &key, entry, old, options).await? {
             return Ok(deleted);
         }
@@ -176,7 +176,7 @@ async fn admit(
     name: &str,
     old: &Value,
     snapshot: &store::Snapshot,
-    options: Common,
+    options: &DeleteOptions,
 ) -> Result<(), Status> {
     // An eviction has been admitted as such, as in Kubernetes.
     if call.request.subresource == "eviction" {
@@ -194,7 +194,8 @@ async fn admit(
         object: &mut nothing,
         old: Some(old),
         snapshot,
-        dry_run: options.is_dry_run(),
+        dry_run: options.common.is_dry_run(),
+        beside: Beside { options: Options::Delete(options), ..Beside::default() },
         warnings: &call.warnings,
     };
     call.core.admission.mutate(&mut admission).await?;

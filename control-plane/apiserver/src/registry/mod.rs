@@ -191,6 +191,15 @@ impl Call<'_> {
         Status::invalid(&self.resource.group, &self.resource.kind, name, errors)
     }
 
+    /// Drops owner references that occur twice, and says so.
+    pub(crate) fn dedup_owners(&self, object: &mut Value) {
+        self.add_warnings(api::meta::dedup_owners(object).map(|uids| {
+            format!(
+                ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
+            )
+        }));
+    }
+
     pub(crate) fn add_warnings(&self, warnings: impl IntoIterator<Item = String>) {
         let mut known = self.warnings.lock();
         for warning in warnings {

@@ -111,9 +111,9 @@ impl Patch {
             Some("application/json-patch+json") => Dialect::Json,
             Some("application/merge-patch+json") => Dialect::Merge,
             Some("application/strategic-merge-patch+json") if call.resource.custom.is_none() => Dialect::Strategic,
-            other => {
+            _ => {
                 let accepted = if call.resource.custom.is_some() { ACCEPTED_CUSTOM } else { ACCEPTED };
-                return Err(negotiate::unsupported(other.unwrap_or_default(), accepted));
+                return Err(negotiate::unsupported(accepted));
             }
         };
         let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
@@ -147,5 +147,5 @@ impl Patch {
 
 /// The decoder words its errors for objects; a patch has neither version nor kind.
 fn decoding(message: &str) -> &str {
-    message.strip_prefix("couldn't get version/kind; json parse error: ").unwrap_or(message)
+    message.strip_prefix(api::decode::NO_DOCUMENT).unwrap_or(message)
 }

@@ -4,7 +4,7 @@
 use super::charge::{self, Step};
 use super::owners::{Owners, Writer};
 use super::{Call, Outcome, create, input, namespace, services};
-use crate::admission::{Operation, Request};
+use crate::admission::{Beside, Operation, Options, Request};
 use crate::crd::{self, present::Encoded};
 use crate::objects::{self, Apart};
 use crate::request::{Common, WriteOptions};
@@ -81,14 +81,20 @@ pub(super) async fn modify_owned(
         let old = &before.object;
         let (mut new, owners) = produce(&before)?;
         let given = objects::take_owners(&mut new);
+        call.dedup_owners(&mut new);
         check_version(call, &new, old)?;
         call.resource.strategy.default(&mut new);
         meta::default_update(&mut new, old);
         let owners = owners.unwrap_or_else(|| writer.updated(&before, &new, given.as_ref()));
-        call.core.admission.mutate(&mut admission(call, &mut new, old, &snapshot, options)).await?;
+        let aside = beside(call, &before, managed_fields(&owners, &before, &new));
+        let mut request = admission(call, &mut new, old, &snapshot, (options, aside));
+        call.core.admission.mutate(&mut request).await?;
+        let owners = request.beside.owners_made.map_or(owners, Owners::New);
         let assignment = prepare(call, part, &mut new, old)?;
         validate(call, part, &new, old)?;
-        call.core.admission.validate(&mut admission(call, &mut new, old, &snapshot, options)).await?;
+        let aside = beside(call, &before, managed_fields(&owners, &before, &new));
+        let mut request = admission(call, &mut new, old, &snapshot, (options, aside));
+        call.core.admission.validate(&mut request).await?;
         let step = Step { new: &new, old: Some(old), subresource: call.request.subresource };
         charge::check(call, &step, options).await?;
         let managed = managed_fields(&owners, &before, &new);
@@ -135,12 +141,16 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status
     Ok(())
 }
 
+fn beside<'a>(call: &'a Call<'_>, before: &'a Apart, owners: Option<&'a str>) -> Beside<'a> {
+    Beside { options: Options::Query(&call.query), old_owners: before.managed(), owners, owners_made: None }
+}
+
 fn admission<'a>(
     call: &'a Call<'_>,
     new: &'a mut Value,
     old: &'a Value,
     snapshot: &'a store::Snapshot,
-    options: Common,
+    (options, beside): (Common, Beside<'a>),
 ) -> Request<'a> {
     Request {
         core: call.core,
@@ -154,6 +164,7 @@ fn admission<'a>(
         old: Some(old),
         snapshot,
         dry_run: options.is_dry_run(),
+        beside,
         warnings: &call.warnings,
     }
 }

@@ -148,6 +148,8 @@ fn resource<'a>(method: &Method, path: &'a str, query: Option<&str>) -> Option<R
 fn verb(method: &Method, old_watch: bool, named: bool, query: Option<&str>) -> Option<Verb> {
     Some(match *method {
         Method::GET | Method::HEAD if old_watch => Verb::Watch,
+        // Nothing but watches goes that way: a DELETE there must not be taken for one of what is watched.
+        _ if old_watch => return None,
         Method::GET | Method::HEAD if named => Verb::Get,
         Method::GET | Method::HEAD if query.is_some_and(|q| Query::parse(q).flag("watch")) => Verb::Watch,
         Method::GET | Method::HEAD => Verb::List,

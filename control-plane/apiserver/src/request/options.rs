@@ -155,6 +155,7 @@ impl DeleteOptions {
                 "decoded object cannot be converted to DeleteOptions: it is a {kind}"
             )));
         }
+        check_types(body)?;
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(String::from);
         let mut errors = Vec::new();
         let listed = body.get("dryRun").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -173,6 +174,36 @@ impl DeleteOptions {
             },
         })
     }
+}
+
+/// Refuses fields of other types than theirs: a `dryRun` that is no list must not become a delete.
+fn check_types(body: &Value) -> Result<(), Status> {
+    let fields: [(&str, fn(&Value) -> bool, &str); 7] = [
+        ("gracePeriodSeconds", Value::is_i64, "int64"),
+        ("orphanDependents", Value::is_boolean, "bool"),
+        ("propagationPolicy", Value::is_string, "v1.DeletionPropagation"),
+        ("dryRun", |value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string)), "[]string"),
+        ("preconditions", Value::is_object, "v1.Preconditions"),
+        ("preconditions/uid", Value::is_string, "types.UID"),
+        ("preconditions/resourceVersion", Value::is_string, "string"),
+    ];
+    for (field, fits, kind) in fields {
+        let Some(value) = body.pointer(&format!("/{field}")).filter(|value| !value.is_null() && !fits(value)) else {
+            continue;
+        };
+        let found = match value {
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            _ => "object",
+        };
+        let field = field.replace('/', ".");
+        return Err(Status::bad_request(format!(
+            "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {kind}"
+        )));
+    }
+    Ok(())
 }
 
 /// Less than no time is a second, as in Kubernetes (`rest.BeforeDelete`).
@@ -354,4 +385,62 @@ pub(crate) fn too_large_version(wanted: u64, current: u64) -> Status {
         });
     }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(body: &Value) -> String {
+        DeleteOptions::parse(&Query::default(), Some(body)).unwrap_err().message
+    }
+
+    #[test]
+    fn a_delete_is_not_guessed_from_options_of_other_types() {
+        let head = "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: cannot unmarshal";
+        for (body, wanted) in [
+            (json!({"dryRun": "All"}), "string into Go struct field DeleteOptions.dryRun of type []string"),
+            (
+                json!({"propagationPolicy": 5}),
+                "number into Go struct field DeleteOptions.propagationPolicy of type v1.DeletionPropagation",
+            ),
+            (
+                json!({"gracePeriodSeconds": "5"}),
+                "string into Go struct field DeleteOptions.gracePeriodSeconds of type int64",
+            ),
+            (
+                json!({"preconditions": {"uid": 1}}),
+                "number into Go struct field DeleteOptions.preconditions.uid of type types.UID",
+            ),
+        ] {
+            assert_eq!(refused(&body), format!("{head} {wanted}"));
+        }
+        let none = json!({"gracePeriodSeconds": null, "preconditions": null, "dryRun": []});
+        assert_eq!(DeleteOptions::parse(&Query::default(), Some(&none)).unwrap().grace_period_seconds, None);
+        let negative = DeleteOptions::parse(&Query::parse("gracePeriodSeconds=-5"), None).unwrap();
+        assert_eq!(negative.grace_period_seconds, Some(1));
+        assert_eq!(
+            refused(&json!({"propagationPolicy": "x"})),
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"x\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+        );
+    }
+
+    #[test]
+    fn a_manager_has_a_name_that_can_be_printed() {
+        let parse = |name: &str| {
+            let query =
+                format!("fieldManager={}", form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>());
+            WriteOptions::parse(&Query::parse(&query), Verb::Create).map_err(|status| status.message)
+        };
+        for good in ["kubectl", "a b", "é\"'\\", "e\u{301}"] {
+            assert_eq!(parse(good).unwrap().field_manager, good);
+        }
+        for (bad, code) in [("a\u{7}", "U+0007"), ("a\u{200b}", "U+200B"), ("a\u{a0}", "U+00A0")] {
+            let why = parse(bad).unwrap_err();
+            assert!(why.ends_with(&format!("invalid character {code} (at position 1)")), "{why}");
+        }
+        let long = parse(&"x".repeat(129)).unwrap_err();
+        assert!(long.ends_with("fieldManager: Too long: may not be more than 128 bytes"), "{long}");
+    }
 }

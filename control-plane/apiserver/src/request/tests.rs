@@ -60,6 +60,16 @@ fn resource_paths_are_read_as_kubernetes_reads_them() {
         (Method::GET, "/api/v1/pods?watch=1", "watch group= version=v1 ns= resource=pods name= sub= rest="),
         (Method::GET, "/api/v1/pods?watch=false", "list group= version=v1 ns= resource=pods name= sub= rest="),
         (Method::GET, "/api/v1/watch/namespaces/a/pods", "watch group= version=v1 ns=a resource=pods name= sub= rest="),
+        (
+            Method::DELETE,
+            "/api/v1/watch/namespaces/a/pods",
+            "- group= version=v1 ns=a resource=pods name= sub= rest=",
+        ),
+        (
+            Method::GET,
+            "/api/v1/watch/namespaces/a/pods/p",
+            "watch group= version=v1 ns=a resource=pods name=p sub= rest=",
+        ),
         (Method::OPTIONS, "/api/v1/pods", "- group= version=v1 ns= resource=pods name= sub= rest="),
         (
             Method::GET,

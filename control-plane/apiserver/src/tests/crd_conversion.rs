@@ -1,17 +1,8 @@
 //! Versions of a CRD that differ, converted by a webhook over TLS.
 
 use super::Cluster;
-use crate::pki::{Names, Pki};
-use base64::Engine as _;
-use bytes::Bytes;
-use http::Response;
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use super::hook_server::{Behaviour, Server};
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -20,57 +11,6 @@ const V2: &str = "/apis/example.com/v2/namespaces/default/hosts";
 
 /// What the webhook does with a review.
 type Answer = fn(&Value) -> Value;
-
-struct Webhook {
-    url: String,
-    ca: String,
-    answer: Arc<Mutex<Answer>>,
-}
-
-impl Webhook {
-    async fn start() -> Self {
-        let pki = Pki::ephemeral(&Names::new(None, &["localhost".into()])).unwrap();
-        let chain =
-            CertificateDer::pem_slice_iter(pki.serving().certificate_pem.as_bytes()).map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_slice(pki.serving().key_pem.as_bytes()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://localhost:{}/convert", listener.local_addr().unwrap().port());
-        let answer: Arc<Mutex<Answer>> = Arc::new(Mutex::new(good));
-        let behaviour = Arc::clone(&answer);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, behaviour) = (acceptor.clone(), Arc::clone(&behaviour));
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| {
-                        let behaviour = Arc::clone(&behaviour);
-                        async move {
-                            let bytes = request.into_body().collect().await.unwrap().to_bytes();
-                            let review = (*behaviour.lock())(&serde_json::from_slice(&bytes).unwrap());
-                            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(review.to_string()))))
-                        }
-                    });
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
-        let ca = base64::engine::general_purpose::STANDARD.encode(pki.ca_pem());
-        Self { url, ca, answer }
-    }
-
-    fn behaves(&self, answer: Answer) {
-        *self.answer.lock() = answer;
-    }
-}
 
 fn reply(review: &Value, response: Value) -> Value {
     let mut response = response;
@@ -103,7 +43,7 @@ fn good(review: &Value) -> Value {
     reply(review, json!({"result": {"status": "Success"}, "convertedObjects": objects}))
 }
 
-fn crd(webhook: &Webhook) -> Value {
+fn crd(webhook: &Server) -> Value {
     let text = json!({"type": "string"});
     let version = |name: &str, storage: bool, properties: Value| {
         json!({"name": name, "served": true, "storage": storage, "schema": {"openAPIV3Schema":
@@ -113,12 +53,12 @@ fn crd(webhook: &Webhook) -> Value {
         "group": "example.com", "scope": "Namespaced", "names": {"plural": "hosts", "kind": "Host"},
         "versions": [version("v1", true, json!({"hostPort": text})), version("v2", false, json!({"host": text, "port": text}))],
         "conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
-            "clientConfig": {"url": webhook.url, "caBundle": webhook.ca}}},
+            "clientConfig": {"url": format!("https://localhost:{}/convert", webhook.port), "caBundle": webhook.ca}}},
     }})
 }
 
-async fn with_webhook() -> (Cluster, Webhook) {
-    let webhook = Webhook::start().await;
+async fn with_webhook() -> (Cluster, Server) {
+    let webhook = Server::start(|review| Behaviour::Answer(good(review))).await;
     let cluster = Cluster::new().await;
     cluster.post(CRDS, crd(&webhook)).await;
     while cluster.send("GET", V2, &[], "").await.code != 200 {
@@ -171,7 +111,7 @@ async fn webhooks_that_fail_or_lie_are_told_of() {
         ),
     ];
     for (behaviour, wanted) in cases {
-        webhook.behaves(behaviour);
+        webhook.behaves(move |review| Behaviour::Answer(behaviour(review)));
         let status = cluster.fails("GET", &format!("{V2}/a"), Value::Null).await;
         assert_eq!(status["code"], 500);
         let message = status["message"].as_str().unwrap();

@@ -186,3 +186,28 @@ async fn the_last_clash_of_generated_names_is_told() {
     cluster.post(CONFIG_MAPS, object.clone()).await;
     assert_eq!(cluster.fails("POST", CONFIG_MAPS, object).await["reason"], "AlreadyExists");
 }
+
+#[tokio::test]
+async fn an_owner_that_is_named_twice_is_kept_once() {
+    let cluster = Cluster::new().await;
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "u"});
+    let mut owned = config_map("a");
+    owned["metadata"]["ownerReferences"] = json!([owner, owner]);
+    let body = serde_json::to_vec(&owned).unwrap();
+    let answer = cluster.send("POST", CONFIG_MAPS, &[("content-type", "application/json")], body).await;
+    assert_eq!(answer.json()["metadata"]["ownerReferences"], json!([owner]));
+    let warning = answer.headers["warning"].to_str().unwrap();
+    assert!(warning.ends_with("please fix your requests; duplicate UID(s) observed: u\""), "{warning}");
+}
+
+#[tokio::test]
+async fn a_generated_name_that_stays_taken_is_worth_another_try() {
+    let cluster = Cluster::with(|config| config.random = Arc::new(|| 7)).await;
+    let generated = json!({"metadata": {"generateName": "a-"}});
+    let first = cluster.post(CONFIG_MAPS, generated.clone()).await;
+    let name = first["metadata"]["name"].as_str().unwrap();
+    let status = cluster.fails("POST", CONFIG_MAPS, generated).await;
+    let why = "already exists, the server was not able to generate a unique name for the object";
+    assert_eq!(status["message"], format!("configmaps \"{name}\" {why}"));
+    assert_eq!((&status["reason"], &status["details"]["retryAfterSeconds"]), (&json!("AlreadyExists"), &json!(1)));
+}

@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod disk;
 mod eviction;
+mod hook_server;
 mod list;
 mod node_rights;
 mod nodes;

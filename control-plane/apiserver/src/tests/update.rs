@@ -86,3 +86,18 @@ async fn spec_and_status_are_written_apart_and_generation_counts_the_spec() {
     let labelled = cluster.ok("PATCH", &one, json!({"metadata": {"labels": {"x": "y"}}})).await;
     assert_eq!(labelled["metadata"]["generation"], 2);
 }
+
+#[tokio::test]
+async fn nobody_marks_an_object_as_deleted_but_by_deleting_it() {
+    let cluster = Cluster::new().await;
+    cluster.post(CONFIG_MAPS, config_map("a")).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    for (field, value, shown) in [
+        ("deletionTimestamp", json!("2026-01-01T00:00:00Z"), "\"2026-01-01T00:00:00Z\""),
+        ("deletionGracePeriodSeconds", json!(5), "5"),
+    ] {
+        let status = cluster.fails("PATCH", &path, json!({"metadata": {field: value}})).await;
+        let why = format!("ConfigMap \"a\" is invalid: metadata.{field}: Invalid value: {shown}: field is immutable");
+        assert_eq!(status["message"], why);
+    }
+}

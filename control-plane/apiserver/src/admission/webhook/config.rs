@@ -1,6 +1,6 @@
 //! Webhook configurations, parsed: what of a webhook is asked at every request (`admissionregistration/v1`).
 
-use super::client::{Endpoint, Target};
+use crate::hook::{Endpoint, Target};
 use api::meta;
 use api::selector::Labels;
 use serde_json::Value;

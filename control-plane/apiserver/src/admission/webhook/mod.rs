@@ -4,7 +4,6 @@
 //! Configurations are read in the snapshot of the request: what was configured before a write decides about it.
 
 mod call;
-mod client;
 mod conditions;
 mod config;
 mod matching;

@@ -1,16 +1,17 @@
 //! `AdmissionReview`: what a webhook is asked, and what may be believed of its answer (`webhook/request`).
 
 use super::matching;
-use crate::admission::{Operation, Request};
+use crate::admission::{Operation, Options, Request};
 use api::status::{Cause, Details};
 use api::{Reason, Resource, Status};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-/// Warnings that one answer may have, and bytes of each: they become headers of the answer to our own client.
-const MOST_WARNINGS: usize = 32;
-const WARNING_BYTES: usize = 256;
+/// Warnings that are taken from one answer, and bytes of each: they become headers of the answer to our own client, where
+/// there is room for this much of all together.
+const MOST_WARNINGS: usize = 256;
+const WARNING_BYTES: usize = 4096;
 
 /// The webhook's part of what is known of an object: in which version it is shown.
 pub(super) struct Seen<'a> {
@@ -24,7 +25,7 @@ pub(super) struct Seen<'a> {
 
 fn without_empty(mut map: Value) -> Value {
     if let Some(map) = map.as_object_mut() {
-        map.retain(|_, value| *value != json!("") && *value != json!([]) && *value != json!({}));
+        map.retain(|_, value| !value.is_null() && *value != "" && *value != json!([]) && *value != json!({}));
     }
     map
 }
@@ -34,15 +35,6 @@ pub(super) fn facts(request: &Request<'_>, seen: &Seen<'_>, uid: &str) -> Value 
     let kind = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
     let resource = |row: &Resource| json!({"group": row.group, "version": row.version, "resource": row.plural});
     let user = request.user;
-    let options = match request.operation {
-        Operation::Create => "CreateOptions",
-        Operation::Update => "UpdateOptions",
-        Operation::Delete => "DeleteOptions",
-    };
-    let mut options = json!({"kind": options, "apiVersion": "meta.k8s.io/v1"});
-    if request.dry_run {
-        options["dryRun"] = json!(["All"]);
-    }
     let mut facts = without_empty(json!({
         "uid": uid,
         "subResource": request.subresource,
@@ -59,8 +51,37 @@ pub(super) fn facts(request: &Request<'_>, seen: &Seen<'_>, uid: &str) -> Value 
         "username": user.name, "uid": user.uid, "groups": user.groups, "extra": user.extra,
     }));
     facts["dryRun"] = request.dry_run.into();
-    facts["options"] = options;
+    facts["options"] = options(request);
     facts
+}
+
+/// The options of the request, as far as they were given.
+fn options(request: &Request<'_>) -> Value {
+    let kind = match request.operation {
+        Operation::Create => "CreateOptions",
+        Operation::Update => "UpdateOptions",
+        Operation::Delete => "DeleteOptions",
+    };
+    let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+    let mut options = match &request.beside.options {
+        Options::Unknown => json!({}),
+        Options::Query(query) => json!({
+            "fieldManager": text(query.text("fieldManager")), "fieldValidation": text(query.text("fieldValidation")),
+        }),
+        Options::Delete(options) => json!({
+            "gracePeriodSeconds": options.grace_period_seconds,
+            "propagationPolicy": options.propagation.map(|policy| format!("{policy:?}")),
+            "preconditions": without_empty(json!({
+                "uid": options.preconditions.uid, "resourceVersion": options.preconditions.resource_version,
+            })),
+        }),
+    };
+    options["kind"] = kind.into();
+    options["apiVersion"] = "meta.k8s.io/v1".into();
+    if request.dry_run {
+        options["dryRun"] = json!(["All"]);
+    }
+    without_empty(options)
 }
 
 /// The body of the question.
@@ -297,6 +318,6 @@ mod tests {
     #[test]
     fn warnings_fit_into_headers() {
         assert_eq!(short("a\r\nb"), "ab");
-        assert!(short(&"é".repeat(500)).len() <= WARNING_BYTES);
+        assert_eq!(short(&"é".repeat(WARNING_BYTES)).len(), WARNING_BYTES);
     }
 }

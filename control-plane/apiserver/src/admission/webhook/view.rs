@@ -9,6 +9,7 @@ use crate::admission::Request;
 use crate::crd::present;
 use crate::objects;
 use crate::registry::scale;
+use api::apply::Managed;
 use api::kinds::ScalePaths;
 use api::{Resource, Status, meta, patch, schema};
 use serde_json::Value;
@@ -40,9 +41,9 @@ impl<'a> View<'a> {
         let scale = resource.subresource(request.subresource).and_then(|sub| sub.scale.as_ref());
         let mut view =
             Self { uid: uuid::Uuid::new_v4().to_string(), facts: Value::Null, row, object: None, old: None, scale };
-        view.object = view.shown(request, request.object).await?;
+        view.object = view.shown(request, request.object, request.beside.owners()).await?;
         view.old = match request.old {
-            Some(old) => view.shown(request, old).await?,
+            Some(old) => view.shown(request, old, request.beside.old_owners).await?,
             None => None,
         };
         view.facts = review::facts(request, &view.seen(request), &view.uid);
@@ -55,15 +56,26 @@ impl<'a> View<'a> {
         Ok(Some(view))
     }
 
-    /// The object in this view; `None`: as it is.
-    async fn shown(&self, request: &Request<'_>, object: &Value) -> Result<Option<Value>, Status> {
+    /// The object in this view, with its `managedFields`; `None`: as it is.
+    async fn shown(
+        &self,
+        request: &Request<'_>,
+        object: &Value,
+        owners: Option<&str>,
+    ) -> Result<Option<Value>, Status> {
         if !object.is_object() {
             return Ok(None);
         }
         if let Some(paths) = self.scale {
             return Ok(Some(scale::view(object, paths)));
         }
-        convert(request, (request.resource, &self.row), object).await
+        let converted = convert(request, (request.resource, &self.row), object).await?;
+        let Some(owners) = owners.and_then(|text| serde_json::from_str(text).ok()) else { return Ok(converted) };
+        let mut shown = converted.unwrap_or_else(|| object.clone());
+        if let Some(metadata) = meta::metadata_mut(&mut shown) {
+            metadata.insert("managedFields".into(), owners);
+        }
+        Ok(Some(shown))
     }
 
     pub(super) fn seen<'s>(&'s self, request: &'s Request<'_>) -> Seen<'s> {
@@ -96,7 +108,8 @@ impl<'a> View<'a> {
                 hook.name
             )));
         }
-        objects::take_owners(&mut after);
+        let given = objects::take_owners(&mut after);
+        let disowned = given.as_ref() != before.pointer("/metadata/managedFields");
         if let Some(paths) = self.scale {
             let (from, to) = (replicas(before), replicas(&after));
             if from != to {
@@ -118,8 +131,21 @@ impl<'a> View<'a> {
         }
         let changed = after != *request.object;
         *request.object = after;
-        Ok(changed)
+        Ok(changed | (disowned && disown(request, given)))
     }
+}
+
+/// Takes over the `managedFields` that a webhook has left. Whether they can be.
+fn disown(request: &mut Request<'_>, given: Option<Value>) -> bool {
+    let text = given.filter(|given| given != &Value::Array(Vec::new())).map(|given| given.to_string());
+    if let Some(Err(why)) = text.as_deref().map(Managed::parse) {
+        request.warn(format!(
+            ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: {why}"
+        ));
+        return false;
+    }
+    request.beside.owners_made = Some(text);
+    true
 }
 
 /// Group, version and kind of what is written: a subresource may speak another kind than the object is.

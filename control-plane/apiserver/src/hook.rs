@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tracing::Instrument as _;
 
-/// Bytes of an answer: a patch of the largest object, in base64, has room.
-pub(super) const MAX_ANSWER: usize = 8 << 20;
+/// Bytes of an answer, unless told otherwise: a patch of the largest object, in base64, has room.
+const MAX_ANSWER: usize = 8 << 20;
 /// Questions that one webhook is asked at once; others wait within their time.
 const AT_ONCE: usize = 64;
 /// Connections that are kept open to one webhook.
@@ -31,7 +31,7 @@ const IDLE: usize = 16;
 
 /// Where a webhook is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Url(String),
     Service { namespace: String, name: String, port: u64, path: String },
     Nowhere,
@@ -39,7 +39,7 @@ pub(super) enum Target {
 
 impl Target {
     /// What `clientConfig` says.
-    pub(super) fn of(client: &Value) -> Self {
+    pub(crate) fn of(client: &Value) -> Self {
         if let Some(url) = client.get("url").and_then(Value::as_str) {
             return Self::Url(url.to_owned());
         }
@@ -64,31 +64,39 @@ struct Place {
 type Sender = SendRequest<Full<Bytes>>;
 
 /// One webhook's place and connections.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     target: Target,
     /// Base64 of PEM; empty: the system's authorities.
     bundle: String,
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
     idle: Mutex<VecDeque<Sender>>,
     room: Semaphore,
+    /// Bytes of an answer.
+    most: usize,
 }
 
 impl Endpoint {
-    pub(super) fn new(target: Target, bundle: &str) -> Self {
+    pub(crate) fn new(target: Target, bundle: &str) -> Self {
         Self {
             target,
             bundle: bundle.to_owned(),
             tls: OnceLock::new(),
             idle: Mutex::default(),
             room: Semaphore::new(AT_ONCE),
+            most: MAX_ANSWER,
         }
+    }
+
+    /// The same, where answers may have `most` bytes.
+    pub(crate) fn answering(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// Sends `body` and reads the answer, within `timeout`.
     ///
     /// # Errors
     /// Why there is no answer, in the words of Go's HTTP client.
-    pub(super) async fn post(&self, core: &Core, body: Bytes, timeout: Duration) -> Result<Bytes, String> {
+    pub(crate) async fn post(&self, core: &Core, body: Bytes, timeout: Duration) -> Result<Bytes, String> {
         let seconds = timeout.as_secs();
         let url = match &self.target {
             Target::Url(url) => url.clone(),
@@ -150,10 +158,10 @@ impl Endpoint {
         sender: Sender,
     ) -> Result<(StatusCode, Bytes), String> {
         let code = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = Limited::new(response.into_body(), self.most).collect().await;
         let body = body.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
-                format!("http: response body too large: more than {MAX_ANSWER} bytes")
+                format!("http: response body too large: more than {} bytes", self.most)
             } else {
                 "unexpected EOF".to_owned()
             }
@@ -180,7 +188,7 @@ impl Endpoint {
                 () = shutdown.cancelled() => {}
             }
         };
-        tokio::spawn(driving.instrument(tracing::info_span!("admission_webhook", host = %place.host)));
+        tokio::spawn(driving.instrument(tracing::info_span!("webhook", host = %place.host)));
         Ok(sender)
     }
 
