@@ -288,13 +288,13 @@ impl Kinds {
     /// The row that serves `/apis/{group}/{version}/{plural}`; the core group is `""`.
     #[must_use]
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.lookup(&self.0.by_plural, plural_key, (group, version, plural))
+        self.lookup(&self.0.by_plural, plural_key, (plural, group, version))
     }
 
     /// The row of a group, version and kind.
     #[must_use]
     pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>> {
-        self.lookup(&self.0.by_kind, kind_key, (group, version, kind))
+        self.lookup(&self.0.by_kind, kind_key, (kind, group, version))
     }
 
     fn lookup(
@@ -343,7 +343,7 @@ impl Kinds {
     /// The table without the row of this group, version and plural.
     #[must_use]
     pub fn without(&self, group: &str, version: &str, plural: &str) -> Self {
-        let wanted = (group, version, plural);
+        let wanted = (plural, group, version);
         Self::from_rows(self.iter().filter(|r| plural_key(r) != wanted).map(Arc::clone).collect())
     }
 }
@@ -376,10 +376,11 @@ pub fn version_priority(version: &str) -> (u8, u32, u32) {
     parse().unwrap_or((0, 0, 0))
 }
 
+/// What tells most comes first: a lookup then mostly compares one text a step.
 fn plural_key(row: &Resource) -> (&str, &str, &str) {
-    (&row.group, &row.version, &row.plural)
+    (&row.plural, &row.group, &row.version)
 }
 
 fn kind_key(row: &Resource) -> (&str, &str, &str) {
-    (&row.group, &row.version, &row.kind)
+    (&row.kind, &row.group, &row.version)
 }

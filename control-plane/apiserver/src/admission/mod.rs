@@ -188,6 +188,12 @@ impl Chain {
         }
     }
 
+    /// Whether anybody wants to see `request` at all.
+    pub(crate) fn concerns(&self, request: &Request<'_>) -> bool {
+        self.mutating.iter().chain(&self.validating).any(|plugin| plugin.handles(request))
+            || self.hooks.as_ref().is_some_and(|hooks| hooks.concerns(request))
+    }
+
     pub(crate) async fn mutate(&self, request: &mut Request<'_>) -> Result<(), Status> {
         run(&self.mutating, request).await?;
         let Some(hooks) = self.hooks.as_ref().filter(|hooks| hooks.concerns(request)) else { return Ok(()) };

@@ -13,7 +13,7 @@ pub(crate) use body::{encode, encode_as, encode_marked, encode_unserved, parse};
 pub(crate) use convert::between;
 pub(crate) use index::Index;
 pub(crate) use owners::{
-    Apart, entry_without as without_owners, parse_apart, put as put_owners, take as take_owners,
+    Apart, entry_without as without_owners, parse_apart, parse_metadata, put as put_owners, take as take_owners,
     without as body_without_owners,
 };
 

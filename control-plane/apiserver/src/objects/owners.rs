@@ -5,7 +5,7 @@
 
 use api::{Resource, Status, meta};
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use store::{Entry, Revision};
 
@@ -47,6 +47,26 @@ pub(crate) fn parse_apart(resource: &Resource, body: &Bytes, revision: Option<Re
     let mut object = super::parse(resource, body, revision)?;
     let managed = take(&mut object).filter(|managed| managed.as_array().is_some_and(|list| !list.is_empty()));
     Ok(Apart { object, managed: managed.map(|managed| Bytes::from(managed.to_string())) })
+}
+
+/// What a stored body says in its metadata, and nothing else of it: `{"metadata":{…}}`, without `managedFields`, with the
+/// resourceVersion.
+///
+/// # Errors
+/// As `parse`.
+pub(crate) fn parse_metadata(body: &Bytes, revision: Revision) -> Result<Value, Status> {
+    let unreadable = || Status::internal("a stored object cannot be read: it has no metadata");
+    let start = metadata(body).ok_or_else(unreadable)?;
+    let end = start + super::wire::object_end(&body[start..]);
+    let mut text = Vec::with_capacity(end - start + 1);
+    text.push(b'{');
+    let own = cut(body).map_or(start, |(_, after)| if body.get(after) == Some(&b',') { after + 1 } else { after });
+    text.extend_from_slice(body.get(own..end).ok_or_else(unreadable)?);
+    let mut found: Map<String, Value> = serde_json::from_slice(&text)
+        .map_err(|error| Status::internal(format_args!("a stored object cannot be read: {error}")))?;
+    found.remove("managedFields");
+    found.insert("resourceVersion".into(), revision.to_string().into());
+    Ok(json!({ "metadata": found }))
 }
 
 /// A stored body without its `managedFields`.
@@ -100,7 +120,6 @@ fn cut(body: &[u8]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn managed_fields_are_put_first_and_cut_out_again() {
@@ -114,6 +133,9 @@ mod tests {
         assert_eq!((&apart.object, apart.managed()), (&object, Some(managed)));
         assert_eq!(apart.whole(), serde_json::from_slice::<Value>(&body).unwrap());
         assert_eq!(parse_apart(&pods, &bare, None).unwrap().managed(), None);
+        let metadata = json!({"metadata": {"name": "a", "labels": {"x": "]\"["}, "resourceVersion": "7"}});
+        assert_eq!(parse_metadata(&body, 7).unwrap(), metadata);
+        assert_eq!(parse_metadata(&bare, 7).unwrap(), metadata);
         assert_eq!((put(&bare, None), without(&body), without(&bare)), (bare.clone(), bare.clone(), bare));
         // Wherever somebody else put them.
         let late =
@@ -121,7 +143,13 @@ mod tests {
         let apart = parse_apart(&pods, &late.to_string().into(), None).unwrap();
         assert_eq!(apart.managed(), Some(r#"[{"manager":"m"}]"#));
         assert_eq!(apart.object["metadata"], json!({"a": 1}));
+        let found = parse_metadata(&late.to_string().into(), 7).unwrap();
+        assert_eq!(found["metadata"], json!({"a": 1, "resourceVersion": "7"}));
         let alone = put(&Bytes::from_static(br#"{"kind":"K","apiVersion":"v1","metadata":{}}"#), Some("[]"));
         assert_eq!(&alone[..], br#"{"kind":"K","apiVersion":"v1","metadata":{"managedFields":[]}}"#);
+        assert_eq!(parse_metadata(&alone, 7).unwrap(), json!({"metadata": {"resourceVersion": "7"}}));
+        for broken in [&b"{}"[..], br#"{"metadata":{"#, br#"{"metadata":{"managedFields":[]"#] {
+            assert_eq!(parse_metadata(&Bytes::from_static(broken), 7).unwrap_err().code, 500);
+        }
     }
 }

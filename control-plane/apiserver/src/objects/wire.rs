@@ -97,7 +97,7 @@ pub(crate) fn put_metadata_only(out: &mut BytesMut, resource: &Resource, body: &
 }
 
 /// Where the object whose opening brace was just before `text` ends, its closing brace included.
-fn object_end(text: &[u8]) -> usize {
+pub(super) fn object_end(text: &[u8]) -> usize {
     close(text, 1)
 }
 

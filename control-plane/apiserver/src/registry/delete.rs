@@ -16,7 +16,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use store::{Entry, Txn};
+use store::{Entry, Snapshot, Txn};
 
 const ATTEMPTS: usize = 100;
 /// How many objects of a collection are being deleted at once.
@@ -101,9 +101,11 @@ pub(super) async fn one(call: &Call<'_>, name: &str, options: &DeleteOptions) ->
         let snapshot = call.core.latest().await?;
         let entry = snapshot.get(&key).ok_or_else(|| Status::not_found(group, plural, name))?;
         let entry = &present::one(call.core, call.resource, entry).await?;
-        let old = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
-        check(call, name, &options.preconditions, &old)?;
-        admit(call, name, &old, &snapshot, options).await?;
+        let old = Old::of(call, name, entry, &snapshot)?;
+        check(call, name, &options.preconditions, old.object())?;
+        if let Old::Whole(object) = &old {
+            admit(call, name, object, &snapshot, options).await?;
+        }
         if let Some(deleted) = attempt(call, &key, entry, old, options).await? {
             return Ok(deleted);
         }
@@ -111,22 +113,63 @@ pub(super) async fn one(call: &Call<'_>, name: &str, options: &DeleteOptions) ->
     Err(Status::conflict(group, plural, name, super::update::MODIFIED))
 }
 
+/// The object as it is before it goes. Of most objects nobody asks for more than their metadata.
+enum Old {
+    Whole(Value),
+    /// Admission has nothing to say about it.
+    Metadata(Value),
+}
+
+impl Old {
+    fn of(call: &Call<'_>, name: &str, entry: &Entry, snapshot: &Snapshot) -> Result<Self, Status> {
+        let body = &entry.value.body;
+        let concerned = || call.core.admission.concerns(&request(call, name, &mut Value::Null, None, snapshot));
+        if reads_contents(call.resource) || concerned() {
+            return objects::parse(call.resource, body, Some(entry.mod_revision)).map(Self::Whole);
+        }
+        objects::parse_metadata(body, entry.mod_revision).map(Self::Metadata)
+    }
+
+    /// At least its metadata.
+    fn object(&self) -> &Value {
+        let (Self::Whole(object) | Self::Metadata(object)) = self;
+        object
+    }
+
+    fn whole(self, call: &Call<'_>, entry: &Entry) -> Result<Value, Status> {
+        match self {
+            Self::Whole(object) => Ok(object),
+            Self::Metadata(_) => objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision)),
+        }
+    }
+}
+
+/// Kinds whose way out depends on more than their metadata: grace periods, addresses, `spec.finalizers`.
+fn reads_contents(resource: &Resource) -> bool {
+    matches!(resource.storage.as_ref(), "core/pods" | "core/services" | "core/namespaces")
+}
+
 /// One try; `None` when another write came first.
 async fn attempt(
     call: &Call<'_>,
     key: &[u8],
     entry: &Arc<Entry>,
-    old: Value,
+    old: Old,
     options: &DeleteOptions,
 ) -> Result<Option<Deleted>, Status> {
-    let grace = call.resource.strategy.deletion_grace_seconds(&old, options.grace_period_seconds);
-    let mut next = old.clone();
-    let changed = propagate(call.resource, &mut next, options.propagation);
-    let waits =
-        meta::finalizers(&next).next().is_some() || grace.unwrap_or(0) > 0 || namespace::holds(call.resource, &next);
+    let object = old.object();
+    let grace = call.resource.strategy.deletion_grace_seconds(object, options.grace_period_seconds);
+    let finalizers = propagated(call.resource, object, options.propagation);
+    let held = match &finalizers {
+        Some(finalizers) => !finalizers.is_empty(),
+        None => meta::finalizers(object).next().is_some(),
+    };
     let unchanged = |body: Bytes| Outcome { body, revision: Some(entry.mod_revision) };
     let dry_run = options.common.is_dry_run();
-    if waits {
+    if held || grace.unwrap_or(0) > 0 || namespace::holds(call.resource, object) {
+        let mut next = old.whole(call, entry)?;
+        let changed = finalizers.is_some();
+        set_finalizers(&mut next, finalizers);
         let marked = meta::mark_deleted(&mut next, call.core.now(), grace.unwrap_or(0));
         namespace::mark_terminating(call.resource, &mut next);
         if !(marked || changed) {
@@ -139,11 +182,11 @@ async fn attempt(
         let committed = call.commit(Txn::update(key, entry.mod_revision, stored)).await?;
         return Ok(committed.ok().map(|c| Deleted::Pending(Outcome { body, revision: Some(c.revision) })));
     }
-    let uid = meta::uid(&old).to_owned();
+    let uid = meta::uid(object).to_owned();
     if dry_run {
         return Ok(Some(Deleted::Gone { outcome: unchanged(entry.value.body.clone()), uid }));
     }
-    let committed = services::commit(call, Txn::remove(key, entry.mod_revision), None, Some(&old)).await?;
+    let committed = services::commit(call, Txn::remove(key, entry.mod_revision), None, Some(object)).await?;
     Ok(committed.ok().map(|c| Deleted::Gone {
         outcome: Outcome { body: entry.value.body.clone(), revision: Some(c.revision) },
         uid,
@@ -175,7 +218,7 @@ async fn admit(
     call: &Call<'_>,
     name: &str,
     old: &Value,
-    snapshot: &store::Snapshot,
+    snapshot: &Snapshot,
     options: &DeleteOptions,
 ) -> Result<(), Status> {
     // An eviction has been admitted as such, as in Kubernetes.
@@ -183,7 +226,22 @@ async fn admit(
         return Ok(());
     }
     let mut nothing = Value::Null;
-    let mut admission = Request {
+    let mut admission = request(call, name, &mut nothing, Some(old), snapshot);
+    admission.dry_run = options.common.is_dry_run();
+    admission.beside.options = Options::Delete(options);
+    call.core.admission.mutate(&mut admission).await?;
+    call.core.admission.validate(&mut admission).await
+}
+
+/// The delete as admission sees it.
+fn request<'a>(
+    call: &'a Call<'_>,
+    name: &'a str,
+    nothing: &'a mut Value,
+    old: Option<&'a Value>,
+    snapshot: &'a Snapshot,
+) -> Request<'a> {
+    Request {
         core: call.core,
         operation: Operation::Delete,
         resource: call.resource,
@@ -191,21 +249,19 @@ async fn admit(
         namespace: call.namespace(),
         name,
         user: call.user,
-        object: &mut nothing,
-        old: Some(old),
+        object: nothing,
+        old,
         snapshot,
-        dry_run: options.common.is_dry_run(),
-        beside: Beside { options: Options::Delete(options), ..Beside::default() },
+        dry_run: false,
+        beside: Beside::default(),
         warnings: &call.warnings,
-    };
-    call.core.admission.mutate(&mut admission).await?;
-    call.core.admission.validate(&mut admission).await
+    }
 }
 
-/// Sets the garbage collector's finalizers as the policy wants them. Returns whether that changed anything.
-fn propagate(resource: &Resource, object: &mut Value, policy: Option<Propagation>) -> bool {
-    let before: Vec<String> = meta::finalizers(object).map(String::from).collect();
-    let had = |name: &str| before.iter().any(|f| f == name);
+/// The finalizers that the policy wants, the garbage collector's among them, if they are others than those that are there.
+fn propagated(resource: &Resource, object: &Value, policy: Option<Propagation>) -> Option<Vec<String>> {
+    let before: Vec<&str> = meta::finalizers(object).collect();
+    let had = |name: &str| before.contains(&name);
     let wanted = match policy {
         Some(Propagation::Orphan) => Some(ORPHAN),
         Some(Propagation::Foreground) => Some(FOREGROUND),
@@ -216,19 +272,20 @@ fn propagate(resource: &Resource, object: &mut Value, policy: Option<Propagation
         None if orphans_by_default(resource) => Some(ORPHAN),
         None => None,
     };
-    let mut after: Vec<String> = before.iter().filter(|f| *f != ORPHAN && *f != FOREGROUND).cloned().collect();
-    after.extend(wanted.map(String::from));
-    if after.len() == before.len() && after.iter().all(|f| before.contains(f)) {
-        return false;
+    let others = before.iter().copied().filter(|f| *f != ORPHAN && *f != FOREGROUND);
+    let after: Vec<&str> = others.chain(wanted).collect();
+    let same = after.len() == before.len() && after.iter().all(|f| before.contains(f));
+    (!same).then(|| after.into_iter().map(String::from).collect())
+}
+
+/// Gives the object these finalizers; `None`: it keeps its own.
+fn set_finalizers(object: &mut Value, finalizers: Option<Vec<String>>) {
+    let (Some(finalizers), Some(metadata)) = (finalizers, meta::metadata_mut(object)) else { return };
+    if finalizers.is_empty() {
+        metadata.remove("finalizers");
+    } else {
+        metadata.insert("finalizers".into(), json!(finalizers));
     }
-    if let Some(metadata) = meta::metadata_mut(object) {
-        if after.is_empty() {
-            metadata.remove("finalizers");
-        } else {
-            metadata.insert("finalizers".into(), json!(after));
-        }
-    }
-    true
 }
 
 /// The old kinds that keep their dependents unless told otherwise (`DefaultGarbageCollectionPolicy`).

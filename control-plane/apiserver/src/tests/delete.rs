@@ -19,8 +19,11 @@ async fn finalizers_hold_an_object_until_the_last_one_goes() {
     let cluster = Cluster::new().await;
     let mut held = config_map("a");
     held["metadata"]["finalizers"] = json!(["example.com/one", "example.com/two"]);
-    cluster.post(CONFIG_MAPS, held).await;
+    let made = cluster.post(CONFIG_MAPS, held).await;
     let pending = cluster.ok("DELETE", A, Value::Null).await;
+    assert_eq!(pending["data"], made["data"]);
+    assert_eq!(pending["metadata"]["managedFields"], made["metadata"]["managedFields"]);
+    assert!(made["metadata"]["managedFields"].is_array() && made["data"].is_object());
     assert_eq!(pending["metadata"]["deletionTimestamp"], "2027-01-15T08:00:00Z");
     assert_eq!(pending["metadata"]["deletionGracePeriodSeconds"], 0);
     let revision = cluster.core.store.revision();
