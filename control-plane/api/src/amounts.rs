@@ -63,6 +63,18 @@ pub fn pod_limits(spec: &Value) -> Amounts {
 }
 
 fn aggregate(spec: &Value, list: &str) -> Amounts {
+    let mut total = containers(spec, list);
+    for (name, amount) in read(spec.pointer(&format!("/resources/{list}"))) {
+        if POD_LEVEL.contains(&name.as_str()) || name.starts_with(HUGE_PAGES) {
+            total.insert(name, amount);
+        }
+    }
+    total
+}
+
+/// What the containers of a spec say under `list` (`requests`, `limits`), whatever the pod says as a whole.
+#[must_use]
+pub fn containers(spec: &Value, list: &str) -> Amounts {
     let of = |container: &Value| read(container.pointer(&format!("/resources/{list}")));
     let containers = |field: &str| spec.get(field).and_then(Value::as_array).into_iter().flatten();
     let mut total = Amounts::new();
@@ -82,11 +94,6 @@ fn aggregate(spec: &Value, list: &str) -> Amounts {
         raise(&mut init, &needs);
     }
     raise(&mut total, &init);
-    for (name, amount) in read(spec.pointer(&format!("/resources/{list}"))) {
-        if POD_LEVEL.contains(&name.as_str()) || name.starts_with(HUGE_PAGES) {
-            total.insert(name, amount);
-        }
-    }
     total
 }
 

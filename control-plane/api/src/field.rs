@@ -78,6 +78,7 @@ pub enum Type {
     NotSupported,
     Forbidden,
     TooLong,
+    TooShort,
     TooMany,
     Internal,
     TypeInvalid,
@@ -93,6 +94,7 @@ impl Type {
             Self::NotSupported => "Unsupported value",
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
+            Self::TooShort => "Too short",
             Self::TooMany => "Too many",
             Self::Internal => "Internal error",
         }
@@ -146,8 +148,15 @@ impl Error {
     /// `Too long: may not be more than N bytes`.
     #[must_use]
     pub fn too_long(path: &Path<'_>, limit_bytes: usize) -> Self {
-        let detail = format!("may not be more than {limit_bytes} bytes");
+        let unit = if limit_bytes == 1 { "byte" } else { "bytes" };
+        let detail = format!("may not be more than {limit_bytes} {unit}");
         Self { kind: Type::TooLong, field: path.to_string(), value: None, detail }
+    }
+
+    /// `Too short: must be at least N characters`. The value is not shown.
+    #[must_use]
+    pub fn too_short(path: &Path<'_>, detail: impl Into<String>) -> Self {
+        Self { kind: Type::TooShort, field: path.to_string(), value: None, detail: detail.into() }
     }
 
     /// `Too many: N: must have at most M items`.

@@ -200,7 +200,7 @@ pub fn check_config_map_key(text: &str) -> Vec<String> {
 pub fn check_port_name(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > 15 {
-        errors.push("must be no more than 15 characters".into());
+        errors.push("must be no more than 15 bytes".into());
     }
     if text.is_empty() || !text.bytes().all(|b| lower_alnum(b) || b == b'-') {
         errors.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());

@@ -128,6 +128,17 @@ pub fn keep_from_old(object: &mut Value, old: &Value, field: &str) {
     };
 }
 
+/// What a status update of a few kinds may not change of `metadata` (`ResetObjectMetaForStatus`).
+pub const METADATA_KEPT: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
+
+/// Sets these fields of `metadata` to what they are in `old`.
+pub fn keep_metadata(object: &mut Value, old: &Value, fields: &[&str]) {
+    let (Some(new), Some(old)) = (object.get_mut("metadata"), old.get("metadata")) else { return };
+    for field in fields {
+        keep_from_old(new, old, field);
+    }
+}
+
 /// Leaves of `object` only `status` and `metadata`; the rest becomes what it is in `old`.
 pub fn keep_all_but_status(object: &mut Value, old: &Value) {
     let (Some(map), Some(before)) = (object.as_object_mut(), old.as_object()) else { return };

@@ -11,7 +11,7 @@ pub use fill::{
     Creation, bump_generation, dedup_owners, default_create, default_update, ensure_name, ensure_namespace,
     generate_name, mark_deleted,
 };
-pub(crate) use validate::{IMMUTABLE, check_annotations};
+pub(crate) use validate::{IMMUTABLE, check_annotations, check_plain_finalizer};
 pub use validate::{NameRule, name_rule, resource_version_required, validate_create, validate_labels, validate_update};
 
 use serde_json::{Map, Value};

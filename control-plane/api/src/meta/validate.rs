@@ -5,6 +5,7 @@ use crate::field::{Error, Path};
 use crate::kinds::Resource;
 use crate::names;
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 
 pub(crate) const IMMUTABLE: &str = "field is immutable";
 
@@ -16,6 +17,8 @@ pub enum NameRule {
     ShortSubdomain(usize),
     Label,
     PathSegment,
+    /// An IP address.
+    Address,
 }
 
 impl NameRule {
@@ -31,6 +34,13 @@ impl NameRule {
             }
             Self::Label => names::check_dns1123_label(text),
             Self::PathSegment => names::check_path_segment(text),
+            Self::Address => match text.parse::<IpAddr>() {
+                Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
+                    vec!["must not be an IPv4-mapped IPv6 address".into()]
+                }
+                Ok(_) => Vec::new(),
+                Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
+            },
         }
     }
 }
@@ -39,8 +49,11 @@ impl NameRule {
 #[must_use]
 pub fn name_rule(group: &str, kind: &str) -> NameRule {
     match (group, kind) {
-        ("", "Namespace" | "Service") => NameRule::Label,
-        ("rbac.authorization.k8s.io", _) => NameRule::PathSegment,
+        ("", "Namespace" | "Service") | ("apps", "StatefulSet") => NameRule::Label,
+        ("networking.k8s.io", "IPAddress") => NameRule::Address,
+        ("rbac.authorization.k8s.io", _) | ("certificates.k8s.io", "CertificateSigningRequest") => {
+            NameRule::PathSegment
+        }
         ("batch", "CronJob") => NameRule::ShortSubdomain(52),
         _ => NameRule::Subdomain,
     }
@@ -73,13 +86,13 @@ pub fn validate_create(resource: &Resource, object: &Value) -> Vec<Error> {
         }
     }
     check_namespace(resource, object, &path, &mut errors);
-    check_common(object, &path, &mut errors);
+    check_common(resource, object, &path, &mut errors);
     errors
 }
 
 /// Everything wrong with the metadata of an update. Expects `default_update` to have run.
 #[must_use]
-pub fn validate_update(_resource: &Resource, object: &Value, old: &Value) -> Vec<Error> {
+pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
     let path = Path::new("metadata");
     if super::deletion_timestamp(old).is_some() {
@@ -104,7 +117,7 @@ pub fn validate_update(_resource: &Resource, object: &Value, old: &Value) -> Vec
             errors.push(Error::invalid(&path.child(field), new.clone(), IMMUTABLE));
         }
     }
-    check_common(object, &path, &mut errors);
+    check_common(resource, object, &path, &mut errors);
     errors
 }
 
@@ -127,7 +140,7 @@ fn check_namespace(resource: &Resource, object: &Value, path: &Path<'_>, errors:
     }
 }
 
-fn check_common(object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+fn check_common(resource: &Resource, object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     if generation(object) < 0 {
         errors.push(Error::invalid(
             &path.child("generation"),
@@ -138,7 +151,22 @@ fn check_common(object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     validate_labels(super::labels(object), &path.child("labels"), errors);
     check_annotations(super::annotations(object), &path.child("annotations"), errors);
     check_owners(owner_references(object), &path.child("ownerReferences"), errors);
-    check_finalizers(object, &path.child("finalizers"), errors);
+    let list = path.child("finalizers");
+    check_finalizers(object, &list, errors);
+    // Custom kinds may have finalizers without a domain, for they always could.
+    if resource.custom.is_none() {
+        for (i, finalizer) in finalizers(object).enumerate() {
+            check_plain_finalizer(finalizer, &list.index(i), errors);
+        }
+    }
+}
+
+/// A finalizer without a domain is one of Kubernetes' own.
+pub(crate) fn check_plain_finalizer(finalizer: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
+    if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.push(Error::invalid(path, finalizer, detail));
+    }
 }
 
 /// The rules of a map of labels, wherever it stands (`spec.template.metadata.labels`, selectors, …).

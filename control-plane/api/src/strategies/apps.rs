@@ -1,26 +1,30 @@
-//! apps/v1: Deployment, ReplicaSet, DaemonSet, StatefulSet, ControllerRevision; and core's ReplicationController.
+//! apps/v1: Deployment, ReplicaSet, DaemonSet, ControllerRevision; and core's ReplicationController.
 
 use super::json::{
-    check_immutable, check_non_negative, each_mut, fill, fill_zero, int, items, map, object_mut, present, spec_mut,
-    text,
+    check_immutable, check_non_negative, fill, fill_zero, int, map, object_mut, present, spec_mut, text,
 };
-use super::pod::{default_claim_spec, spec_warnings};
+use super::pod::{check_label_selector, template_warnings};
 use super::workloads::{
     check_at_most_hundred, check_counts, check_int_or_percent, check_running_template, check_selector,
-    check_template_labels, default_template, is_none, no_controller,
+    check_template_labels, default_template, is_empty_selector, is_none, no_controller,
 };
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::selector::Labels;
-use crate::strategy::Strategy;
+use crate::strategy::{Strategy, keep_all_but_status, keep_metadata};
 use serde_json::{Value, json};
 
 fn spec(object: &Value) -> &Value {
     object.get("spec").unwrap_or(&Value::Null)
 }
 
-fn template_warnings(object: &Value) -> Vec<String> {
-    object.pointer("/spec/template/spec").map_or_else(Vec::new, |s| spec_warnings(s, "spec.template.spec"))
+/// What may surprise about a workload: its name, where that becomes a part of its pods' names, and its template.
+fn workload_warnings(object: &Value) -> Vec<String> {
+    let mut warnings: Vec<String> = super::deprecated::name_warning(object).into_iter().collect();
+    if let Some(template) = object.pointer("/spec/template") {
+        warnings.extend(template_warnings(template, "spec.template"));
+    }
+    warnings
 }
 
 fn replica_fields(object: &Value) -> Vec<(&'static str, String)> {
@@ -52,6 +56,11 @@ impl Strategy for Deployment {
         Some(json!({}))
     }
 
+    fn prepare_status_update(&self, object: &mut Value, old: &Value) {
+        keep_all_but_status(object, old);
+        keep_metadata(object, old, &["labels"]);
+    }
+
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
         check_non_negative(spec, "replicas", &path, &mut errors);
@@ -76,7 +85,7 @@ impl Strategy for Deployment {
         errors
     }
 
-    fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
+    fn validate_status_update(&self, object: &Value, old: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         let counts = [
             "observedGeneration",
@@ -85,19 +94,17 @@ impl Strategy for Deployment {
             "readyReplicas",
             "availableReplicas",
             "unavailableReplicas",
+            "terminatingReplicas",
+            "collisionCount",
         ];
         check_counts(object, &counts, &["updatedReplicas", "readyReplicas", "availableReplicas"], &mut errors);
-        let count = |field: &str| object.get("status").and_then(|s| int(s, field)).unwrap_or(0);
-        let available = count("availableReplicas");
-        if available > count("readyReplicas") {
-            let path = Path::new("status.availableReplicas");
-            errors.push(Error::invalid(&path, available, "cannot be greater than readyReplicas"));
-        }
+        check_ready(object, "cannot be greater than readyReplicas", &mut errors);
+        check_collisions(object, old, &mut errors);
         errors
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        template_warnings(object)
+        workload_warnings(object)
     }
 }
 
@@ -118,8 +125,13 @@ fn check_deployment_strategy(spec: &Value, path: &Path<'_>, errors: &mut Vec<Err
             }
             Some(rolling) => check_rolling_update(rolling, &path.child("rollingUpdate"), errors),
         },
-        other => errors.push(Error::not_supported(&path.child("type"), other, &["Recreate", "RollingUpdate"])),
+        _ => errors.push(Error::not_supported(path, shown(strategy), &["Recreate", "RollingUpdate"])),
     }
+}
+
+/// A strategy as Kubernetes shows it: with the names of its own structs.
+fn shown(strategy: &Value) -> Value {
+    json!({"Type": text(strategy, "type"), "RollingUpdate": strategy.get("rollingUpdate").cloned().unwrap_or_default()})
 }
 
 fn check_rolling_update(rolling: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
@@ -134,6 +146,29 @@ fn check_rolling_update(rolling: &Value, path: &Path<'_>, errors: &mut Vec<Error
     }
     check_at_most_hundred(unavailable, &path.child("maxUnavailable"), errors);
 }
+
+/// `availableReplicas` are ready ones.
+pub(super) fn check_ready(object: &Value, detail: &str, errors: &mut Vec<Error>) {
+    let count = |field: &str| object.get("status").and_then(|s| int(s, field)).unwrap_or(0);
+    let available = count("availableReplicas");
+    if available > count("readyReplicas") {
+        errors.push(Error::invalid(&Path::new("status.availableReplicas"), available, detail));
+    }
+}
+
+/// Names that were found taken stay counted.
+pub(super) fn check_collisions(object: &Value, old: &Value, errors: &mut Vec<Error>) {
+    let count = |object: &Value| object.get("status").and_then(|s| int(s, "collisionCount"));
+    if let Some(before) = count(old)
+        && count(object).is_none_or(|now| now < before)
+    {
+        let path = Path::new("status.collisionCount");
+        errors.push(Error::invalid(&path, count(object).unwrap_or(0), "cannot be decremented"));
+    }
+}
+
+const REPLICA_COUNTS: [&str; 5] =
+    ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
 
 pub(super) struct ReplicaSet;
 
@@ -165,13 +200,15 @@ impl Strategy for ReplicaSet {
 
     fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        let counts = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
+        let mut counts = REPLICA_COUNTS.to_vec();
+        counts.push("terminatingReplicas");
         check_counts(object, &counts, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], &mut errors);
+        check_ready(object, "cannot be greater than readyReplicas", &mut errors);
         errors
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        template_warnings(object)
+        workload_warnings(object)
     }
 
     fn field_names(&self) -> &'static [&'static str] {
@@ -211,17 +248,32 @@ impl Strategy for ReplicationController {
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
         check_non_negative(spec, "minReadySeconds", &path, &mut errors);
+        let selector = map(spec, "selector").filter(|s| !s.is_empty());
+        if selector.is_none() {
+            errors.push(Error::required(&path.child("selector"), ""));
+        }
         check_non_negative(spec, "replicas", &path, &mut errors);
-        match map(spec, "selector").filter(|s| !s.is_empty()) {
-            None => errors.push(Error::required(&path.child("selector"), "")),
-            Some(selector) => check_template_labels(spec, &Labels::from_map(selector), &path, &mut errors),
+        if present(spec, "template").is_none() {
+            errors.push(Error::required(&path.child("template"), ""));
+            return errors;
+        }
+        if let Some(selector) = selector {
+            check_template_labels(spec, &Labels::from_map(selector), &path, &mut errors);
         }
         check_running_template(spec, "ReplicationController", &path, &mut errors);
         errors
     }
 
+    fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let bounded = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+        check_counts(object, &REPLICA_COUNTS, &bounded, &mut errors);
+        check_ready(object, "cannot be greater than readyReplicas", &mut errors);
+        errors
+    }
+
     fn warnings(&self, object: &Value) -> Vec<String> {
-        template_warnings(object)
+        workload_warnings(object)
     }
 
     fn field_names(&self) -> &'static [&'static str] {
@@ -236,6 +288,24 @@ impl Strategy for ReplicationController {
 pub(super) struct DaemonSet;
 
 impl Strategy for DaemonSet {
+    fn validate_status_update(&self, object: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let counts = [
+            "currentNumberScheduled",
+            "numberMisscheduled",
+            "desiredNumberScheduled",
+            "numberReady",
+            "observedGeneration",
+            "updatedNumberScheduled",
+            "numberAvailable",
+            "numberUnavailable",
+            "collisionCount",
+        ];
+        check_counts(object, &counts, &[], &mut errors);
+        check_collisions(object, old, &mut errors);
+        errors
+    }
+
     fn default(&self, object: &mut Value) {
         let Some(spec) = spec_mut(object) else { return };
         fill(spec, "revisionHistoryLimit", 10);
@@ -262,7 +332,7 @@ impl Strategy for DaemonSet {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
-        check_selector(spec, "daemonset", &path, &mut errors);
+        check_daemon_selector(spec, &path, &mut errors);
         check_running_template(spec, "DaemonSet", &path, &mut errors);
         check_non_negative(spec, "minReadySeconds", &path, &mut errors);
         check_non_negative(spec, "revisionHistoryLimit", &path, &mut errors);
@@ -274,7 +344,7 @@ impl Strategy for DaemonSet {
                 None => errors.push(Error::required(&path.child("rollingUpdate"), "")),
                 Some(rolling) => check_rolling_daemons(rolling, &path.child("rollingUpdate"), &mut errors),
             },
-            other => errors.push(Error::not_supported(&path.child("type"), other, &["OnDelete", "RollingUpdate"])),
+            _ => errors.push(Error::not_supported(&path, shown(strategy), &["RollingUpdate", "OnDelete"])),
         }
         errors
     }
@@ -287,8 +357,20 @@ impl Strategy for DaemonSet {
 
     fn warnings(&self, object: &Value) -> Vec<String> {
         let mut warnings = no_controller("DaemonSet");
-        warnings.extend(template_warnings(object));
+        warnings.extend(workload_warnings(object));
         warnings
+    }
+}
+
+/// A DaemonSet's selector, in an order of its own.
+fn check_daemon_selector(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let (selector, at) = (present(spec, "selector"), path.child("selector"));
+    check_label_selector(selector, &at, errors);
+    if let Ok(labels) = Labels::from_label_selector(selector) {
+        check_template_labels(spec, &labels, path, errors);
+    }
+    if let Some(selector) = selector.filter(|selector| is_empty_selector(selector)) {
+        errors.push(Error::invalid(&at, selector.clone(), "empty selector is invalid for daemonset"));
     }
 }
 
@@ -311,130 +393,6 @@ fn check_rolling_daemons(rolling: &Value, path: &Path<'_>, errors: &mut Vec<Erro
     }
 }
 
-pub(super) struct StatefulSet;
-
-impl Strategy for StatefulSet {
-    fn default(&self, object: &mut Value) {
-        let Some(spec) = spec_mut(object) else { return };
-        fill_zero(spec, "podManagementPolicy", "OrderedReady");
-        fill(spec, "replicas", 1);
-        fill(spec, "revisionHistoryLimit", 10);
-        if let Some(strategy) = object_mut(spec, "updateStrategy") {
-            fill_zero(strategy, "type", "RollingUpdate");
-            if strategy.get("type").and_then(Value::as_str) == Some("RollingUpdate")
-                && let Some(rolling) = object_mut(strategy, "rollingUpdate")
-            {
-                fill(rolling, "partition", 0);
-            }
-        }
-        if let Some(policy) = object_mut(spec, "persistentVolumeClaimRetentionPolicy") {
-            fill_zero(policy, "whenDeleted", "Retain");
-            fill_zero(policy, "whenScaled", "Retain");
-        }
-        for claim in each_mut(spec, "volumeClaimTemplates") {
-            fill_zero(claim, "apiVersion", "v1");
-            fill_zero(claim, "kind", "PersistentVolumeClaim");
-            if let Some(status) = object_mut(claim, "status") {
-                fill_zero(status, "phase", "Pending");
-            }
-            if let Some(spec) = object_mut(claim, "spec") {
-                default_claim_spec(spec);
-            }
-        }
-        default_template(spec);
-    }
-
-    fn new_status(&self) -> Option<Value> {
-        Some(json!({"availableReplicas": 0, "replicas": 0}))
-    }
-
-    fn validate(&self, object: &Value) -> Vec<Error> {
-        let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
-        match text(spec, "podManagementPolicy") {
-            "OrderedReady" | "Parallel" => {}
-            other => {
-                let detail = "must be 'OrderedReady' or 'Parallel'";
-                errors.push(Error::invalid(&path.child("podManagementPolicy"), other, detail));
-            }
-        }
-        let strategy = spec.get("updateStrategy").unwrap_or(&Value::Null);
-        let strategy_path = path.child("updateStrategy");
-        match (text(strategy, "type"), present(strategy, "rollingUpdate")) {
-            ("OnDelete", Some(rolling)) => {
-                let detail = "only allowed for updateStrategy 'RollingUpdate'";
-                errors.push(Error::invalid(&strategy_path.child("rollingUpdate"), rolling.clone(), detail));
-            }
-            ("RollingUpdate", Some(rolling)) => {
-                check_non_negative(rolling, "partition", &strategy_path.child("rollingUpdate"), &mut errors);
-            }
-            ("OnDelete" | "RollingUpdate", None) => {}
-            ("", _) => errors.push(Error::required(&strategy_path, "")),
-            _ => {
-                let detail = "must be 'RollingUpdate' or 'OnDelete'";
-                errors.push(Error::invalid(&strategy_path, strategy.clone(), detail));
-            }
-        }
-        for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
-            check_non_negative(spec, field, &path, &mut errors);
-        }
-        if let Some(ordinals) = present(spec, "ordinals") {
-            check_non_negative(ordinals, "start", &path.child("ordinals"), &mut errors);
-        }
-        if let Some(policy) = present(spec, "persistentVolumeClaimRetentionPolicy") {
-            let path = path.child("persistentVolumeClaimRetentionPolicy");
-            for field in ["whenDeleted", "whenScaled"] {
-                super::json::check_one_of(policy, field, &["Retain", "Delete"], &path, &mut errors);
-            }
-        }
-        check_selector(spec, "statefulset", &path, &mut errors);
-        check_stateful_template(spec, &path, &mut errors);
-        errors
-    }
-
-    fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
-        const MUTABLE: &[&str] = &[
-            "replicas",
-            "ordinals",
-            "template",
-            "updateStrategy",
-            "revisionHistoryLimit",
-            "persistentVolumeClaimRetentionPolicy",
-            "minReadySeconds",
-        ];
-        let (Some(new), Some(old)) = (map(object, "spec"), map(old, "spec")) else { return Vec::new() };
-        let differs = |name: &&String| !MUTABLE.contains(&name.as_str()) && new.get(*name) != old.get(*name);
-        if new.keys().chain(old.keys()).any(|name| differs(&name)) {
-            let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
-            return vec![Error::forbidden(&Path::new("spec"), detail)];
-        }
-        Vec::new()
-    }
-
-    fn warnings(&self, object: &Value) -> Vec<String> {
-        let mut warnings = no_controller("StatefulSet");
-        warnings.extend(template_warnings(object));
-        warnings
-    }
-}
-
-/// A StatefulSet's template is checked as if its claims were volumes of the pod.
-fn check_stateful_template(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let claims = items(spec, "volumeClaimTemplates");
-    if claims.is_empty() {
-        return check_running_template(spec, "StatefulSet", path, errors);
-    }
-    let mut whole = json!({"template": spec.get("template").cloned().unwrap_or(Value::Null)});
-    if let Some(pod) = whole["template"].get_mut("spec").and_then(Value::as_object_mut) {
-        let volumes = pod.entry("volumes").or_insert_with(|| json!([]));
-        let names: Vec<&str> = claims.iter().map(meta::name).collect();
-        if let Some(list) = volumes.as_array_mut() {
-            list.retain(|v| !names.contains(&text(v, "name")));
-            list.extend(names.iter().map(|n| json!({"name": n, "persistentVolumeClaim": {"claimName": n}})));
-        }
-    }
-    check_running_template(&whole, "StatefulSet", path, errors);
-}
-
 pub(super) struct ControllerRevision;
 
 impl Strategy for ControllerRevision {
@@ -443,10 +401,19 @@ impl Strategy for ControllerRevision {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        if present(object, "data").is_none() {
-            errors.push(Error::required(&Path::new("data"), "data is mandatory"));
-        }
         check_non_negative(object, "revision", &Path::new(""), &mut errors);
+        match present(object, "data") {
+            None => errors.push(Error::required(&Path::new("data"), "data is mandatory")),
+            Some(Value::Object(_)) => {}
+            Some(_) => errors.push(Error::required(&Path::new("data"), "data must be a valid JSON object")),
+        }
+        errors
+    }
+
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        check_non_negative(object, "revision", &Path::new(""), &mut errors);
+        errors.extend(self.validate_update(object, old));
         errors
     }
 

@@ -3,10 +3,10 @@
 use super::cron;
 use super::job_policies;
 use super::json::{
-    Object, check_immutable, check_non_negative, check_one_of, check_required_one_of, fill, fill_zero, flag, int, map,
-    object_mut, present, spec_mut, text,
+    Object, check_domain_path, check_immutable, check_non_negative, check_one_of, check_required_one_of, fill,
+    fill_zero, flag, int, map, object_mut, present, spec_mut, text,
 };
-use super::pod::{check_label_selector, check_template, spec_warnings};
+use super::pod::{check_label_selector, check_template, template_warnings};
 use super::workloads::{check_counts, check_template_labels, default_template, no_controller};
 use crate::field::{Error, Path};
 use crate::meta;
@@ -74,33 +74,44 @@ impl Strategy for Job {
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {
-        let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
+        let (mut errors, spec) = (Vec::new(), spec(object));
         check_generated_selector(object, &mut errors);
-        check_job_spec(spec, &path, &mut errors);
-        match present(spec, "selector") {
-            None => errors.push(Error::required(&path.child("selector"), "")),
-            Some(selector) => {
-                check_label_selector(Some(selector), &path.child("selector"), &mut errors);
-                if let Ok(selector) = Labels::from_label_selector(Some(selector)) {
-                    check_template_labels(spec, &selector, &path, &mut errors);
-                }
+        check_selecting_spec(spec, &mut errors);
+        let completions = int(spec, "completions").unwrap_or(0);
+        if text(spec, "completionMode") == "Indexed" && completions > 0 {
+            let (name, highest) = (meta::name(object), completions - 1);
+            let hostname = format!("{name}-{highest}");
+            if !names::check_dns1123_label(&hostname).is_empty() {
+                let detail = format!("will not able to create pod with invalid DNS label: {hostname}");
+                errors.push(Error::invalid(&Path::new("metadata.name"), name, detail));
             }
         }
         errors
     }
 
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        check_selecting_spec(spec(object), &mut errors);
+        errors.extend(self.validate_update(object, old));
+        errors
+    }
+
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
         let (mut errors, new, old_spec, path) = (Vec::new(), spec(object), spec(old), Path::new("spec"));
-        let elastic = text(new, "completionMode") == "Indexed" && int(new, "completions") == int(new, "parallelism");
-        if !elastic {
+        if text(new, "completionMode") != "Indexed" {
             check_immutable(new, old_spec, "completions", &path, &mut errors);
-        }
-        for field in
-            ["selector", "completionMode", "podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "managedBy"]
+        } else if let Some(completions) = int(new, "completions")
+            && Some(completions) != int(old_spec, "completions")
+            && Some(completions) != int(new, "parallelism")
         {
+            let detail = "can only be modified in tandem with spec.parallelism";
+            errors.push(Error::invalid(&path.child("completions"), completions, detail));
+        }
+        check_immutable(new, old_spec, "selector", &path, &mut errors);
+        check_job_template_update(new, old, &path, &mut errors);
+        for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
             check_immutable(new, old_spec, field, &path, &mut errors);
         }
-        check_job_template_update(new, old, &path, &mut errors);
         errors
     }
 
@@ -111,8 +122,12 @@ impl Strategy for Job {
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let pod = object.pointer("/spec/template/spec");
-        pod.map_or_else(Vec::new, |s| spec_warnings(s, "spec.template.spec"))
+        let mut warnings: Vec<String> = super::deprecated::name_warning(object).into_iter().collect();
+        warnings.extend(super::deprecated::job_warnings(spec(object)));
+        if let Some(template) = object.pointer("/spec/template") {
+            warnings.extend(template_warnings(template, "spec.template"));
+        }
+        warnings
     }
 
     fn field_names(&self) -> &'static [&'static str] {
@@ -152,15 +167,13 @@ fn check_generated_selector(object: &Value, errors: &mut Vec<Error>) {
     let (uid, name) = (meta::uid(object), meta::name(object));
     let labels = spec.get("template").and_then(meta::labels);
     let path = Path::new("spec.template.metadata.labels");
-    for (key, expected) in [(CONTROLLER_UID, uid), (JOB_NAME, name)] {
-        // A template made before the prefixed labels existed has only the old ones.
-        let old_key = key.rsplit('/').next().unwrap_or(key);
-        let actual = labels.and_then(|l| l.get(key).or_else(|| l.get(old_key))).and_then(Value::as_str);
-        match actual {
-            None => errors.push(Error::required(&path, format!("must be '{expected}'"))),
+    for (key, expected) in [(OLD_CONTROLLER_UID, uid), (OLD_JOB_NAME, name), (CONTROLLER_UID, uid), (JOB_NAME, name)] {
+        let detail = format!("must be '{expected}'");
+        match labels.and_then(|labels| labels.get(key)).and_then(Value::as_str) {
+            None => errors.push(Error::required(&path.key(key), detail)),
             Some(actual) if actual != expected => {
                 let shown = labels.cloned().map_or(Value::Null, Value::Object);
-                errors.push(Error::invalid(&path, shown, format!("must be '{expected}'")));
+                errors.push(Error::invalid(&path.key(key), shown, detail));
             }
             Some(_) => {}
         }
@@ -172,6 +185,24 @@ fn check_generated_selector(object: &Value, errors: &mut Vec<Error>) {
         errors.push(Error::invalid(&Path::new("spec.selector"), selector.clone(), "`selector` not auto-generated"));
     }
 }
+
+/// A Job's spec and the selector that must fit it (`ValidateJobSpec`).
+fn check_selecting_spec(spec: &Value, errors: &mut Vec<Error>) {
+    let path = Path::new("spec");
+    check_job_spec(spec, &path, errors);
+    let Some(selector) = present(spec, "selector") else {
+        errors.push(Error::required(&path.child("selector"), ""));
+        // An absent selector matches nothing, so not the template either.
+        return check_template_labels(spec, &Labels::nothing(), &path, errors);
+    };
+    check_label_selector(Some(selector), &path.child("selector"), errors);
+    if let Ok(selector) = Labels::from_label_selector(Some(selector)) {
+        check_template_labels(spec, &selector, &path, errors);
+    }
+}
+
+/// The longest name of a controller that a Job is left to, in bytes.
+const MANAGED_BY_MAX: usize = 63;
 
 fn check_job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     for field in [
@@ -185,13 +216,23 @@ fn check_job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     ] {
         check_non_negative(spec, field, path, errors);
     }
+    if present(spec, "maxFailedIndexes").is_some() && present(spec, "backoffLimitPerIndex").is_none() {
+        errors.push(Error::required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
+    }
+    if let Some(manager) = spec.get("managedBy").and_then(Value::as_str) {
+        let at = path.child("managedBy");
+        check_domain_path(manager, &at, errors);
+        if manager.len() > MANAGED_BY_MAX {
+            errors.push(Error::too_long(&at, MANAGED_BY_MAX));
+        }
+    }
     check_one_of(spec, "completionMode", &["NonIndexed", "Indexed"], path, errors);
+    job_policies::check_mode(spec, path, errors);
+    job_policies::check_failure_policy(spec, path, errors);
+    job_policies::check_success_policy(spec, path, errors);
     let judges_failures = present(spec, "podFailurePolicy").is_some();
     let replacements: &[&str] = if judges_failures { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
     check_one_of(spec, "podReplacementPolicy", replacements, path, errors);
-    job_policies::check_failure_policy(spec, path, errors);
-    job_policies::check_success_policy(spec, path, errors);
-    job_policies::check_mode(spec, path, errors);
     let template = spec.get("template").unwrap_or(&Value::Null);
     let path = path.child("template");
     check_template(template, &path, errors);
@@ -204,7 +245,7 @@ fn check_job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
         }
         "OnFailure" | "Never" => {}
         // The default, which no Job can have: the user most likely left it out.
-        "Always" => errors.push(Error::required(&policy_path, "valid values: \"OnFailure\", \"Never\"")),
+        "" | "Always" => errors.push(Error::required(&policy_path, "valid values: \"OnFailure\", \"Never\"")),
         other => errors.push(Error::not_supported(&policy_path, other, &["OnFailure", "Never"])),
     }
 }
@@ -265,24 +306,23 @@ impl Strategy for CronJob {
         match text(spec, "schedule") {
             "" => errors.push(Error::required(&path.child("schedule"), "")),
             schedule => {
+                if let Err(problem) = cron::check(schedule) {
+                    errors.push(Error::invalid(&path.child("schedule"), schedule, problem));
+                }
                 if schedule.contains("TZ") {
                     let detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
                     errors.push(Error::invalid(&path.child("schedule"), schedule, detail));
-                } else if let Err(problem) = cron::check(schedule) {
-                    errors.push(Error::invalid(&path.child("schedule"), schedule, problem));
                 }
             }
         }
+        check_non_negative(spec, "startingDeadlineSeconds", &path, &mut errors);
         if let Some(zone) = spec.get("timeZone").and_then(Value::as_str) {
             check_time_zone(zone, &path.child("timeZone"), &mut errors);
         }
-        for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-            check_non_negative(spec, field, &path, &mut errors);
-        }
         check_required_one_of(spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], &path, &mut errors);
         let template = spec.get("jobTemplate").unwrap_or(&Value::Null);
+        let limits = path;
         let path = path.child("jobTemplate");
-        meta::validate_labels(meta::labels(template), &path.child("metadata.labels"), &mut errors);
         let (job, path) = (template.get("spec").unwrap_or(&Value::Null), path.child("spec"));
         check_job_spec(job, &path, &mut errors);
         if map(job, "selector").is_some() {
@@ -295,24 +335,51 @@ impl Strategy for CronJob {
         if flag(job, "manualSelector") {
             errors.push(Error::not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
         }
+        for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+            check_non_negative(spec, field, &limits, &mut errors);
+        }
         errors
     }
 
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        no_controller("CronJob")
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = no_controller("CronJob");
+        warnings.extend(super::deprecated::name_warning(object));
+        if let Some(job) = object.pointer("/spec/jobTemplate/spec") {
+            warnings.extend(super::deprecated::job_warnings(job));
+            let template = job.get("template").unwrap_or(&Value::Null);
+            warnings.extend(template_warnings(template, "spec.jobTemplate.spec.template"));
+        }
+        warnings
     }
 }
 
+/// A name of the IANA database, which is built in: servers need not agree on what their systems know.
 fn check_time_zone(zone: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
+    const PART_MAX: usize = 14;
     if zone.is_empty() {
-        errors.push(Error::invalid(path, zone, "timeZone must be nil or non-empty string"));
-    } else if zone.eq_ignore_ascii_case("local") {
-        errors.push(Error::invalid(
-            path,
-            zone,
-            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-        ));
-    } else if !zone.split('/').all(|part| names::is_label_value(&part.replace('+', "-"))) {
+        return errors.push(Error::too_short(path, "must be at least 1 character"));
+    }
+    let unknown = |errors: &mut Vec<Error>| {
         errors.push(Error::invalid(path, zone, format!("unknown time zone {zone}")));
+    };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
+    let well_formed = |part: &str| {
+        !matches!(part, "." | "..")
+            && !part.starts_with('-')
+            && (1..=PART_MAX).contains(&part.len())
+            && part.bytes().all(allowed)
+    };
+    if !zone.split('/').all(well_formed) {
+        return unknown(errors);
+    }
+    let local = zone.eq_ignore_ascii_case("local");
+    if local {
+        let detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errors.push(Error::invalid(path, zone, detail));
+    }
+    // Names are told apart by case, as files are; `Local` is one that Go knows.
+    let known = jiff::tz::TimeZoneDatabase::bundled().get(zone).is_ok_and(|tz| tz.iana_name() == Some(zone));
+    if !known && zone != "Local" && zone != "UTC" {
+        unknown(errors);
     }
 }

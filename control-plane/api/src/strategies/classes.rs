@@ -1,8 +1,8 @@
 //! PriorityClass, StorageClass, RuntimeClass and what storage drivers write: who uses them, how, and what of them stays as
 //! it was made (`pkg/apis/{scheduling,storage,node}/validation`).
 
-use super::json::{check_immutable, check_name, check_one_of, int, map, text};
-use super::pod::check_list;
+use super::json::{check_immutable, check_name, check_one_of, int, items, map, present, text};
+use super::pod::{check_list, check_tolerations};
 use crate::field::{Error, Path};
 use crate::{meta, names};
 use serde_json::{Value, json};
@@ -44,18 +44,32 @@ pub(super) fn priority_class(object: &Value) -> Vec<Error> {
 
 pub(super) fn storage_class(object: &Value) -> Vec<Error> {
     let (mut errors, root) = (Vec::new(), Path::new(""));
-    let path = root.child("provisioner");
-    match text(object, "provisioner") {
-        "" => errors.push(Error::required(&path, "")),
-        provisioner => {
-            let faults = names::check_qualified_name(&provisioner.to_lowercase());
-            errors.extend(faults.into_iter().map(|why| Error::invalid(&path, provisioner, why)));
-        }
-    }
+    check_provisioner(object, "provisioner", &mut errors);
     check_parameters(object, &root.child("parameters"), &mut errors);
     check_one_of(object, "reclaimPolicy", &["Delete", "Retain"], &root, &mut errors);
     check_one_of(object, "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], &root, &mut errors);
+    super::storage::check_topologies(object, &mut errors);
     errors
+}
+
+pub(super) fn attributes_class(object: &Value) -> Vec<Error> {
+    let mut errors = Vec::new();
+    check_provisioner(object, "driverName", &mut errors);
+    check_parameters(object, &Path::new("parameters"), &mut errors);
+    super::storage::check_some_parameters(object, &mut errors);
+    errors
+}
+
+/// Who makes the volumes: a qualified name whose case does not matter.
+fn check_provisioner(object: &Value, field: &str, errors: &mut Vec<Error>) {
+    let path = Path::new(field);
+    match text(object, field) {
+        "" => errors.push(Error::required(&path, "")),
+        provisioner => {
+            let lower = provisioner.to_lowercase();
+            check_name(&lower, &path, names::check_qualified_name, errors);
+        }
+    }
 }
 
 fn check_parameters(object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
@@ -77,9 +91,22 @@ pub(super) fn runtime_class(object: &Value) -> Vec<Error> {
     check_name(text(object, "handler"), &root.child("handler"), names::check_dns1123_label, &mut errors);
     let fixed = object.pointer("/overhead/podFixed").and_then(Value::as_object);
     check_list(fixed, &Path::new("overhead.podFixed"), &mut errors);
-    let selector = object.pointer("/scheduling/nodeSelector").and_then(Value::as_object);
-    meta::validate_labels(selector, &Path::new("scheduling.nodeSelector"), &mut errors);
+    if let Some(scheduling) = present(object, "scheduling") {
+        let (path, selector) = (Path::new("scheduling"), map(scheduling, "nodeSelector"));
+        meta::validate_labels(selector, &path.child("nodeSelector"), &mut errors);
+        check_schedule(items(scheduling, "tolerations"), &path.child("tolerations"), &mut errors);
+    }
     errors
+}
+
+/// Tolerations that a class gives its pods: valid, and each given once.
+fn check_schedule(tolerations: &[Value], list: &Path<'_>, errors: &mut Vec<Error>) {
+    for (i, toleration) in tolerations.iter().enumerate() {
+        if tolerations[..i].contains(toleration) {
+            errors.push(Error::duplicate(&list.index(i), toleration.clone()));
+        }
+    }
+    check_tolerations(tolerations, list, errors);
 }
 
 /// Steps that an update may not take.
@@ -114,10 +141,13 @@ pub(super) fn update(kind: &str, object: &Value, old: &Value) -> Vec<Error> {
         "CSIDriver" => {
             let (none, path) = (json!({}), Path::new("spec"));
             let (new, old) = (object.get("spec").unwrap_or(&none), old.get("spec").unwrap_or(&none));
-            for field in ["attachRequired", "volumeLifecycleModes"] {
-                check_immutable(new, old, field, &path, &mut errors);
+            if new.get("attachRequired") != old.get("attachRequired") {
+                let value = new.get("attachRequired").cloned().unwrap_or(Value::Null);
+                errors.push(Error::invalid(&path.child("attachedRequired"), value, meta::IMMUTABLE));
             }
+            check_immutable(new, old, "volumeLifecycleModes", &path, &mut errors);
         }
+        "CSINode" => errors.extend(super::storage::csi_node_update(object, old)),
         "CSIStorageCapacity" => {
             for field in ["nodeTopology", "storageClassName"] {
                 check_immutable(object, old, field, &root, &mut errors);

@@ -1,19 +1,11 @@
-//! Namespace, Node, PersistentVolume, PersistentVolumeClaim, ServiceAccount,
-//! PodTemplate.
+//! Namespace, Node, ServiceAccount, PodTemplate.
 
-use super::json::{
-    Object, check_immutable, check_name, existing_mut, fill, fill_zero, flag, items, map, object_mut, present,
-    spec_mut, text,
-};
-use super::pod::{
-    canonical_list, check_label_selector, check_list, check_node_selector, check_quantity, check_template,
-    default_claim_spec, default_sources,
-};
+use super::json::{check_name, existing_mut, fill, fill_zero, flag, items, map, object_mut, spec_mut, text};
+use super::pod::{canonical_list, check_quantity, check_taints, check_template};
 use super::workloads::default_template;
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
-use crate::quantity::Quantity;
 use crate::strategy::Strategy;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -75,20 +67,20 @@ impl Strategy for Namespace {
         let path = Path::new("spec.finalizers");
         for finalizer in items(spec(object), "finalizers").iter().filter_map(Value::as_str) {
             check_name(finalizer, &path, names::check_qualified_name, &mut errors);
+            meta::check_plain_finalizer(finalizer, &path, &mut errors);
         }
         errors
     }
 
     fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
         let phase = object.get("status").map_or("", |s| text(s, "phase"));
-        let deleting = meta::deletion_timestamp(object).is_some();
         let path = Path::new("status.Phase");
-        match (phase, deleting) {
-            ("Terminating", false) => {
+        match (phase, meta::deletion_timestamp(object).is_some()) {
+            ("Active", false) | ("Terminating", true) => Vec::new(),
+            (_, false) => vec![Error::invalid(&path, phase, "may only be 'Active' if `deletionTimestamp` is empty")],
+            (_, true) => {
                 vec![Error::invalid(&path, phase, "may only be 'Terminating' if `deletionTimestamp` is not empty")]
             }
-            ("Terminating", true) | (_, false) => Vec::new(),
-            (_, true) => vec![Error::invalid(&path, phase, "may only be 'Active' if `deletionTimestamp` is empty")],
         }
     }
 
@@ -126,56 +118,47 @@ impl Strategy for Node {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        let mut seen = HashSet::new();
-        let list = Path::new("spec.taints");
-        for (i, taint) in items(spec(object), "taints").iter().enumerate() {
-            let path = list.index(i);
-            let (key, value, effect) = (text(taint, "key"), text(taint, "value"), text(taint, "effect"));
-            check_name(key, &path.child("key"), names::check_qualified_name, &mut errors);
-            check_name(value, &path.child("value"), names::check_label_value, &mut errors);
-            match effect {
-                "" => errors.push(Error::required(&path.child("effect"), "")),
-                "NoSchedule" | "PreferNoSchedule" | "NoExecute" => {}
-                other => {
-                    let supported = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
-                    errors.push(Error::not_supported(&path.child("effect"), other, supported));
-                }
-            }
-            if !seen.insert((key, effect)) {
-                let mut error = Error::duplicate(&path, taint.clone());
-                error.detail = "taints must be unique by key and effect pair".into();
-                errors.push(error);
-            }
+        // Kubernetes puts the taints below the metadata.
+        check_taints(items(spec(object), "taints"), &Path::new("metadata.taints"), &mut errors);
+        check_node_resources(object, &mut errors);
+        let swap = object.pointer("/status/nodeInfo/swap/capacity").and_then(Value::as_i64);
+        if let Some(bytes) = swap.filter(|bytes| *bytes <= 0) {
+            let path = Path::new("metadata.nodeSwapStatus.capacity");
+            errors.push(Error::invalid(&path, bytes, "must be greater than zero"));
         }
-        for (i, cidr) in items(spec(object), "podCIDRs").iter().enumerate() {
-            let cidr = cidr.as_str().unwrap_or_default();
-            if !is_cidr(cidr) {
-                let list = Path::new("spec.podCIDRs");
-                errors.push(Error::invalid(
-                    &list.index(i),
-                    cidr,
-                    "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
-                ));
-            }
-        }
-        check_node_status(object, &mut errors);
+        check_declared_features(object, &mut errors);
+        check_pod_cidrs(object, &mut errors);
         errors
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
-        let (mut errors, new, old, path) = (Vec::new(), spec(object), spec(old), Path::new("spec"));
-        for field in ["podCIDRs", "providerID"] {
-            if present(old, field).is_some_and(|v| *v != json!([]) && *v != json!(""))
-                && new.get(field) != old.get(field)
-            {
-                let detail = "node updates may not change";
-                let field_detail = match field {
-                    "podCIDRs" => format!("{detail} podCIDR except from \"\" to valid"),
-                    _ => format!("{detail} providerID except from \"\" to valid"),
-                };
-                errors.push(Error::forbidden(&path.child(field), field_detail));
+        let (mut errors, old_spec, path) = (Vec::new(), spec(old), Path::new("spec"));
+        check_node_addresses(object, &mut errors);
+        let (new, before) = (items(spec(object), "podCIDRs"), items(old_spec, "podCIDRs"));
+        if !before.is_empty() {
+            let changed =
+                if new.len() == before.len() { new.iter().zip(before).filter(|(a, b)| a != b).count() } else { 1 };
+            for _ in 0..changed {
+                let detail = "node updates may not change podCIDR except from \"\" to valid";
+                errors.push(Error::forbidden(&path.child("podCIDRs"), detail));
             }
         }
+        let provider = text(old_spec, "providerID");
+        if !provider.is_empty() && text(spec(object), "providerID") != provider {
+            let detail = "node updates may not change providerID except from \"\" to valid";
+            errors.push(Error::forbidden(&path.child("providerID"), detail));
+        }
+        if text(spec(object), "externalID") != text(old_spec, "externalID") {
+            errors.push(Error::forbidden(&path.child("externalID"), "may not be updated"));
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        check_node_resources(object, &mut errors);
+        check_declared_features(object, &mut errors);
+        check_node_addresses(object, &mut errors);
         errors
     }
 
@@ -200,202 +183,72 @@ fn is_cidr(text: &str) -> bool {
     }
 }
 
-fn check_node_status(object: &Value, errors: &mut Vec<Error>) {
+fn check_pod_cidrs(object: &Value, errors: &mut Vec<Error>) {
+    let (cidrs, list) = (items(spec(object), "podCIDRs"), Path::new("spec.podCIDRs"));
+    for (i, cidr) in cidrs.iter().filter_map(Value::as_str).enumerate().filter(|(_, cidr)| !is_cidr(cidr)) {
+        let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        errors.push(Error::invalid(&list.index(i), cidr, detail));
+    }
+    let of_four = cidrs.iter().filter_map(Value::as_str).filter(|cidr| !cidr.contains(':')).count();
+    if cidrs.len() > 2 || (cidrs.len() == 2 && of_four != 1) {
+        let detail = "may specify no more than one CIDR for each IP family";
+        errors.push(Error::invalid(&list, cidrs.to_vec(), detail));
+    }
+}
+
+fn check_node_resources(object: &Value, errors: &mut Vec<Error>) {
     let Some(status) = object.get("status") else { return };
-    let path = Path::new("status");
-    check_list(map(status, "capacity"), &path.child("capacity"), errors);
-    check_list(map(status, "allocatable"), &path.child("allocatable"), errors);
+    for list in ["capacity", "allocatable"] {
+        let path = Path::new("status");
+        let path = path.child(list);
+        for (name, value) in map(status, list).into_iter().flatten() {
+            check_quantity(name, value, &path.child(name), errors);
+        }
+    }
+}
+
+fn check_node_addresses(object: &Value, errors: &mut Vec<Error>) {
+    let Some(status) = object.get("status") else { return };
     let mut seen = HashSet::new();
-    let list = path.child("addresses");
+    let list = Path::new("status.addresses");
     for (i, address) in items(status, "addresses").iter().enumerate() {
-        if !seen.insert((text(address, "type"), text(address, "address"))) {
-            errors.push(Error::duplicate(&list.index(i), address.clone()));
+        let (kind, place) = (text(address, "type"), text(address, "address"));
+        if !seen.insert((kind, place)) {
+            errors.push(Error::duplicate(&list.index(i), json!({"Type": kind, "Address": place})));
         }
     }
 }
 
-pub(super) struct PersistentVolume;
-
-impl Strategy for PersistentVolume {
-    fn default(&self, object: &mut Value) {
-        let Some(spec) = spec_mut(object) else { return };
-        fill_zero(spec, "persistentVolumeReclaimPolicy", "Retain");
-        fill(spec, "volumeMode", "Filesystem");
-        if let Some(capacity) = existing_mut(spec, "capacity") {
-            canonical_list(capacity);
-        }
-        default_sources(spec);
-    }
-
-    fn prepare_create(&self, object: &mut Value) {
-        set_status(object, json!({"phase": "Pending"}));
-    }
-
-    fn validate(&self, object: &Value) -> Vec<Error> {
-        const OTHER_FIELDS: &[&str] = &[
-            "accessModes",
-            "capacity",
-            "claimRef",
-            "mountOptions",
-            "nodeAffinity",
-            "persistentVolumeReclaimPolicy",
-            "storageClassName",
-            "volumeMode",
-            "volumeAttributesClassName",
-        ];
-        let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
-        check_access_modes(spec, "", &path, &mut errors);
-        match map(spec, "capacity").filter(|c| !c.is_empty()) {
-            None => errors.push(Error::required(&path.child("capacity"), "")),
-            Some(capacity) => check_capacity(capacity, &path.child("capacity"), &mut errors),
-        }
-        let policies = &["Delete", "Recycle", "Retain"];
-        super::json::check_one_of(spec, "persistentVolumeReclaimPolicy", policies, &path, &mut errors);
-        super::json::check_one_of(spec, "volumeMode", &["Block", "Filesystem"], &path, &mut errors);
-        if let Some(selector) = spec.pointer("/nodeAffinity/required") {
-            check_node_selector(selector, &path.child("nodeAffinity.required"), &mut errors);
-        }
-        let sources: Vec<&String> = map(spec, "capacity")
-            .and(spec.as_object())
-            .into_iter()
-            .flatten()
-            .filter(|(name, value)| !OTHER_FIELDS.contains(&name.as_str()) && !value.is_null())
-            .map(|(name, _)| name)
-            .collect();
-        match sources.as_slice() {
-            [] => errors.push(Error::required(&path, "must specify a volume type")),
-            [_] => {}
-            [_, more @ ..] => {
-                for name in more {
-                    errors.push(Error::forbidden(&path.child(name), "may not specify more than 1 volume type"));
-                }
-            }
-        }
-        errors
-    }
-
-    fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
-        const MUTABLE: &[&str] = &[
-            "accessModes",
-            "capacity",
-            "claimRef",
-            "mountOptions",
-            "nodeAffinity",
-            "persistentVolumeReclaimPolicy",
-            "storageClassName",
-            "volumeAttributesClassName",
-        ];
-        let (mut errors, new, old, path) = (Vec::new(), spec(object), spec(old), Path::new("spec"));
-        let (Some(a), Some(b)) = (new.as_object(), old.as_object()) else { return errors };
-        let differs =
-            |name: &String| !MUTABLE.contains(&name.as_str()) && name != "volumeMode" && a.get(name) != b.get(name);
-        if a.keys().chain(b.keys()).any(differs) {
-            let detail = "spec.persistentvolumesource is immutable after creation";
-            errors.push(Error::forbidden(&path.child("persistentvolumesource"), detail));
-        }
-        check_immutable(new, old, "volumeMode", &path, &mut errors);
-        errors
-    }
-
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        super::workloads::no_controller("PersistentVolume")
-    }
-
-    fn has_generation(&self) -> bool {
-        false
-    }
-}
-
-/// `absent` is what is said when there is none.
-fn check_access_modes(spec: &Value, absent: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
-    const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
-    let modes = items(spec, "accessModes");
-    let path = path.child("accessModes");
-    if modes.is_empty() {
-        errors.push(Error::required(&path, absent));
-    }
-    for mode in modes.iter().filter_map(Value::as_str).filter(|m| !MODES.contains(m)) {
-        errors.push(Error::not_supported(&path, mode, MODES));
-    }
-    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
-        let detail = "may not use ReadWriteOncePod with other access modes";
-        errors.push(Error::forbidden(&path, detail));
-    }
-}
-
-fn check_capacity(capacity: &Object, path: &Path<'_>, errors: &mut Vec<Error>) {
-    if !capacity.contains_key("storage") || capacity.len() > 1 {
-        let names: Vec<&str> = capacity.keys().map(String::as_str).collect();
-        errors.push(Error::not_supported(path, names.join(","), &["storage"]));
-    }
-    for (name, value) in capacity {
-        check_positive(value, &path.key(name), errors);
-    }
-}
-
-/// A quantity above zero.
-fn check_positive(value: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    if let Some(quantity) = check_quantity("storage", value, path, errors)
-        && quantity.is_zero()
-    {
-        errors.push(Error::invalid(path, quantity.to_string(), "must be greater than zero"));
-    }
-}
-
-pub(super) struct PersistentVolumeClaim;
-
-impl Strategy for PersistentVolumeClaim {
-    fn default(&self, object: &mut Value) {
-        if let Some(spec) = spec_mut(object) {
-            default_claim_spec(spec);
-        }
-    }
-
-    fn prepare_create(&self, object: &mut Value) {
-        set_status(object, json!({"phase": "Pending"}));
-    }
-
-    fn validate(&self, object: &Value) -> Vec<Error> {
-        let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
-        check_access_modes(spec, "at least 1 access mode is required", &path, &mut errors);
-        check_label_selector(spec.get("selector"), &path.child("selector"), &mut errors);
-        super::json::check_one_of(spec, "volumeMode", &["Block", "Filesystem"], &path, &mut errors);
-        let requests = path.child("resources.requests");
-        match spec.pointer("/resources/requests/storage") {
-            None => errors.push(Error::required(&path.child("resources").key("storage"), "")),
-            Some(value) => check_positive(value, &requests.key("storage"), &mut errors),
-        }
-        errors
-    }
-
-    fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
-        const MUTABLE: &[&str] = &["resources", "volumeAttributesClassName"];
-        let (new, old, path) = (spec(object), spec(old), Path::new("spec"));
-        let (Some(a), Some(b)) = (new.as_object(), old.as_object()) else { return Vec::new() };
-        let differs = |name: &String| {
-            // Binding fills the volume's name, and an admission plugin the class.
-            let filled = matches!(name.as_str(), "volumeName" | "storageClassName") && !b.contains_key(name);
-            !MUTABLE.contains(&name.as_str()) && !filled && a.get(name) != b.get(name)
+/// `status.declaredFeatures`: names such as `InPlaceResize/init`, sorted, each once.
+fn check_declared_features(object: &Value, errors: &mut Vec<Error>) {
+    let features: Vec<&str> = object
+        .get("status")
+        .map_or(&[][..], |s| items(s, "declaredFeatures"))
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let list = Path::new("status.declaredFeatures");
+    for (i, feature) in features.iter().enumerate() {
+        let part = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
         };
-        if a.keys().chain(b.keys()).any(differs) {
-            let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-            return vec![Error::forbidden(&path, detail)];
+        if feature.len() > names::SUBDOMAIN_MAX {
+            let detail =
+                format!("invalid feature name {feature:?}: must be no more than {} characters", names::SUBDOMAIN_MAX);
+            errors.push(Error::invalid(&list.index(i), *feature, detail));
+        } else if !feature.starts_with(|c: char| c.is_ascii_uppercase()) || !feature.split('/').all(part) {
+            let detail = format!(
+                "invalid feature name {feature:?}: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+            );
+            errors.push(Error::invalid(&list.index(i), *feature, detail));
         }
-        let size =
-            |spec: &Value| spec.pointer("/resources/requests/storage").and_then(|v| Quantity::from_value(v).ok());
-        if size(new) < size(old) {
-            let detail = "field can not be less than status.capacity";
-            return vec![Error::forbidden(&path.child("resources.requests.storage"), detail)];
+        match features.get(i + 1) {
+            Some(next) if next == feature => errors.push(Error::duplicate(&list.index(i + 1), *next)),
+            Some(next) if next < feature => {
+                errors.push(Error::invalid(&list.index(i + 1), *next, "list must be sorted alphabetically"));
+            }
+            _ => {}
         }
-        Vec::new()
-    }
-
-    fn warnings(&self, _object: &Value) -> Vec<String> {
-        super::workloads::no_controller("PersistentVolumeClaim")
-    }
-
-    fn has_generation(&self) -> bool {
-        false
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::crd::spec;
 use crate::field::Error;
 use crate::schema::strings;
-use crate::strategy::{Strategy, keep_from_old};
+use crate::strategy::{METADATA_KEPT, Strategy, keep_all_but_status, keep_from_old, keep_metadata};
 use serde_json::{Value, json};
 
 pub(super) struct CustomResourceDefinition;
@@ -21,6 +21,11 @@ impl Strategy for CustomResourceDefinition {
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         keep_from_old(object, old, "status");
         remember_storage(object);
+    }
+
+    fn prepare_status_update(&self, object: &mut Value, old: &Value) {
+        keep_all_but_status(object, old);
+        keep_metadata(object, old, METADATA_KEPT);
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {

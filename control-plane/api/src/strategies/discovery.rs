@@ -1,6 +1,8 @@
-//! Lease and EndpointSlice.
+//! Lease, Endpoints and EndpointSlice.
 
-use super::json::{check_immutable, check_name, check_required_one_of, each_mut, fill, int, items, text};
+use super::addresses;
+use super::json::{check_immutable, check_name, check_required_one_of, each_mut, fill, fill_zero, int, items, text};
+use super::pod::{check_ip, check_protocol};
 use crate::field::{Error, Path};
 use crate::names;
 use crate::strategy::Strategy;
@@ -34,6 +36,79 @@ impl Strategy for Lease {
     /// Two holders that both write blindly would both think they hold it.
     fn unconditional_update(&self) -> bool {
         false
+    }
+}
+
+pub(super) struct Endpoints;
+
+impl Strategy for Endpoints {
+    fn default(&self, object: &mut Value) {
+        let Some(object) = object.as_object_mut() else { return };
+        for port in each_mut(object, "subsets").flat_map(|s| each_mut(s, "ports")) {
+            fill_zero(port, "protocol", "TCP");
+        }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let list = Path::new("subsets");
+        for (i, subset) in items(object, "subsets").iter().enumerate() {
+            let path = list.index(i);
+            check_subset(subset, &path, &mut errors);
+        }
+        errors
+    }
+
+    /// What was wrong before may stay.
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        if object.get("subsets") == old.get("subsets") { Vec::new() } else { self.validate(object) }
+    }
+
+    fn has_generation(&self) -> bool {
+        false
+    }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
+}
+
+fn check_subset(subset: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    if items(subset, "addresses").is_empty() && items(subset, "notReadyAddresses").is_empty() {
+        errors.push(Error::required(path, "must specify `addresses` or `notReadyAddresses`"));
+    }
+    for field in ["addresses", "notReadyAddresses"] {
+        let list = path.child(field);
+        for (i, address) in items(subset, field).iter().enumerate() {
+            let path = list.index(i);
+            check_ip(text(address, "ip"), &path.child("ip"), errors);
+            match text(address, "hostname") {
+                "" => {}
+                name => check_name(name, &path.child("hostname"), names::check_dns1123_label, errors),
+            }
+            if let Some(node) = address.get("nodeName").and_then(Value::as_str) {
+                check_name(node, &path.child("nodeName"), names::check_dns1123_subdomain, errors);
+            }
+            addresses::check_endpoint_ip(text(address, "ip"), &path.child("ip"), errors);
+        }
+    }
+    let ports = items(subset, "ports");
+    let list = path.child("ports");
+    for (i, port) in ports.iter().enumerate() {
+        let path = list.index(i);
+        match text(port, "name") {
+            "" if ports.len() > 1 => errors.push(Error::required(&path.child("name"), "")),
+            "" => {}
+            name => check_name(name, &path.child("name"), names::check_dns1123_label, errors),
+        }
+        let number = int(port, "port").unwrap_or(0);
+        if !(1..=65535).contains(&number) {
+            errors.push(Error::invalid(&path.child("port"), number, "must be between 1 and 65535, inclusive"));
+        }
+        check_protocol(port, &path, errors);
+        if let Some(protocol) = port.get("appProtocol").and_then(Value::as_str) {
+            check_name(protocol, &path.child("appProtocol"), names::check_qualified_name, errors);
+        }
     }
 }
 
@@ -85,7 +160,7 @@ impl Strategy for EndpointSlice {
             if !seen.insert(name) {
                 errors.push(Error::duplicate(&path.child("name"), name));
             }
-            super::pod::check_protocol(port, &path, &mut errors);
+            check_protocol(port, &path, &mut errors);
             if let Some(number) = int(port, "port").filter(|p| !(1..=65535).contains(p)) {
                 errors.push(Error::invalid(&path.child("port"), number, "must be between 1 and 65535, inclusive"));
             }

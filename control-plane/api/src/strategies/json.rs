@@ -127,12 +127,31 @@ pub(super) fn check_name(value: &str, path: &Path<'_>, check: fn(&str) -> Vec<St
     errors.extend(check(value).into_iter().map(|message| Error::invalid(path, value, message)));
 }
 
-/// A reference by name to another object: required, and a DNS subdomain.
-pub(super) fn check_reference(value: &Value, field: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
-    match text(value, field) {
-        "" => errors.push(Error::required(&path.child(field), "")),
-        name => check_name(name, &path.child(field), names::check_dns1123_subdomain, errors),
+/// A path below a domain: `acme.io/foo` (`IsDomainPrefixedPath`).
+pub(super) fn check_domain_path(value: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
+    if value.is_empty() {
+        return errors.push(Error::required(path, ""));
     }
+    match value.split_once('/') {
+        Some((host, rest)) if !host.is_empty() && !rest.is_empty() => {
+            check_name(host, path, names::check_dns1123_subdomain, errors);
+            if !is_url_path(rest) {
+                errors.push(Error::invalid(path, rest, URL_PATH));
+            }
+        }
+        _ => {
+            let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            errors.push(Error::invalid(path, value, detail));
+        }
+    }
+}
+
+const URL_PATH: &str =
+    "must be a valid path (e.g. '/example.com', regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+
+/// The characters that a path of a URL may have.
+fn is_url_path(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b))
 }
 
 /// Complains when a member differs from the old object's.

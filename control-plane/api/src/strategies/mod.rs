@@ -4,6 +4,7 @@
 //! The order that the pipeline keeps at creation: `default`, `meta::default_create` (a Job's selector is
 //! made of its uid), `prepare_create`, `validate`.
 
+mod addresses;
 mod apps;
 mod batch;
 mod certificates;
@@ -12,8 +13,11 @@ mod cluster;
 mod config;
 mod crd;
 mod cron;
+mod deprecated;
 mod discovery;
 pub mod events;
+#[cfg(test)]
+mod fact_tests;
 mod hooks;
 mod job_policies;
 mod json;
@@ -27,8 +31,11 @@ mod rbac;
 #[cfg(test)]
 mod rule_tests;
 mod service;
+mod stateful;
+mod storage;
 #[cfg(test)]
 mod tests;
+mod volumes;
 mod workloads;
 
 use crate::kinds::Columns;
@@ -46,7 +53,7 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Strategy> {
         ("", "PodTemplate") => Arc::new(cluster::PodTemplate),
         ("", "ReplicationController") => Arc::new(apps::ReplicationController),
         ("", "Service") => Arc::new(service::Service),
-        ("", "Endpoints") => Arc::new(service::Endpoints),
+        ("", "Endpoints") => Arc::new(discovery::Endpoints),
         ("", "ConfigMap") => Arc::new(config::ConfigMap),
         ("", "Secret") => Arc::new(config::Secret),
         ("", "Namespace") => Arc::new(cluster::Namespace),
@@ -55,13 +62,13 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Strategy> {
         (events::EVENTS_GROUP, "Event") => Arc::new(events::NewEvent),
         ("", "LimitRange") => Arc::new(limits::LimitRange),
         ("", "ResourceQuota") => Arc::new(limits::ResourceQuota),
-        ("", "PersistentVolume") => Arc::new(cluster::PersistentVolume),
-        ("", "PersistentVolumeClaim") => Arc::new(cluster::PersistentVolumeClaim),
+        ("", "PersistentVolume") => Arc::new(volumes::PersistentVolume),
+        ("", "PersistentVolumeClaim") => Arc::new(volumes::PersistentVolumeClaim),
         ("", "ServiceAccount") => Arc::new(cluster::ServiceAccount),
         ("apps", "Deployment") => Arc::new(apps::Deployment),
         ("apps", "ReplicaSet") => Arc::new(apps::ReplicaSet),
         ("apps", "DaemonSet") => Arc::new(apps::DaemonSet),
-        ("apps", "StatefulSet") => Arc::new(apps::StatefulSet),
+        ("apps", "StatefulSet") => Arc::new(stateful::StatefulSet),
         ("apps", "ControllerRevision") => Arc::new(apps::ControllerRevision),
         ("batch", "Job") => Arc::new(batch::Job),
         ("batch", "CronJob") => Arc::new(batch::CronJob),

@@ -1,7 +1,7 @@
 //! NetworkPolicy, Ingress, IngressClass, IPAddress and ServiceCIDR (`pkg/apis/networking/validation`).
 
-use super::json::{check_immutable, check_name, check_one_of, int, items, map, present, text, zero};
-use super::pod::check_label_selector;
+use super::json::{check_domain_path, check_immutable, check_name, check_one_of, int, items, map, present, text};
+use super::pod::{check_ip, check_label_selector};
 use crate::field::{Error, Path};
 use crate::{meta, names};
 use serde_json::{Value, json};
@@ -58,7 +58,8 @@ fn check_policy_port(port: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
             check_port_number(number, &path.child("port"), errors);
             if let Some(end) = end {
                 if end < number {
-                    errors.push(Error::invalid(&end_path, end, "must be greater than or equal to `port`"));
+                    // The number told is the port's: so it is in Kubernetes.
+                    errors.push(Error::invalid(&end_path, number, "must be greater than or equal to `port`"));
                 }
                 check_port_number(end, &end_path, errors);
             }
@@ -288,22 +289,10 @@ fn check_typed_reference(reference: &Value, path: &Path<'_>, errors: &mut Vec<Er
 pub(super) fn ingress_class(object: &Value) -> Vec<Error> {
     let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
     let (controller, at) = (text(spec, "controller"), path.child("controller"));
-    if controller.is_empty() {
-        errors.push(Error::required(&at, ""));
-    } else {
-        if controller.len() > CONTROLLER_MAX {
-            errors.push(Error::too_long(&at, CONTROLLER_MAX));
-        }
-        match controller.split_once('/') {
-            Some((host, rest)) if !host.is_empty() && !rest.is_empty() => {
-                check_name(host, &at, names::check_dns1123_subdomain, &mut errors);
-            }
-            _ => {
-                let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-                errors.push(Error::invalid(&at, controller, detail));
-            }
-        }
+    if controller.len() > CONTROLLER_MAX {
+        errors.push(Error::too_long(&at, CONTROLLER_MAX));
     }
+    check_domain_path(controller, &at, &mut errors);
     let Some(parameters) = present(spec, "parameters") else { return errors };
     let path = path.child("parameters");
     check_typed_reference(parameters, &path, &mut errors);
@@ -334,11 +323,42 @@ pub(super) fn update(kind: &str, object: &Value, old: &Value) -> Vec<Error> {
     match kind {
         "IngressClass" => check_immutable(new, old, "controller", &path, &mut errors),
         "IPAddress" => check_immutable(new, old, "parentRef", &path, &mut errors),
-        // One family may be joined by the other; that is all.
-        "ServiceCIDR" if !items(new, "cidrs").starts_with(items(old, "cidrs")) => {
-            check_immutable(new, old, "cidrs", &path, &mut errors);
-        }
+        "ServiceCIDR" => check_cidrs_change(object, items(new, "cidrs"), items(old, "cidrs"), &mut errors),
         _ => {}
+    }
+    errors
+}
+
+/// One family may be joined by the other; that is all.
+fn check_cidrs_change(object: &Value, new: &[Value], old: &[Value], errors: &mut Vec<Error>) {
+    let path = Path::new("spec.cidrs");
+    if new.len() != old.len() && (old.len() != 1 || new.len() != 2) {
+        return errors.push(Error::invalid(&path, new.to_vec(), meta::IMMUTABLE));
+    }
+    for (i, (new, _)) in new.iter().zip(old).enumerate().filter(|(_, (new, old))| new != old) {
+        errors.push(Error::invalid(&path.index(i), new.clone(), meta::IMMUTABLE));
+    }
+    if new.len() != old.len() {
+        errors.extend(service_cidr(object));
+    }
+}
+
+/// Where an Ingress may be reached: addresses that are such, and names that are not.
+pub(super) fn ingress_status(object: &Value) -> Vec<Error> {
+    let (mut errors, list) = (Vec::new(), Path::new("status.loadBalancer.ingress"));
+    let balancer = object.pointer("/status/loadBalancer").unwrap_or(&Value::Null);
+    for (i, point) in items(balancer, "ingress").iter().enumerate() {
+        let (path, address, host) = (list.index(i), text(point, "ip"), text(point, "hostname"));
+        if !address.is_empty() {
+            check_ip(address, &path.child("ip"), &mut errors);
+        }
+        if !host.is_empty() {
+            let path = path.child("hostname");
+            check_name(host, &path, names::check_dns1123_subdomain, &mut errors);
+            if host.parse::<IpAddr>().is_ok() {
+                errors.push(Error::invalid(&path, host, "must be a DNS name, not an IP address"));
+            }
+        }
     }
     errors
 }
@@ -349,9 +369,15 @@ pub(super) fn ip_address(object: &Value) -> Vec<Error> {
     let Some(parent) = map(spec(object), "parentRef") else {
         return vec![Error::required(&path, "")];
     };
-    for field in ["resource", "name"] {
-        if zero(parent.get(field)) {
-            errors.push(Error::required(&path.child(field), ""));
+    let parent = Value::Object(parent.clone());
+    if !text(&parent, "group").is_empty() {
+        check_name(text(&parent, "group"), &path.child("group"), names::check_dns1123_subdomain, &mut errors);
+    }
+    for field in ["resource", "name", "namespace"] {
+        match text(&parent, field) {
+            "" if field == "namespace" => {}
+            "" => errors.push(Error::required(&path.child(field), "")),
+            value => check_name(value, &path.child(field), names::check_path_segment, &mut errors),
         }
     }
     errors
@@ -364,12 +390,17 @@ pub(super) fn service_cidr(object: &Value) -> Vec<Error> {
         return vec![Error::required(&path, "at least one CIDR required")];
     }
     if cidrs.len() > 2 {
-        errors.push(Error::invalid(&path, json!(cidrs), "may only hold up to 2 values"));
+        return vec![Error::invalid(&path, json!({"CIDRs": cidrs}), "may only hold up to 2 values")];
     }
     for (i, cidr) in cidrs.iter().filter_map(Value::as_str).enumerate() {
         if parse_cidr(cidr).is_none() {
             errors.push(Error::invalid(&path.index(i), cidr, CIDR_MESSAGE));
         }
+    }
+    let families: Vec<bool> = cidrs.iter().filter_map(|cidr| Some(parse_cidr(cidr.as_str()?)?.0.is_ipv4())).collect();
+    if matches!(families[..], [first, second] if first == second) {
+        let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        errors.push(Error::invalid(&path, cidrs.to_vec(), detail));
     }
     errors
 }

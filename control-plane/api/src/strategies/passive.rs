@@ -3,9 +3,9 @@
 
 use super::json::{fill, spec_mut};
 use super::workloads::no_controller;
-use super::{classes, networking, policy};
+use super::{classes, networking, policy, storage};
 use crate::field::Error;
-use crate::strategy::Strategy;
+use crate::strategy::{METADATA_KEPT, Strategy, keep_all_but_status, keep_metadata};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -69,6 +69,13 @@ impl Strategy for Passive {
         }
     }
 
+    fn prepare_status_update(&self, object: &mut Value, old: &Value) {
+        keep_all_but_status(object, old);
+        if self.kind == "VolumeAttachment" {
+            keep_metadata(object, old, METADATA_KEPT);
+        }
+    }
+
     fn validate(&self, object: &Value) -> Vec<Error> {
         match self.kind {
             "HorizontalPodAutoscaler" => policy::autoscaler(object),
@@ -81,6 +88,11 @@ impl Strategy for Passive {
             "PriorityClass" => classes::priority_class(object),
             "StorageClass" => classes::storage_class(object),
             "RuntimeClass" => classes::runtime_class(object),
+            "VolumeAttributesClass" => classes::attributes_class(object),
+            "VolumeAttachment" => storage::volume_attachment(object),
+            "CSIDriver" => storage::csi_driver(object),
+            "CSINode" => storage::csi_node(object),
+            "CSIStorageCapacity" => storage::storage_capacity(object),
             _ => Vec::new(),
         }
     }
@@ -92,13 +104,25 @@ impl Strategy for Passive {
     }
 
     fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
-        let mut errors = if self.kind == "Ingress" { networking::ingress(object) } else { self.validate(object) };
+        let mut errors = match self.kind {
+            "Ingress" => networking::ingress(object),
+            // What may change of it is said by the update alone.
+            "IPAddress" | "ServiceCIDR" | "CSIStorageCapacity" => Vec::new(),
+            "HorizontalPodAutoscaler" => policy::changed_autoscaler(object, old),
+            _ => self.validate(object),
+        };
         errors.extend(self.validate_update(object, old));
         errors
     }
 
     fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
-        if self.kind == "PodDisruptionBudget" { policy::budget_status(object) } else { Vec::new() }
+        match self.kind {
+            "PodDisruptionBudget" => policy::budget_status(object),
+            "HorizontalPodAutoscaler" => policy::autoscaler_status(object),
+            "Ingress" => networking::ingress_status(object),
+            "VolumeAttachment" => storage::volume_attachment(object),
+            _ => Vec::new(),
+        }
     }
 
     fn warnings(&self, _object: &Value) -> Vec<String> {
@@ -133,6 +157,22 @@ fn default_autoscaler(object: &mut Value) {
     if newest && is_empty(spec.get("metrics")) {
         let target = json!({"type": "Utilization", "averageUtilization": CPU_UTILIZATION});
         spec.insert("metrics".into(), json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
+    }
+    let Some(behavior) = spec.get_mut("behavior").filter(|_| newest).and_then(Value::as_object_mut) else { return };
+    let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+    let pods = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
+    for (direction, window, policies) in
+        [("scaleUp", Some(0), json!([pods, percent])), ("scaleDown", None, json!([percent]))]
+    {
+        if behavior.get(direction).is_none_or(Value::is_null) {
+            behavior.insert(direction.into(), json!({}));
+        }
+        let Some(rules) = behavior.get_mut(direction).and_then(Value::as_object_mut) else { continue };
+        fill(rules, "selectPolicy", "Max");
+        fill(rules, "policies", policies);
+        if let Some(seconds) = window {
+            fill(rules, "stabilizationWindowSeconds", seconds);
+        }
     }
 }
 

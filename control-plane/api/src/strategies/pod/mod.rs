@@ -1,9 +1,16 @@
 //! Pods (`pkg/registry/core/pod/strategy.go`).
 
+mod annotations;
 mod containers;
 mod defaults;
+mod env;
 mod parts;
+mod probes;
 mod resources;
+mod scheduling;
+mod security;
+mod sources;
+mod status;
 #[cfg(test)]
 mod tests;
 mod unsupported;
@@ -11,17 +18,23 @@ mod update;
 mod validate;
 mod volumes;
 
+pub(super) use super::volumes::check_claim_spec;
 pub(super) use containers::{check_port_or_name, check_protocol};
 pub(super) use defaults::{canonical_list, default_claim_spec, default_sources, default_spec};
-pub(super) use resources::{check_list, check_quantity, check_resource_name};
-pub(super) use validate::{check_label_selector, check_node_selector, check_spec, check_template};
+pub(super) use resources::{
+    check_container_resource_name, check_list, check_quantity, check_resource_name, overcommit_allowed,
+};
+pub(super) use scheduling::{check_label_selector, check_node_selector, check_taints, check_tolerations};
+pub(super) use sources::{Holder, check_driver_name, check_source, outer_name};
+pub(super) use update::difference;
+pub(super) use validate::{check_ip, check_template};
 
 use super::json::{Object, fill_zero, flag, int, items, map, object_mut, spec_mut, text};
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
 use crate::quantity::Quantity;
-use crate::strategy::{Strategy, keep_all_but_status};
+use crate::strategy::{Strategy, keep_all_but_status, keep_metadata};
 use serde_json::{Value, json};
 
 /// The quality of service class of a pod (`status.qosClass`), from what its containers ask for.
@@ -79,6 +92,7 @@ impl Strategy for Pod {
 
     fn prepare_status_update(&self, object: &mut Value, old: &Value) {
         keep_all_but_status(object, old);
+        keep_metadata(object, old, &["ownerReferences"]);
         let qos = old.get("status").map_or("", |s| text(s, "qosClass")).to_owned();
         let Some(status) = object.as_object_mut().and_then(|o| object_mut(o, "status")) else { return };
         let qos = if qos.is_empty() { qos_class(old).to_owned() } else { qos };
@@ -89,10 +103,15 @@ impl Strategy for Pod {
     fn validate(&self, object: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         let (spec, path) = (object.get("spec").unwrap_or(&Value::Null), Path::new("spec"));
-        check_spec(spec, &path, &mut errors);
+        validate::check_pod(object, &mut errors);
         if !items(spec, "ephemeralContainers").is_empty() {
             errors.push(Error::forbidden(&path.child("ephemeralContainers"), "cannot be set on create"));
         }
+        if !items(spec, "schedulingGates").is_empty() && !text(spec, "nodeName").is_empty() {
+            let detail = "cannot be set until all schedulingGates have been cleared";
+            errors.push(Error::forbidden(&path.child("nodeName"), detail));
+        }
+        annotations::check_matches(object, &path, &mut errors);
         errors
     }
 
@@ -102,9 +121,14 @@ impl Strategy for Pod {
 
     fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        check_spec(object.get("spec").unwrap_or(&Value::Null), &Path::new("spec"), &mut errors);
+        validate::check_pod(object, &mut errors);
+        annotations::check_update(object, old, &mut errors);
         errors.extend(update::check(object, old));
         errors
+    }
+
+    fn validate_status_update(&self, object: &Value, old: &Value) -> Vec<Error> {
+        status::check(object, old)
     }
 
     fn prepare_subresource_update(&self, subresource: &str, object: &mut Value, old: &Value) {
@@ -113,18 +137,19 @@ impl Strategy for Pod {
 
     fn validate_subresource_update(&self, subresource: &str, object: &Value, old: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        check_spec(object.get("spec").unwrap_or(&Value::Null), &Path::new("spec"), &mut errors);
+        validate::check_pod(object, &mut errors);
         errors.extend(parts::check(subresource, object, old));
         errors
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let mut warnings = object.get("spec").map_or_else(Vec::new, |spec| spec_warnings(spec, "spec"));
+        let mut warnings = Vec::new();
         let complaints = names::check_dns1123_label(meta::name(object));
         if !complaints.is_empty() {
             let hostname = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended";
             warnings.push(format!("metadata.name: {hostname}: [{}]", complaints.join(" ")));
         }
+        warnings.extend(template_warnings(object, ""));
         warnings
     }
 
@@ -171,41 +196,12 @@ impl Strategy for Pod {
     }
 }
 
-/// What a pod spec says that is accepted and may surprise.
-pub(super) fn spec_warnings(spec: &Value, path: &str) -> Vec<String> {
+/// What a pod, or the template at `path`, says that is accepted and may surprise.
+pub(super) fn template_warnings(holder: &Value, path: &str) -> Vec<String> {
     let mut out = Vec::new();
-    let lists = [("initContainers", items(spec, "initContainers")), ("containers", items(spec, "containers"))];
-    for (list, containers) in lists {
-        for (i, container) in containers.iter().enumerate() {
-            let mut seen = std::collections::HashSet::new();
-            for (j, env) in items(container, "env").iter().enumerate() {
-                let name = text(env, "name");
-                if !seen.insert(name) {
-                    let hides = "hides previous definition of";
-                    out.push(format!(
-                        "{path}.{list}[{i}].env[{j}]: {hides} {name:?}, which may be dropped when using apply"
-                    ));
-                }
-            }
-            for resources in ["limits", "requests"] {
-                let list_of = container.get("resources").and_then(|r| map(r, resources));
-                for (name, value) in
-                    list_of.into_iter().flatten().filter(|(n, _)| matches!(n.as_str(), "memory" | "ephemeral-storage"))
-                {
-                    if let Ok(quantity) = Quantity::from_value(value)
-                        && !quantity.is_integer()
-                    {
-                        out.push(format!("{path}.{list}[{i}].resources.{resources}[{name}]: fractional byte value \"{quantity}\" is invalid, must be an integer"));
-                    }
-                }
-            }
-        }
-    }
-    if int(spec, "terminationGracePeriodSeconds").is_some_and(|s| s < 0) {
-        out.push(format!(
-            "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
-        ));
-    }
-    out.extend(unsupported::warnings(spec, path));
+    super::deprecated::pod_warnings(holder, path, &mut out);
+    let spec = holder.get("spec").unwrap_or(&Value::Null);
+    let at = if path.is_empty() { "spec".to_owned() } else { format!("{path}.spec") };
+    out.extend(unsupported::warnings(spec, &at));
     out
 }

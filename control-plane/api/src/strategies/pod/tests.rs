@@ -187,10 +187,6 @@ fn pod_level_rules_hold() {
             "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
         ),
         (
-            json!({"terminationGracePeriodSeconds": -1}),
-            "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
-        ),
-        (
             json!({"securityContext": {"runAsUser": -1}}),
             "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
         ),

@@ -17,14 +17,12 @@ pub(super) fn check(pod: &Value, old_pod: &Value) -> Vec<Error> {
         return errors;
     }
     let (new_spec, old_spec) = (&pod["spec"], &old_pod["spec"]);
-    check_containers(new_spec, old_spec, &mut errors);
-    check_deadline(new_spec, old_spec, &mut errors);
-    check_tolerations(new_spec, old_spec, &mut errors);
     let gated = !items(old_spec, "schedulingGates").is_empty();
-    check_gates(new_spec, old_spec, &mut errors);
-    if !errors.is_empty() {
+    if !check_containers(new_spec, old_spec, &mut errors) || !check_deadline(new_spec, old_spec, &mut errors) {
         return errors;
     }
+    check_tolerations(new_spec, old_spec, &mut errors);
+    check_gates(new_spec, old_spec, &mut errors);
     // Make the allowed fields equal to the old ones; nothing else may differ then.
     let mut munged = new.clone();
     for list in ["containers", "initContainers"] {
@@ -32,7 +30,10 @@ pub(super) fn check(pod: &Value, old_pod: &Value) -> Vec<Error> {
     }
     let mut restored = vec!["activeDeadlineSeconds", "tolerations", "schedulingGates"];
     if gated {
-        restored.extend(["nodeSelector", "affinity"]);
+        check_node_selector(new_spec, old_spec, &mut errors);
+        check_node_affinity(new_spec, old_spec, &mut errors);
+        restored.push("nodeSelector");
+        restore_node_affinity(&mut munged, old);
     }
     if int(old_spec, "terminationGracePeriodSeconds").is_some_and(|s| s < 0)
         && int(new_spec, "terminationGracePeriodSeconds") == Some(1)
@@ -52,27 +53,95 @@ pub(super) fn check(pod: &Value, old_pod: &Value) -> Vec<Error> {
     errors
 }
 
-fn check_containers(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+/// Whether the rest can be looked at.
+fn check_containers(new: &Value, old: &Value, errors: &mut Vec<Error>) -> bool {
     let spec = Path::new("spec");
     for list in ["containers", "initContainers"] {
         let path = spec.child(list);
         if items(new, list).len() != items(old, list).len() {
             errors.push(Error::forbidden(&path, "pod updates may not add or remove containers"));
+            return false;
+        }
+        for (i, container) in items(new, list).iter().enumerate() {
+            let at = path.index(i);
+            if text(container, "image").is_empty() {
+                errors.push(Error::required(&at.child("image"), ""));
+            }
+            super::containers::check_trimmed_image(container, &at, errors);
         }
     }
+    true
 }
 
-fn check_deadline(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+/// Whether the rest can be looked at.
+fn check_deadline(new: &Value, old: &Value, errors: &mut Vec<Error>) -> bool {
     let path = Path::new("spec.activeDeadlineSeconds");
     match (int(new, "activeDeadlineSeconds"), int(old, "activeDeadlineSeconds")) {
+        (Some(new), _) if !(0..=i64::from(i32::MAX)).contains(&new) => {
+            errors.push(Error::invalid(&path, new, format!("must be between 0 and {}, inclusive", i32::MAX)));
+            return false;
+        }
         (Some(new), Some(old)) if new > old => {
             errors.push(Error::invalid(&path, new, "must be less than or equal to previous value"));
+            return false;
         }
         (None, Some(_)) => {
             let detail = "must not update from a positive integer to nil value";
             errors.push(Error::invalid(&path, Value::Null, detail));
         }
         _ => {}
+    }
+    true
+}
+
+/// A pod that waits may be told more of where it may go, but nothing else.
+fn check_node_selector(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+    let (new, path) = (map(new, "nodeSelector"), Path::new("spec.nodeSelector"));
+    let kept = |(key, value): (&String, &Value)| new.and_then(|new| new.get(key)) == Some(value);
+    if !map(old, "nodeSelector").into_iter().flatten().all(kept) {
+        let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        let shown = new.map_or(Value::Null, |new| new.clone().into());
+        errors.push(Error::invalid(&path, shown, detail));
+    }
+}
+
+const NODE_TERMS: &str = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+
+fn check_node_affinity(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+    let terms = |spec: &'_ Value| spec.pointer(NODE_TERMS).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (new, old) = (terms(new), terms(old));
+    if new == old || old.is_empty() {
+        return;
+    }
+    let spec = Path::new("spec");
+    let list = spec.child("affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
+    if new.len() != old.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        return errors.push(Error::invalid(&list, new, detail));
+    }
+    for (i, (new, old)) in new.iter().zip(&old).enumerate() {
+        let only_more = |field: &str| items(new, field).starts_with(items(old, field));
+        let fields = ["matchExpressions", "matchFields"];
+        let empty = |term: &Value| fields.iter().all(|field| items(term, field).is_empty());
+        if (empty(old) && !empty(new)) || !fields.iter().all(|field| only_more(field)) {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            errors.push(Error::invalid(&list.index(i), new.clone(), detail));
+        }
+    }
+}
+
+/// Makes the node affinity of `munged` that of `old`; other affinities stay as they are and are compared.
+fn restore_node_affinity(munged: &mut Object, old: &Object) {
+    let before = old.get("affinity").and_then(|affinity| affinity.get("nodeAffinity"));
+    let mut affinity = munged.get("affinity").and_then(Value::as_object).cloned().unwrap_or_default();
+    match before {
+        Some(value) => affinity.insert("nodeAffinity".into(), value.clone()),
+        None => affinity.remove("nodeAffinity"),
+    };
+    if affinity.is_empty() && !old.contains_key("affinity") {
+        munged.remove("affinity");
+    } else {
+        munged.insert("affinity".into(), affinity.into());
     }
 }
 
@@ -111,7 +180,7 @@ fn restore_images(munged: &mut Object, old: &Object, list: &str) {
 }
 
 /// The fields that differ, one line each side, as a reader needs to find the culprit.
-pub(super) fn difference(kind: &str, new: &Object, old: &Object) -> String {
+pub(in crate::strategies) fn difference(kind: &str, new: &Object, old: &Object) -> String {
     let mut out = format!("  core.{kind}{{\n");
     let names: std::collections::BTreeSet<&String> = new.keys().chain(old.keys()).collect();
     for name in names {

@@ -1,358 +1,255 @@
-//! The rules of a pod spec as a whole (`ValidatePodSpec`), shared by Pods and templates.
+//! The rules of a pod spec as a whole, in Kubernetes' order (`ValidatePodSpec`), shared by Pods and templates.
 
-use super::containers;
-use super::volumes::{check_references, check_volumes};
+use super::containers::{self, IsPod, check_host_network, check_trimmed_image};
+use super::env::check_file_volumes;
+use super::resources::{check_pod_level, check_requirements};
+use super::scheduling::{check_affinity, check_gates, check_spread, check_tolerations};
+use super::volumes::check_volumes;
+use super::{annotations, security};
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
 use crate::strategies::json::{
-    check_name, check_non_negative, check_one_of, check_required_one_of, flag, int, items, map, present, text,
+    check_name, check_one_of, check_required, check_required_one_of, flag, int, items, map, present, text,
 };
-use serde_json::Value;
-use std::collections::HashSet;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashSet};
 
 const INT_MAX: i64 = i32::MAX as i64;
 
-/// Everything wrong with a pod spec.
-pub(in crate::strategies) fn check_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let volumes = check_volumes(spec, &path.child("volumes"), errors);
-    containers::check_all(spec, &volumes, path, errors);
-    check_required_one_of(spec, "restartPolicy", &["Always", "OnFailure", "Never"], path, errors);
-    check_required_one_of(
-        spec,
-        "dnsPolicy",
-        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
-        path,
-        errors,
-    );
-    check_dns_config(spec, path, errors);
-    meta::validate_labels(map(spec, "nodeSelector"), &path.child("nodeSelector"), errors);
-    check_references(items(spec, "imagePullSecrets"), &path.child("imagePullSecrets"), errors);
-    check_names(spec, path, errors);
-    if let Some(seconds) = int(spec, "activeDeadlineSeconds").filter(|s| !(1..=INT_MAX).contains(s)) {
-        let detail = format!("must be between 1 and {INT_MAX}, inclusive");
-        errors.push(Error::invalid(&path.child("activeDeadlineSeconds"), seconds, detail));
+/// A pod: its annotations, its spec, and what only pods are held to (`validatePodMetadataAndSpec`).
+pub(super) fn check_pod(pod: &Value, errors: &mut Vec<Error>) {
+    let (spec, path) = (pod.get("spec").unwrap_or(&Value::Null), Path::new("spec"));
+    annotations::check(pod, &Path::new("metadata.annotations"), errors);
+    check_whole_spec(spec, Some(pod), &path, errors);
+    if text(spec, "serviceAccountName").is_empty() {
+        let volumes = path.child("volumes");
+        for (i, volume) in items(spec, "volumes").iter().enumerate() {
+            let volume_path = volumes.index(i);
+            let list = volume_path.child("projected.sources");
+            let sources = volume.get("projected").map_or(&[][..], |projected| items(projected, "sources"));
+            for (i, _) in sources.iter().enumerate().filter(|(_, s)| present(s, "serviceAccountToken").is_some()) {
+                let detail = "must not be specified when serviceAccountName is not set";
+                errors.push(Error::forbidden(&list.index(i).child("serviceAccountToken"), detail));
+            }
+        }
     }
-    check_non_negative(spec, "terminationGracePeriodSeconds", path, errors);
-    check_tolerations(items(spec, "tolerations"), &path.child("tolerations"), errors);
-    check_host_aliases(spec, &path.child("hostAliases"), errors);
-    check_gates(spec, path, errors);
-    check_spread(spec, &path.child("topologySpreadConstraints"), errors);
-    check_one_of(spec, "preemptionPolicy", &["Never", "PreemptLowerPriority"], path, errors);
-    check_security(spec, path, errors);
-    if let Some(os) = present(spec, "os") {
-        check_required_one_of(os, "name", &["linux", "windows"], &path.child("os"), errors);
+    for field in ["containers", "initContainers"] {
+        let list = path.child(field);
+        for (i, container) in items(spec, field).iter().enumerate() {
+            check_trimmed_image(container, &list.index(i), errors);
+        }
+    }
+}
+
+/// A pod template: labels, annotations and spec (`ValidatePodTemplateSpec`).
+pub(in crate::strategies) fn check_template(template: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let (marks, spec_path) = (path.child("annotations"), path.child("spec"));
+    meta::validate_labels(meta::labels(template), &path.child("labels"), errors);
+    meta::check_annotations(meta::annotations(template), &marks, errors);
+    annotations::check(template, &marks, errors);
+    let spec = template.get("spec").unwrap_or(&Value::Null);
+    check_whole_spec(spec, None, &spec_path, errors);
+    annotations::check_matches(template, &spec_path, errors);
+    if !items(spec, "ephemeralContainers").is_empty() {
+        let at = spec_path.child("ephemeralContainers");
+        errors.push(Error::forbidden(&at, "ephemeral containers not allowed in pod template"));
+    }
+}
+
+fn check_whole_spec(spec: &Value, pod: Option<&Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let volumes = check_volumes(spec, pod.map_or("", meta::name), &path.child("volumes"), errors);
+    check_claims(spec, pod, &path.child("resourceClaims"), errors);
+    let claims: BTreeSet<&str> =
+        items(spec, "resourceClaims").iter().map(|claim| text(claim, "name")).filter(|name| !name.is_empty()).collect();
+    let held = containers::Pod { spec, volumes: &volumes, claims };
+    containers::check_all(&held, path, errors);
+    if let Some(resources) = present(spec, "resources") {
+        check_pod_level(spec, resources, &path.child("resources"), errors);
+    }
+    check_host_network(spec, if pod.is_some() { IsPod::Yes } else { IsPod::No }, path, errors);
+    check_required_one_of(spec, "restartPolicy", &["Always", "OnFailure", "Never"], path, errors);
+    let dns = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    check_required_one_of(spec, "dnsPolicy", dns, path, errors);
+    meta::validate_labels(map(spec, "nodeSelector"), &path.child("nodeSelector"), errors);
+    security::check_pod_context(spec, path, errors);
+    if flag(spec, "shareProcessNamespace") && flag(spec, "hostPID") {
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.push(Error::invalid(&path.child("shareProcessNamespace"), true, detail));
     }
     if let Some(affinity) = present(spec, "affinity") {
         check_affinity(affinity, &path.child("affinity"), errors);
     }
-}
-
-/// A pod template: labels, annotations and spec.
-pub(in crate::strategies) fn check_template(template: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let metadata = path.child("metadata");
-    meta::validate_labels(meta::labels(template), &metadata.child("labels"), errors);
-    meta::check_annotations(meta::annotations(template), &metadata.child("annotations"), errors);
-    check_spec(template.get("spec").unwrap_or(&Value::Null), &path.child("spec"), errors);
-    let ephemeral = template.get("spec").map_or(&[][..], |s| items(s, "ephemeralContainers"));
-    if !ephemeral.is_empty() {
-        let spec = path.child("spec");
-        errors.push(Error::forbidden(
-            &spec.child("ephemeralContainers"),
-            "ephemeral containers not allowed in pod template",
-        ));
+    check_dns_config(spec, &path.child("dnsConfig"), errors);
+    check_gates(spec, path, errors);
+    check_spread(spec, &path.child("topologySpreadConstraints"), errors);
+    security::check_host_processes(spec, path, errors);
+    security::check_host_users(spec, path, errors);
+    check_hostname_override(spec, path, errors);
+    check_scalars(spec, path, errors);
+    if let Some(overhead) = present(spec, "overhead") {
+        check_requirements(&json!({"limits": overhead}), &BTreeSet::new(), &path.child("overhead"), errors);
     }
-}
-
-fn check_names(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    type Check = fn(&str) -> Vec<String>;
-    const RULES: [(&str, Check); 6] = [
-        ("serviceAccountName", names::check_dns1123_subdomain),
-        ("nodeName", names::check_dns1123_subdomain),
-        ("hostname", names::check_dns1123_label),
-        ("subdomain", names::check_dns1123_label),
-        ("priorityClassName", names::check_dns1123_subdomain),
-        ("runtimeClassName", names::check_dns1123_subdomain),
-    ];
-    for (field, check) in RULES {
-        match text(spec, field) {
-            "" => {}
-            name => check_name(name, &path.child(field), check, errors),
+    security::check_os(spec, path, errors);
+    if let Some(group) = present(spec, "schedulingGroup") {
+        check_scheduling_group(group, &path.child("schedulingGroup"), errors);
+    }
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        let at = path.child(list);
+        for (i, container) in items(spec, list).iter().enumerate() {
+            check_file_volumes(container, &volumes, &at.index(i), errors);
         }
     }
 }
+
+/// The single fields, in the order in which Kubernetes looks at them.
+fn check_scalars(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let named = |field: &str, check: fn(&str) -> Vec<String>, errors: &mut Vec<Error>| match text(spec, field) {
+        "" => {}
+        name => check_name(name, &path.child(field), check, errors),
+    };
+    named("serviceAccountName", names::check_dns1123_subdomain, errors);
+    named("nodeName", names::check_dns1123_subdomain, errors);
+    if let Some(seconds) = int(spec, "activeDeadlineSeconds").filter(|s| !(1..=INT_MAX).contains(s)) {
+        let detail = format!("must be between 1 and {INT_MAX}, inclusive");
+        errors.push(Error::invalid(&path.child("activeDeadlineSeconds"), seconds, detail));
+    }
+    named("hostname", names::check_dns1123_label, errors);
+    named("subdomain", names::check_dns1123_label, errors);
+    check_tolerations(items(spec, "tolerations"), &path.child("tolerations"), errors);
+    check_host_aliases(spec, &path.child("hostAliases"), errors);
+    named("priorityClassName", names::check_dns1123_subdomain, errors);
+    if let Some(class) = spec.get("runtimeClassName").and_then(Value::as_str) {
+        check_name(class, &path.child("runtimeClassName"), names::check_dns1123_subdomain, errors);
+    }
+    if spec.get("preemptionPolicy").is_some_and(Value::is_string) {
+        check_required(spec, "preemptionPolicy", path, errors);
+        check_one_of(spec, "preemptionPolicy", &["PreemptLowerPriority", "Never"], path, errors);
+    }
+}
+
+/// Devices that the pod claims (`validatePodResourceClaims`).
+fn check_claims(spec: &Value, pod: Option<&Value>, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let is_static = pod.is_some_and(|pod| meta::annotation(pod, annotations::MIRROR).is_some());
+    let mut seen = HashSet::new();
+    for (i, claim) in items(spec, "resourceClaims").iter().enumerate() {
+        if is_static {
+            errors.push(Error::forbidden(&Path::new(""), "static pods do not support resource claims"));
+            continue;
+        }
+        let (path, name) = (list.index(i), text(claim, "name"));
+        if name.is_empty() {
+            errors.push(Error::required(&path.child("name"), ""));
+        } else if !seen.insert(name) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        } else {
+            check_name(name, &path.child("name"), names::check_dns1123_label, errors);
+        }
+        let sources = ["resourceClaimName", "resourceClaimTemplateName"];
+        match sources.iter().filter(|field| present(claim, field).is_some()).count() {
+            0 => {
+                let detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
+                errors.push(Error::invalid(&path, claim.clone(), detail));
+            }
+            1 => {}
+            _ => {
+                let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
+                errors.push(Error::invalid(&path, claim.clone(), detail));
+            }
+        }
+        for field in sources {
+            if let Some(name) = claim.get(field).and_then(Value::as_str) {
+                check_name(name, &path.child(field), names::check_dns1123_subdomain, errors);
+            }
+        }
+    }
+}
+
+/// The most servers, domains, and bytes of domains that libc looks at.
+const NAMESERVERS_MAX: usize = 3;
+const SEARCHES_MAX: usize = 32;
+const SEARCH_BYTES_MAX: usize = 2048;
 
 fn check_dns_config(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     let config = present(spec, "dnsConfig");
-    let path = path.child("dnsConfig");
     let servers = config.map_or(&[][..], |c| items(c, "nameservers"));
+    let list = path.child("nameservers");
     if text(spec, "dnsPolicy") == "None" {
         if config.is_none() {
-            errors.push(Error::required(&path, "must provide `dnsConfig` when `dnsPolicy` is None"));
-        } else if servers.is_empty() {
+            return errors.push(Error::required(path, "must provide `dnsConfig` when `dnsPolicy` is None"));
+        }
+        if servers.is_empty() {
             let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.push(Error::required(&path.child("nameservers"), detail));
+            return errors.push(Error::required(&list, detail));
         }
     }
-    if servers.len() > 3 {
-        let detail = "must not have more than 3 nameservers";
-        errors.push(Error::invalid(&path.child("nameservers"), servers.to_vec(), detail));
+    let Some(config) = config else { return };
+    if servers.len() > NAMESERVERS_MAX {
+        let detail = format!("must not have more than {NAMESERVERS_MAX} nameservers");
+        errors.push(Error::invalid(&list, servers.to_vec(), detail));
     }
-    for (i, server) in servers.iter().enumerate() {
-        let address = server.as_str().unwrap_or_default();
-        if address.parse::<std::net::IpAddr>().is_err() {
-            let list = path.child("nameservers");
-            errors.push(Error::invalid(
-                &list.index(i),
-                address,
-                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-            ));
-        }
+    for (i, server) in servers.iter().filter_map(Value::as_str).enumerate() {
+        check_ip(server, &list.index(i), errors);
     }
-}
-
-/// User and group ids, and contradictions in what a container may do.
-fn check_security(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    if let Some(context) = present(spec, "securityContext") {
-        check_ids(context, &path.child("securityContext"), errors);
+    let (searches, list) = (items(config, "searches"), path.child("searches"));
+    if searches.len() > SEARCHES_MAX {
+        let detail = format!("must not have more than {SEARCHES_MAX} search paths");
+        errors.push(Error::invalid(&list, searches.to_vec(), detail));
     }
-    for field in ["initContainers", "containers"] {
-        let list = path.child(field);
-        for (i, container) in items(spec, field).iter().enumerate() {
-            let Some(context) = present(container, "securityContext") else { continue };
-            let path = list.index(i);
-            let path = path.child("securityContext");
-            check_ids(context, &path, errors);
-            if flag(context, "privileged") && context.get("allowPrivilegeEscalation") == Some(&Value::Bool(false)) {
-                let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-                errors.push(Error::invalid(&path, context.clone(), detail));
-            }
-        }
+    let bytes: usize = searches.iter().filter_map(Value::as_str).map(|s| s.len() + 1).sum();
+    if bytes > SEARCH_BYTES_MAX + 1 {
+        let detail =
+            format!("must not have more than {SEARCH_BYTES_MAX} characters (including spaces) in the search list");
+        errors.push(Error::invalid(&list, searches.to_vec(), detail));
+    }
+    for (i, search) in searches.iter().filter_map(Value::as_str).enumerate().filter(|(_, s)| *s != ".") {
+        let search = search.strip_suffix('.').unwrap_or(search);
+        check_name(search, &list.index(i), names::check_dns1123_subdomain_with_underscore, errors);
+    }
+    let list = path.child("options");
+    for (i, _) in items(config, "options").iter().enumerate().filter(|(_, option)| text(option, "name").is_empty()) {
+        errors.push(Error::required(&list.index(i), "must not be empty"));
     }
 }
 
-fn check_ids(context: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    for field in ["runAsUser", "runAsGroup", "fsGroup"] {
-        if let Some(id) = int(context, field).filter(|id| !(0..=INT_MAX).contains(id)) {
-            errors.push(Error::invalid(&path.child(field), id, format!("must be between 0 and {INT_MAX}, inclusive")));
-        }
-    }
-}
-
-const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
-
-fn check_tolerations(tolerations: &[Value], list: &Path<'_>, errors: &mut Vec<Error>) {
-    for (i, toleration) in tolerations.iter().enumerate() {
-        let path = list.index(i);
-        let (key, operator, value) = (text(toleration, "key"), text(toleration, "operator"), text(toleration, "value"));
-        if key.is_empty() {
-            if operator != "Exists" {
-                let detail =
-                    "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-                errors.push(Error::invalid(&path.child("operator"), operator, detail));
-            }
-        } else {
-            check_name(key, &path.child("key"), names::check_qualified_name, errors);
-        }
-        match operator {
-            "" | "Equal" => check_name(value, &path.child("operator"), names::check_label_value, errors),
-            "Exists" => {
-                if !value.is_empty() {
-                    let detail = "value must be empty when `operator` is 'Exists'";
-                    errors.push(Error::invalid(&path.child("operator"), value, detail));
-                }
-            }
-            "Lt" | "Gt" => {}
-            _ => errors.push(Error::not_supported(&path.child("operator"), operator, &["Equal", "Exists"])),
-        }
-        let effect = text(toleration, "effect");
-        if present(toleration, "tolerationSeconds").is_some() && effect != "NoExecute" {
-            let detail = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-            errors.push(Error::invalid(&path.child("effect"), effect, detail));
-        }
-        check_one_of(toleration, "effect", EFFECTS, &path, errors);
+/// An address of either family.
+pub(in crate::strategies) fn check_ip(address: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
+    if address.parse::<std::net::IpAddr>().is_err() {
+        let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        errors.push(Error::invalid(path, address, detail));
     }
 }
 
 fn check_host_aliases(spec: &Value, list: &Path<'_>, errors: &mut Vec<Error>) {
     for (i, alias) in items(spec, "hostAliases").iter().enumerate() {
         let path = list.index(i);
-        let ip = text(alias, "ip");
-        if ip.parse::<std::net::IpAddr>().is_err() {
-            errors.push(Error::invalid(
-                &path.child("ip"),
-                ip,
-                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-            ));
-        }
-        for name in items(alias, "hostnames").iter().filter_map(Value::as_str) {
-            check_name(name, &path.child("hostnames"), names::check_dns1123_subdomain, errors);
+        check_ip(text(alias, "ip"), &path.child("ip"), errors);
+        let hostnames = path.child("hostnames");
+        for (i, name) in items(alias, "hostnames").iter().filter_map(Value::as_str).enumerate() {
+            check_name(name, &hostnames.index(i), names::check_dns1123_subdomain, errors);
         }
     }
 }
 
-/// Readiness gates and scheduling gates.
-fn check_gates(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let list = path.child("readinessGates");
-    for (i, gate) in items(spec, "readinessGates").iter().enumerate() {
-        check_name(
-            text(gate, "conditionType"),
-            &list.index(i).child("conditionType"),
-            names::check_qualified_name,
-            errors,
-        );
-    }
-    let list = path.child("schedulingGates");
-    if !items(spec, "schedulingGates").is_empty() && !text(spec, "nodeName").is_empty() {
-        let detail = "cannot be set until all schedulingGates have been cleared";
-        errors.push(Error::forbidden(&path.child("nodeName"), detail));
-    }
-    let mut seen = HashSet::new();
-    for (i, gate) in items(spec, "schedulingGates").iter().enumerate() {
-        let name = text(gate, "name");
-        check_name(name, &list.index(i), names::check_qualified_name, errors);
-        if !seen.insert(name) {
-            errors.push(Error::duplicate(&list.index(i), name));
+fn check_hostname_override(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    const MAX: usize = 64;
+    let Some(name) = spec.get("hostnameOverride").and_then(Value::as_str) else { return };
+    let at = path.child("hostnameOverride");
+    for field in ["setHostnameAsFQDN", "hostNetwork"] {
+        if flag(spec, field) {
+            errors.push(Error::forbidden(&at, format!("may not be specified when {field} is true")));
         }
     }
+    if name.len() > MAX {
+        errors.push(Error::too_long(&at, MAX));
+    }
+    check_name(name, &at, names::check_dns1123_subdomain, errors);
 }
 
-fn check_spread(spec: &Value, list: &Path<'_>, errors: &mut Vec<Error>) {
-    let mut seen = HashSet::new();
-    for (i, constraint) in items(spec, "topologySpreadConstraints").iter().enumerate() {
-        let path = list.index(i);
-        let skew = int(constraint, "maxSkew").unwrap_or(0);
-        if skew <= 0 {
-            errors.push(Error::invalid(&path.child("maxSkew"), skew, "must be greater than zero"));
-        }
-        let key = text(constraint, "topologyKey");
-        if key.is_empty() {
-            errors.push(Error::required(&path.child("topologyKey"), "can not be empty"));
-        } else {
-            check_name(key, &path.child("topologyKey"), names::check_qualified_name, errors);
-        }
-        let action = text(constraint, "whenUnsatisfiable");
-        if !matches!(action, "DoNotSchedule" | "ScheduleAnyway") {
-            let supported = &["DoNotSchedule", "ScheduleAnyway"];
-            errors.push(Error::not_supported(&path.child("whenUnsatisfiable"), action, supported));
-        }
-        if !seen.insert((key, action)) {
-            errors.push(Error::duplicate(
-                &path.child("{topologyKey, whenUnsatisfiable}"),
-                format!("{{{key}, {action}}}"),
-            ));
-        }
-        check_label_selector(constraint.get("labelSelector"), &path.child("labelSelector"), errors);
-    }
-}
-
-fn check_affinity(affinity: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    if let Some(node) = present(affinity, "nodeAffinity") {
-        let path = path.child("nodeAffinity");
-        if let Some(required) = present(node, "requiredDuringSchedulingIgnoredDuringExecution") {
-            let path = path.child("requiredDuringSchedulingIgnoredDuringExecution");
-            check_node_selector(required, &path, errors);
-        }
-        let list = path.child("preferredDuringSchedulingIgnoredDuringExecution");
-        for (i, term) in items(node, "preferredDuringSchedulingIgnoredDuringExecution").iter().enumerate() {
-            check_weight(term, &list.index(i), errors);
-        }
-    }
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        let Some(pods) = present(affinity, kind) else { continue };
-        let path = path.child(kind);
-        let list = path.child("requiredDuringSchedulingIgnoredDuringExecution");
-        for (i, term) in items(pods, "requiredDuringSchedulingIgnoredDuringExecution").iter().enumerate() {
-            check_pod_term(term, &list.index(i), errors);
-        }
-        let list = path.child("preferredDuringSchedulingIgnoredDuringExecution");
-        for (i, weighted) in items(pods, "preferredDuringSchedulingIgnoredDuringExecution").iter().enumerate() {
-            let path = list.index(i);
-            check_weight(weighted, &path, errors);
-            if let Some(term) = present(weighted, "podAffinityTerm") {
-                check_pod_term(term, &path.child("podAffinityTerm"), errors);
-            }
-        }
-    }
-}
-
-fn check_weight(term: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let weight = int(term, "weight").unwrap_or(0);
-    if !(1..=100).contains(&weight) {
-        errors.push(Error::invalid(&path.child("weight"), weight, "must be in the range 1-100"));
-    }
-}
-
-fn check_pod_term(term: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    check_label_selector(term.get("labelSelector"), &path.child("labelSelector"), errors);
-    match text(term, "topologyKey") {
-        "" => errors.push(Error::required(&path.child("topologyKey"), "can not be empty")),
-        key => check_name(key, &path.child("topologyKey"), names::check_qualified_name, errors),
-    }
-}
-
-/// A `NodeSelector`, as in node affinity and in PersistentVolumes.
-pub(in crate::strategies) fn check_node_selector(selector: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let terms = items(selector, "nodeSelectorTerms");
-    let list = path.child("nodeSelectorTerms");
-    if terms.is_empty() {
-        errors.push(Error::required(&list, "must have at least one node selector term"));
-    }
-    for (i, term) in terms.iter().enumerate() {
-        let path = list.index(i);
-        let expressions = path.child("matchExpressions");
-        for (i, requirement) in items(term, "matchExpressions").iter().enumerate() {
-            check_node_requirement(requirement, &expressions.index(i), errors);
-        }
-    }
-}
-
-fn check_node_requirement(requirement: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let values = items(requirement, "values");
-    match text(requirement, "operator") {
-        "In" | "NotIn" if values.is_empty() => {
-            errors.push(Error::required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'"))
-        }
-        "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(Error::forbidden(
-            &path.child("values"),
-            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-        )),
-        "Gt" | "Lt" if values.len() != 1 => errors.push(Error::required(
-            &path.child("values"),
-            "must be specified single value when `operator` is 'Lt' or 'Gt'",
-        )),
-        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-        operator => {
-            errors.push(Error::invalid(&path.child("operator"), operator, "not a valid selector operator"));
-        }
-    }
-    check_name(text(requirement, "key"), &path.child("key"), names::check_qualified_name, errors);
-}
-
-/// A `LabelSelector` object.
-pub(in crate::strategies) fn check_label_selector(selector: Option<&Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let Some(selector) = selector.filter(|s| !s.is_null()) else { return };
-    meta::validate_labels(map(selector, "matchLabels"), &path.child("matchLabels"), errors);
-    let list = path.child("matchExpressions");
-    for (i, expression) in items(selector, "matchExpressions").iter().enumerate() {
-        let path = list.index(i);
-        let values = items(expression, "values");
-        match text(expression, "operator") {
-            "In" | "NotIn" if values.is_empty() => errors
-                .push(Error::required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'")),
-            "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(Error::forbidden(
-                &path.child("values"),
-                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-            )),
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            operator => {
-                errors.push(Error::invalid(&path.child("operator"), operator, "not a valid selector operator"));
-            }
-        }
-        check_name(text(expression, "key"), &path.child("key"), names::check_qualified_name, errors);
-        let list = path.child("values");
-        for (i, value) in values.iter().enumerate() {
-            check_name(value.as_str().unwrap_or_default(), &list.index(i), names::check_label_value, errors);
-        }
+fn check_scheduling_group(group: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let at = path.child("podGroupName");
+    match group.get("podGroupName").and_then(Value::as_str) {
+        None => errors.push(Error::invalid(&at, Value::Null, "must specify one of: `podGroupName`")),
+        Some(name) => check_name(name, &at, names::check_dns1123_subdomain, errors),
     }
 }

@@ -1,99 +1,171 @@
-//! Volumes and their mounts.
+//! Volumes (`ValidateVolumes`), and how containers mount them.
 
-use super::resources::check_quantity;
+use super::env::{check_field_reference, check_resource_reference};
+use super::sources::{Holder, check_source, outer_name};
+use super::{check_claim_spec, check_label_selector};
 use crate::field::{Error, Path};
-use crate::names;
-use crate::strategies::json::{check_name, check_reference, check_required, int, items, present, text};
+use crate::strategies::json::{check_name, check_one_of, check_required, flag, int, items, map, present, text};
+use crate::{meta, names};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-/// Checks `volumes` and returns their names.
-pub(super) fn check_volumes<'a>(spec: &'a Value, path: &Path<'_>, errors: &mut Vec<Error>) -> HashSet<&'a str> {
-    let mut seen = HashSet::new();
-    for (i, volume) in items(spec, "volumes").iter().enumerate() {
-        let path = path.index(i);
-        let name_path = path.child("name");
-        let name = text(volume, "name");
-        if name.is_empty() {
-            errors.push(Error::required(&name_path, ""));
-        } else {
-            check_name(name, &name_path, names::check_dns1123_label, errors);
-            if !seen.insert(name) {
-                errors.push(Error::duplicate(&name_path, name));
-            }
+/// The valid volumes of a pod, by name.
+pub(super) type Volumes<'a> = HashMap<&'a str, &'a Value>;
+
+/// Sources in the order in which Kubernetes looks for them: the second one found is one too many.
+const SOURCES: &[&str] = &[
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+];
+
+/// Checks `volumes`; `pod` is the pod's name where it is known.
+pub(super) fn check_volumes<'a>(spec: &'a Value, pod: &str, list: &Path<'_>, errors: &mut Vec<Error>) -> Volumes<'a> {
+    let mut valid = Volumes::new();
+    let volumes = items(spec, "volumes");
+    for (i, volume) in volumes.iter().enumerate() {
+        let path = list.index(i);
+        let (name, before) = (text(volume, "name"), errors.len());
+        check_sources(volume, pod, &path, errors);
+        match name {
+            "" => errors.push(Error::required(&path.child("name"), "")),
+            name => check_name(name, &path.child("name"), names::check_dns1123_label, errors),
         }
-        check_source(volume, &path, errors);
+        if valid.contains_key(name) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        }
+        if errors.len() == before {
+            valid.insert(name, volume);
+        }
+        let claim = volume.get("persistentVolumeClaim").map_or("", |claim| text(claim, "claimName"));
+        let made = |other: &Value| present(other, "ephemeral").is_some() && claim == own_claim(pod, other);
+        if !pod.is_empty() && !claim.is_empty() && volumes.iter().any(made) {
+            let detail = "must not reference a PVC that gets created for an ephemeral volume";
+            errors.push(Error::invalid(&path.child("persistentVolumeClaim.claimName"), claim, detail));
+        }
     }
-    seen
+    valid
 }
 
-fn check_source(volume: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let sources: Vec<(&String, &Value)> =
-        volume.as_object().into_iter().flatten().filter(|(name, value)| *name != "name" && !value.is_null()).collect();
-    if sources.is_empty() {
-        errors.push(Error::required(path, "must specify a volume type"));
-    }
-    for (i, (name, source)) in sources.iter().enumerate() {
-        let path = path.child(name);
-        if i > 0 {
-            errors.push(Error::forbidden(&path, "may not specify more than 1 volume type"));
+/// The name of the claim that is made for an ephemeral volume.
+fn own_claim(pod: &str, volume: &Value) -> String {
+    format!("{pod}-{}", text(volume, "name"))
+}
+
+fn check_sources(volume: &Value, pod: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let mut found = false;
+    for kind in SOURCES {
+        let Some(source) = present(volume, kind) else { continue };
+        if found {
+            errors.push(Error::forbidden(&path.child(outer_name(kind)), "may not specify more than 1 volume type"));
             continue;
         }
-        check_one_source(name, source, &path, errors);
+        found = true;
+        check_one(kind, source, path, errors);
+        if *kind == "ephemeral" && !pod.is_empty() && !text(volume, "name").is_empty() {
+            let claim = own_claim(pod, volume);
+            for message in names::check_dns1123_subdomain(&claim) {
+                let detail = format!("PVC name {claim:?}: {message}");
+                errors.push(Error::invalid(&path.child("name"), text(volume, "name"), detail));
+            }
+        }
+        if *kind == "iscsi" && present(source, "initiatorName").is_some() {
+            let (name, portal) = (text(volume, "name"), text(source, "targetPortal"));
+            if name.len() + 1 + portal.len() > 64 {
+                let detail = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+                errors.push(Error::invalid(&path.child("name"), name, detail));
+            }
+        }
+    }
+    if !found {
+        errors.push(Error::required(path, "must specify a volume type"));
     }
 }
 
-fn check_one_source(kind: &str, source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+fn check_one(kind: &str, source: &Value, volume: &Path<'_>, errors: &mut Vec<Error>) {
+    let path = volume.child(kind);
     match kind {
         "emptyDir" => {
-            if let Some(limit) = present(source, "sizeLimit") {
-                check_quantity("storage", limit, &path.child("sizeLimit"), errors);
+            let negative = |limit: &Value| crate::quantity::Quantity::from_value(limit).is_ok_and(|q| q.is_negative());
+            if present(source, "sizeLimit").is_some_and(negative) {
+                let detail = "SizeLimit field must be a valid resource quantity";
+                errors.push(Error::forbidden(&path.child("sizeLimit"), detail));
             }
         }
-        "hostPath" => check_host_path(source, path, errors),
         "configMap" => {
-            check_required(source, "name", path, errors);
-            check_files(source, path, errors);
+            check_required(source, "name", &path, errors);
+            check_files(source, &path, errors);
         }
         "secret" => {
-            check_required(source, "secretName", path, errors);
-            check_files(source, path, errors);
+            check_required(source, "secretName", &path, errors);
+            check_files(source, &path, errors);
         }
         "downwardAPI" => {
-            check_mode(source, "defaultMode", path, errors);
-            check_downward_items(source, path, errors);
-        }
-        "projected" => check_projected(source, path, errors),
-        "persistentVolumeClaim" => check_required(source, "claimName", path, errors),
-        "nfs" => {
-            check_required(source, "server", path, errors);
-            check_required(source, "path", path, errors);
-            if !text(source, "path").is_empty() && !text(source, "path").starts_with('/') {
-                errors.push(Error::invalid(&path.child("path"), text(source, "path"), "must be an absolute path"));
+            check_mode(source, "defaultMode", &path, errors);
+            for item in items(source, "items") {
+                check_downward_file(item, &path, errors);
             }
         }
-        "csi" => check_required(source, "driver", path, errors),
-        "ephemeral" if present(source, "volumeClaimTemplate").is_none() => {
-            errors.push(Error::required(&path.child("volumeClaimTemplate"), ""));
+        "projected" => {
+            check_mode(source, "defaultMode", &path, errors);
+            check_projections(source, &path, errors);
         }
-        "image" => check_required(source, "reference", path, errors),
-        _ => {}
+        "ephemeral" => check_ephemeral(source, &path, errors),
+        "image" => {
+            check_required(source, "reference", &path, errors);
+            check_pull_policy(source, "pullPolicy", &path, errors);
+        }
+        other => check_source(other, source, Holder::Volume, volume, errors),
     }
 }
 
-const HOST_PATH_TYPES: &[&str] =
-    &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+/// Complains about a pull policy that is none.
+pub(super) fn check_pull_policy(value: &Value, field: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
+    check_required(value, field, path, errors);
+    check_one_of(value, field, &["Always", "IfNotPresent", "Never"], path, errors);
+}
 
-fn check_host_path(source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let place = text(source, "path");
-    check_required(source, "path", path, errors);
-    if place.split('/').any(|part| part == "..") {
-        errors.push(Error::invalid(&path.child("path"), place, "must not contain '..'"));
+fn check_ephemeral(source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let path = path.child("volumeClaimTemplate");
+    let Some(template) = present(source, "volumeClaimTemplate") else {
+        return errors.push(Error::required(&path, ""));
+    };
+    let metadata = path.child("metadata");
+    meta::check_annotations(meta::annotations(template), &metadata.child("annotations"), errors);
+    meta::validate_labels(meta::labels(template), &metadata.child("labels"), errors);
+    for (field, value) in map(template, "metadata").into_iter().flatten() {
+        if !matches!(field.as_str(), "annotations" | "labels" | "creationTimestamp") && !value.is_null() {
+            errors.push(Error::forbidden(&metadata.child(field), "cannot be set"));
+        }
     }
-    let kind = text(source, "type");
-    if !HOST_PATH_TYPES.contains(&kind) {
-        errors.push(Error::not_supported(&path.child("type"), kind, HOST_PATH_TYPES));
-    }
+    check_claim_spec(template.get("spec").unwrap_or(&Value::Null), &path.child("spec"), errors);
 }
 
 fn check_mode(source: &Value, field: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
@@ -108,146 +180,270 @@ fn check_files(source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     check_mode(source, "defaultMode", path, errors);
     let list = path.child("items");
     for (i, item) in items(source, "items").iter().enumerate() {
-        let path = list.index(i);
-        check_required(item, "key", &path, errors);
-        check_required(item, "path", &path, errors);
-        check_relative(text(item, "path"), &path.child("path"), errors);
-        check_mode(item, "mode", &path, errors);
+        check_file(item, &list.index(i), errors);
     }
 }
 
-fn check_downward_items(source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let list = path.child("items");
-    for (i, item) in items(source, "items").iter().enumerate() {
-        let path = list.index(i);
-        check_required(item, "path", &path, errors);
-        check_relative(text(item, "path"), &path.child("path"), errors);
-        let (field, resource) = (present(item, "fieldRef"), present(item, "resourceFieldRef"));
-        match (field, resource) {
-            (Some(_), Some(_)) => {
-                errors.push(Error::invalid(
-                    &path,
-                    "resource",
-                    "fieldRef and resourceFieldRef can not be specified simultaneously",
-                ));
+fn check_file(item: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    check_required(item, "key", path, errors);
+    check_required(item, "path", path, errors);
+    check_local(text(item, "path"), &path.child("path"), errors);
+    check_mode(item, "mode", path, errors);
+}
+
+/// Fields that a file of the downward API may hold.
+const FILE_FIELDS: &[&str] =
+    &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+
+/// One file of the downward API. As in Kubernetes, `path` is that of the volume, not of the file.
+fn check_downward_file(file: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    check_required(file, "path", path, errors);
+    check_local(text(file, "path"), &path.child("path"), errors);
+    match (present(file, "fieldRef"), present(file, "resourceFieldRef")) {
+        (Some(field), resource) => {
+            check_field_reference(field, FILE_FIELDS, &path.child("fieldRef"), errors);
+            if resource.is_some() {
+                let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                errors.push(Error::invalid(path, "resource", detail));
             }
-            (None, None) => errors.push(Error::required(&path, "one of fieldRef and resourceFieldRef is required")),
-            (Some(field), None) => check_required(field, "fieldPath", &path.child("fieldRef"), errors),
-            (None, Some(resource)) => check_required(resource, "resource", &path.child("resourceFieldRef"), errors),
         }
-        check_mode(item, "mode", &path, errors);
+        (None, Some(resource)) => {
+            check_resource_reference(resource, true, &path.child("resourceFieldRef"), errors);
+        }
+        (None, None) => errors.push(Error::required(path, "one of fieldRef and resourceFieldRef is required")),
     }
+    check_mode(file, "mode", path, errors);
 }
 
-fn check_projected(source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    check_mode(source, "defaultMode", path, errors);
+/// The sources of a projected volume, whose paths must differ.
+fn check_projections(volume: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let mut paths = HashSet::new();
     let list = path.child("sources");
-    for (i, projection) in items(source, "sources").iter().enumerate() {
-        let path = list.index(i);
+    for (i, projection) in items(volume, "sources").iter().enumerate() {
+        let at = list.index(i);
         let mut count = 0;
-        for (kind, source) in projection.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()) {
+        for kind in
+            ["secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate"]
+        {
+            let Some(source) = present(projection, kind) else { continue };
             count += 1;
-            let path = path.child(kind);
-            if count > 1 {
-                errors.push(Error::forbidden(&path, "may not specify more than 1 volume type per source"));
-                continue;
-            }
-            match kind.as_str() {
-                "configMap" | "secret" => {
-                    check_required(source, "name", &path, errors);
-                    check_files(source, &path, errors);
-                }
-                "downwardAPI" => check_downward_items(source, &path, errors),
-                "serviceAccountToken" => check_token(source, &path, errors),
-                _ => {}
-            }
+            check_projection(kind, source, &at.child(kind), path, &mut paths, errors);
         }
-        if count == 0 {
-            errors.push(Error::required(&path, "must specify a volume type per source"));
+        if count > 1 {
+            errors.push(Error::forbidden(&at, "may not specify more than 1 volume type per source"));
         }
     }
 }
 
-fn check_token(source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    const TEN_MINUTES: i64 = 600;
-    match int(source, "expirationSeconds") {
-        Some(seconds) if seconds < TEN_MINUTES => {
-            let detail = "may not specify a duration less than 10 minutes";
-            errors.push(Error::invalid(&path.child("expirationSeconds"), seconds, detail));
+fn check_projection<'a>(
+    kind: &str,
+    source: &'a Value,
+    path: &Path<'_>,
+    volume: &Path<'_>,
+    paths: &mut HashSet<&'a str>,
+    errors: &mut Vec<Error>,
+) {
+    let mut take = |place: &'a str, shown: &str, errors: &mut Vec<Error>| {
+        if !place.is_empty() && !paths.insert(place) {
+            errors.push(Error::invalid(volume, shown, "conflicting duplicate paths"));
         }
-        Some(seconds) if seconds > 1 << 32 => {
-            let detail = "may not specify a duration larger than 2^32 seconds";
-            errors.push(Error::invalid(&path.child("expirationSeconds"), seconds, detail));
+    };
+    match kind {
+        "secret" | "configMap" => {
+            check_required(source, "name", path, errors);
+            let list = path.child("items");
+            for (i, item) in items(source, "items").iter().enumerate() {
+                check_file(item, &list.index(i), errors);
+                take(text(item, "path"), text(source, "name"), errors);
+            }
+        }
+        "downwardAPI" => {
+            for file in items(source, "items") {
+                check_downward_file(file, path, errors);
+                take(text(file, "path"), text(file, "path"), errors);
+            }
+        }
+        "serviceAccountToken" => check_token(source, path, volume, errors),
+        "clusterTrustBundle" => {
+            check_bundle(source, path, errors);
+            take(text(source, "path"), text(source, "path"), errors);
         }
         _ => {}
     }
-    check_required(source, "path", path, errors);
-    check_relative(text(source, "path"), &path.child("path"), errors);
 }
 
-/// A path below the volume: relative and without `..`.
-fn check_relative(place: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
+fn check_token(source: &Value, path: &Path<'_>, volume: &Path<'_>, errors: &mut Vec<Error>) {
+    const TEN_MINUTES: i64 = 600;
+    let at = path.child("expirationSeconds");
+    match int(source, "expirationSeconds") {
+        None => errors.push(Error::required(&at, "")),
+        Some(seconds) if seconds < TEN_MINUTES => {
+            errors.push(Error::invalid(&at, seconds, "may not specify a duration less than 10 minutes"));
+        }
+        Some(seconds) if seconds > 1 << 32 => {
+            errors.push(Error::invalid(&at, seconds, "may not specify a duration larger than 2^32 seconds"));
+        }
+        Some(_) => {}
+    }
+    match text(source, "path") {
+        "" => errors.push(Error::required(&volume.child("path"), "")),
+        place => check_local(place, &volume.child("path"), errors),
+    }
+}
+
+fn check_bundle(source: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let part = |field: &str| source.get(field).and_then(Value::as_str);
+    match (part("name"), part("signerName")) {
+        (Some(_), Some(_)) => {
+            errors.push(Error::invalid(path, source.clone(), "only one of name and signerName may be used"));
+        }
+        (Some(name), None) => {
+            if name.is_empty() {
+                errors.push(Error::required(&path.child("name"), "must be a valid object name"));
+            }
+            if let Some(selector) = present(source, "labelSelector") {
+                let detail = "labelSelector must be unset if name is specified";
+                errors.push(Error::invalid(&path.child("labelSelector"), selector.clone(), detail));
+            }
+        }
+        (None, Some(signer)) => {
+            if signer.is_empty() {
+                errors.push(Error::required(&path.child("signerName"), "must be a valid signer name"));
+            }
+            check_label_selector(source.get("labelSelector"), &path.child("labelSelector"), errors);
+        }
+        (None, None) => errors.push(Error::required(path, "either name or signerName must be specified")),
+    }
+    check_required(source, "path", path, errors);
+    check_local(text(source, "path"), &path.child("path"), errors);
+}
+
+/// A relative path without `..`.
+pub(super) fn check_descending(place: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
     if place.starts_with('/') {
         errors.push(Error::invalid(path, place, "must be a relative path"));
     }
+    check_no_backsteps(place, path, errors);
+}
+
+pub(super) fn check_no_backsteps(place: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
     if place.split('/').any(|part| part == "..") {
         errors.push(Error::invalid(path, place, "must not contain '..'"));
-    } else if place.starts_with("..") {
+    }
+}
+
+/// A path of one's own below a volume: the agent's names begin with `..`.
+fn check_local(place: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
+    check_descending(place, path, errors);
+    if place.starts_with("..") && place != ".." && !place.starts_with("../") {
         errors.push(Error::invalid(path, place, "must not start with '..'"));
     }
 }
 
 /// `volumeMounts` of a container against the pod's volumes.
-pub(super) fn check_mounts(container: &Value, volumes: &HashSet<&str>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let mut paths = HashSet::new();
+pub(super) fn check_mounts(container: &Value, volumes: &Volumes<'_>, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let (mut paths, devices) = (HashSet::new(), items(container, "volumeDevices"));
     for (i, mount) in items(container, "volumeMounts").iter().enumerate() {
-        let path = path.index(i);
-        let name = text(mount, "name");
-        if name.is_empty() {
-            errors.push(Error::required(&path.child("name"), ""));
-        } else if !volumes.contains(name) {
+        let path = list.index(i);
+        let (name, place) = (text(mount, "name"), text(mount, "mountPath"));
+        check_required(mount, "name", &path, errors);
+        if !volumes.contains_key(name) {
             errors.push(Error::not_found(&path.child("name"), name));
         }
-        let place = text(mount, "mountPath");
-        if place.is_empty() {
-            errors.push(Error::required(&path.child("mountPath"), ""));
-        } else if !paths.insert(place) {
+        check_required(mount, "mountPath", &path, errors);
+        if !paths.insert(place) {
             errors.push(Error::invalid(&path.child("mountPath"), place, "must be unique"));
         }
-        let (sub, expression) = (text(mount, "subPath"), text(mount, "subPathExpr"));
+        if devices.iter().any(|device| text(device, "name") == name) {
+            errors.push(Error::invalid(&path.child("name"), name, "must not already exist in volumeDevices"));
+        }
+        if devices.iter().any(|device| text(device, "devicePath") == place) {
+            let detail = "must not already exist as a path in volumeDevices";
+            errors.push(Error::invalid(&path.child("mountPath"), place, detail));
+        }
+        check_mount_options(container, mount, &path, list, errors);
+    }
+}
+
+/// What a mount says beside what goes where. As in Kubernetes, most of these paths have no index.
+fn check_mount_options(container: &Value, mount: &Value, path: &Path<'_>, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let (sub, expression) = (text(mount, "subPath"), text(mount, "subPathExpr"));
+    if !sub.is_empty() {
+        check_descending(sub, &list.child("subPath"), errors);
+    }
+    if !expression.is_empty() {
         if !sub.is_empty() {
-            check_relative_mount(sub, &path.child("subPath"), errors);
+            let detail = "subPathExpr and subPath are mutually exclusive";
+            errors.push(Error::invalid(&path.child("subPathExpr"), expression, detail));
         }
-        if !expression.is_empty() {
-            if !sub.is_empty() {
-                errors.push(Error::invalid(
-                    &path.child("subPathExpr"),
-                    expression,
-                    "subPathExpr and subPath are mutually exclusive",
-                ));
+        check_descending(expression, &list.child("subPathExpr"), errors);
+    }
+    let propagation = mount.get("mountPropagation").and_then(Value::as_str);
+    if let Some(mode) = propagation {
+        let (at, supported) = (list.child("mountPropagation"), &["Bidirectional", "HostToContainer", "None"]);
+        if !supported.contains(&mode) {
+            errors.push(Error::not_supported(&at, mode, supported));
+        }
+        let privileged = container.get("securityContext").is_some_and(|context| flag(context, "privileged"));
+        if mode == "Bidirectional" && !privileged {
+            let detail = "Bidirectional mount propagation is available only to privileged containers";
+            errors.push(Error::forbidden(&at, detail));
+        }
+    }
+    let at = list.child("recursiveReadOnly");
+    match mount.get("recursiveReadOnly").and_then(Value::as_str) {
+        None | Some("Disabled") => {}
+        Some("Enabled" | "IfPossible") => {
+            if !flag(mount, "readOnly") {
+                errors.push(Error::forbidden(&at, "may only be specified when readOnly is true"));
             }
-            check_relative_mount(expression, &path.child("subPathExpr"), errors);
+            if propagation.is_some_and(|mode| mode != "None") {
+                let detail = "may only be specified when mountPropagation is None or not specified";
+                errors.push(Error::forbidden(&at, detail));
+            }
         }
-        let propagation = text(mount, "mountPropagation");
-        if !matches!(propagation, "" | "None" | "HostToContainer" | "Bidirectional") {
-            let supported = &["Bidirectional", "HostToContainer", "None"];
-            errors.push(Error::not_supported(&path.child("mountPropagation"), propagation, supported));
-        }
+        Some(other) => errors.push(Error::not_supported(&at, other, &["Disabled", "Enabled", "IfPossible"])),
     }
 }
 
-fn check_relative_mount(place: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
-    if place.starts_with('/') {
-        errors.push(Error::invalid(path, place, "must be a relative path"));
-    }
-    if place.split('/').any(|part| part == "..") {
-        errors.push(Error::invalid(path, place, "must not contain '..'"));
-    }
-}
-
-/// `imagePullSecrets` and the like: each names an object.
-pub(super) fn check_references(list: &[Value], path: &Path<'_>, errors: &mut Vec<Error>) {
-    for (i, reference) in list.iter().enumerate() {
-        check_reference(reference, "name", &path.index(i), errors);
+/// `volumeDevices` of a container against the pod's volumes.
+pub(super) fn check_devices(container: &Value, volumes: &Volumes<'_>, list: &Path<'_>, errors: &mut Vec<Error>) {
+    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+    let mounts = items(container, "volumeMounts");
+    for (i, device) in items(container, "volumeDevices").iter().enumerate() {
+        let path = list.index(i);
+        let (name, place) = (text(device, "name"), text(device, "devicePath"));
+        check_required(device, "name", &path, errors);
+        if names.contains(name) {
+            errors.push(Error::invalid(&path.child("name"), name, "must be unique"));
+        }
+        match volumes.get(name) {
+            None => errors.push(Error::not_found(&path.child("name"), name)),
+            Some(volume) => {
+                if present(volume, "persistentVolumeClaim").or_else(|| present(volume, "ephemeral")).is_none() {
+                    let detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
+                    errors.push(Error::invalid(&path.child("name"), name, detail));
+                }
+            }
+        }
+        check_required(device, "devicePath", &path, errors);
+        if paths.contains(place) {
+            errors.push(Error::invalid(&path.child("devicePath"), place, "must be unique"));
+        }
+        if place.split('/').any(|part| part == "..") {
+            errors.push(Error::invalid(&path.child("devicePath"), place, "can not contain backsteps ('..')"));
+        } else {
+            paths.insert(place);
+        }
+        if mounts.iter().any(|mount| text(mount, "name") == name) {
+            errors.push(Error::invalid(&path.child("name"), name, "must not already exist in volumeMounts"));
+        }
+        if mounts.iter().any(|mount| text(mount, "mountPath") == place) {
+            let detail = "must not already exist as a path in volumeMounts";
+            errors.push(Error::invalid(&path.child("devicePath"), place, detail));
+        }
+        if !name.is_empty() {
+            names.insert(name);
+        }
     }
 }
