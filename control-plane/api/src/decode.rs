@@ -15,6 +15,9 @@ pub const MAX_DEPTH: usize = 127;
 /// Most duplicate fields that are reported, as in Kubernetes' decoder.
 pub const MAX_DUPLICATES: usize = 100;
 
+/// What an error about a document that is none begins with.
+pub const NO_DOCUMENT: &str = "couldn't get version/kind; json parse error: ";
+
 /// What a document may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -37,7 +40,7 @@ pub fn json(bytes: &[u8], limits: Limits) -> Result<(Value, Vec<String>), Status
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     value(&mut parser, limits).and_then(|decoded| parser.end().map(|()| decoded)).map_err(|error| {
         let text = go_words(&error, bytes);
-        Status::bad_request(format!("couldn't get version/kind; json parse error: {text}"))
+        Status::bad_request(format!("{NO_DOCUMENT}{text}"))
     })
 }
 

@@ -20,6 +20,10 @@ pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 /// document of gigabytes.
 pub const MAX_COPIED_BYTES: usize = 3 << 20;
 
+/// Most values that the operations of one patch may move about: ten thousand of them at the front of a long list, or taking a
+/// large part from here to there and back, would otherwise keep a processor busy for minutes.
+pub const MAX_MOVED: usize = 100_000_000;
+
 /// RFC 6902 (`application/json-patch+json`).
 ///
 /// # Errors
@@ -39,7 +43,7 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
         ));
     }
     let mut result = document.clone();
-    let mut copied = 0;
+    let (mut copied, mut moved) = (0, 0_usize);
     for (index, operation) in list.iter().enumerate() {
         let operation: PatchOperation = serde::Deserialize::deserialize(operation)
             .map_err(|e| Status::bad_request(format!("JSON patch operation {index} is malformed: {e}")))?;
@@ -48,6 +52,10 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
             if copied > MAX_COPIED_BYTES {
                 return Err(rejected(&format!("the copy operations exceed {MAX_COPIED_BYTES} bytes")));
             }
+        }
+        moved = moved.saturating_add(effort(&operation, &result));
+        if moved > MAX_MOVED {
+            return Err(rejected(&format!("the operations move more than {MAX_MOVED} values")));
         }
         if depth_after(&operation, &result) > MAX_DEPTH {
             return Err(rejected(&format!("operation {index} nests deeper than {MAX_DEPTH} levels")));
@@ -59,6 +67,40 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
             .map_err(|e| rejected(&format!("operation {index} failed at path '{}': {}", e.path, e.kind)))?;
     }
     Ok(result)
+}
+
+/// How many values `operation` moves or looks at, beyond those that are in it: of the list that it opens or closes a gap in,
+/// and of the part that it takes elsewhere.
+fn effort(operation: &PatchOperation, document: &Value) -> usize {
+    let taken = |from: &str| document.pointer(from).map_or(0, values);
+    match operation {
+        PatchOperation::Add(add) => behind(add.path.as_str(), document),
+        PatchOperation::Remove(remove) => behind(remove.path.as_str(), document),
+        PatchOperation::Copy(copy) => taken(copy.from.as_str()) + behind(copy.path.as_str(), document),
+        PatchOperation::Move(moved) => {
+            let (from, to) = (moved.from.as_str(), moved.path.as_str());
+            taken(from) + behind(from, document) + behind(to, document)
+        }
+        PatchOperation::Replace(_) | PatchOperation::Test(_) => 0,
+    }
+}
+
+/// The items of a list from the one that `path` names.
+fn behind(path: &str, document: &Value) -> usize {
+    let Some((parent, last)) = path.rsplit_once('/') else { return 0 };
+    match (document.pointer(parent), last.parse::<usize>()) {
+        (Some(Value::Array(list)), Ok(at)) => list.len().saturating_sub(at),
+        _ => 0,
+    }
+}
+
+/// How many values a value is made of.
+fn values(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(values).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(values).sum::<usize>(),
+        _ => 1,
+    }
 }
 
 /// Whether `operation` tests for `null` what its object does not have. That holds in Kubernetes, and clients ask so before

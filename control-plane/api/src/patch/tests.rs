@@ -209,6 +209,28 @@ fn json_patch_is_bounded() {
     assert_eq!(json_patch(&json!({"a": "x".repeat(100)}), &bomb.into()).unwrap_err().code, 422);
 }
 
+#[test]
+fn no_json_patch_moves_values_about_for_ever() {
+    let document = json!({"list": vec![0; 200_000], "other": {}});
+    let patches = [
+        json!([{"op": "add", "path": "/list/0", "value": 1}]),
+        json!([{"op": "remove", "path": "/list/0"}]),
+        json!([{"op": "move", "from": "/list", "path": "/moved"}, {"op": "move", "from": "/moved", "path": "/list"}]),
+    ];
+    for patch in patches {
+        assert!(json_patch(&document, &patch).is_ok());
+        let often: Vec<Value> = patch.as_array().unwrap().iter().cycle().take(10_000).cloned().collect();
+        let status = json_patch(&document, &often.into()).unwrap_err();
+        assert_eq!(status.code, 422);
+        assert!(status.message.ends_with("the operations move more than 100000000 values"), "{}", status.message);
+    }
+    // At the end of a list there is nothing to move, and short lists may be turned over as often as there are operations.
+    let append = vec![json!({"op": "add", "path": "/list/-", "value": 1}); 10_000];
+    assert!(json_patch(&document, &append.into()).is_ok());
+    let insert = vec![json!({"op": "add", "path": "/list/0", "value": 1}); 10_000];
+    assert!(json_patch(&json!({"list": []}), &insert.into()).is_ok());
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
         any::<bool>().prop_map(Value::from),

@@ -4,8 +4,8 @@ use super::Call;
 use super::selection::Selection;
 use crate::core::read_status;
 use crate::request::{ListOptions, Version, too_large_version};
-use api::Status;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use api::{Status, decode};
+use base64::{DecodeError, Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use store::{Revision, RevisionError, Snapshot};
 
@@ -37,19 +37,40 @@ fn encode(token: &Token) -> Option<String> {
 }
 
 /// # Errors
-/// 400 for a token that is none of ours.
-fn decode(text: &str) -> Result<Token, Status> {
-    let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-    let json = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
-    let token: Token = serde_json::from_slice(&json).map_err(|e| invalid(&e.to_string()))?;
+/// 400 for a token that is none of ours, worded as Kubernetes' `DecodeContinue`.
+fn read(text: &str) -> Result<Token, Status> {
+    let invalid =
+        |why: String| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let text = text.trim_end_matches('=');
+    let json = URL_SAFE_NO_PAD.decode(text).map_err(|error| invalid(not_base64(&error, text)))?;
+    let token: Token = serde_json::from_slice(&json).map_err(|error| {
+        let told = decode::json(&json, decode::Limits::default()).err().map(|status| status.message);
+        let told = told.as_deref().and_then(|text| text.strip_prefix(decode::NO_DOCUMENT));
+        invalid(told.map_or_else(|| error.to_string(), str::to_owned))
+    })?;
     if token.v != VERSION {
-        return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.v)));
+        return Err(invalid(format!("server does not recognize this encoded version {}", token.v)));
     }
-    let is_revision = token.rv > 0 || token.rv == NEWEST;
-    if !is_revision || token.start.is_empty() || token.start.split('/').any(|part| part == "..") {
-        return Err(invalid("incorrect encoded start resourceVersion or start (version meta.k8s.io/v1)"));
+    if token.rv <= 0 && token.rv != NEWEST {
+        return Err(invalid(format!("incorrect encoded start resourceVersion (version {VERSION})")));
+    }
+    if token.start.is_empty() {
+        return Err(invalid(format!("encoded start key empty (version {VERSION})")));
+    }
+    // What follows the prefix must not lead out of it.
+    if token.start.split('/').any(|part| part == "..") {
+        return Err(invalid(token.start));
     }
     Ok(token)
+}
+
+/// In Go's words.
+fn not_base64(error: &DecodeError, text: &str) -> String {
+    let at = match error {
+        DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => *at,
+        DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => text.len(),
+    };
+    format!("illegal base64 data at input byte {at}")
 }
 
 /// A token, read and written again.
@@ -57,7 +78,7 @@ fn decode(text: &str) -> Result<Token, Status> {
 /// # Errors
 /// 400 for a token that is none of ours.
 pub(crate) fn rewritten(text: &str) -> Result<String, Status> {
-    decode(text).map(|token| encode(&token).unwrap_or_default())
+    read(text).map(|token| encode(&token).unwrap_or_default())
 }
 
 /// Where a page begins.
@@ -75,7 +96,7 @@ pub(super) async fn resume(call: &Call<'_>, options: &ListOptions, text: &str, p
     if matches!(options.version, Version::At(_)) {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
-    let token = decode(text)?;
+    let token = read(text)?;
     let revision = Revision::try_from(token.rv).ok().filter(|revision| *revision > 0);
     let mut start = prefix.to_vec();
     start.extend_from_slice(token.start.as_bytes());
