@@ -49,11 +49,6 @@ impl Scene {
         format!("{base}/namespaces/{}/{rest}", self.namespace)
     }
 
-    pub async fn find(&self, path: &str) -> Option<Value> {
-        let answer = self.stage.get(&self.path(path)).await;
-        (answer.code != 404).then(|| answer.ok())
-    }
-
     pub async fn get(&self, path: &str) -> Value {
         self.stage.get(&self.path(path)).await.ok()
     }
