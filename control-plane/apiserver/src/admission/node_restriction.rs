@@ -3,11 +3,12 @@
 
 use super::{Operation, Plugin, Request};
 use crate::authz::node::{NODES, identity};
+use crate::objects::Facts;
 use api::{Status, meta};
 use futures::future::{self, BoxFuture};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use store::Snapshot;
+use store::{Entry, Snapshot};
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const LEASES: &str = "kube-node-lease";
@@ -121,15 +122,15 @@ fn mirror_pod(request: &Request<'_>, node: &str) -> Result<(), Status> {
 fn own_pod(request: &Request<'_>, node: &str, why: String) -> Result<(), Status> {
     let bound = match request.old {
         Some(old) => text(old, "/spec/nodeName") == node,
-        None => stored_pod(request.snapshot, request.namespace, subject(request))
-            .is_some_and(|pod| text(&pod, "/spec/nodeName") == node),
+        None => pod_entry(request.snapshot, request.namespace, subject(request))
+            .and_then(|entry| Facts::of(&entry.value.body).ok())
+            .is_some_and(|pod| pod.spec.node_name.as_deref() == Some(node)),
     };
     if bound { Ok(()) } else { refuse(request, why) }
 }
 
-fn stored_pod(snapshot: &Snapshot, namespace: &str, name: &str) -> Option<Value> {
-    let entry = snapshot.get(format!("core/pods/{namespace}/{name}").as_bytes())?;
-    serde_json::from_slice(&entry.value.body).ok()
+fn pod_entry<'s>(snapshot: &'s Snapshot, namespace: &str, name: &str) -> Option<&'s Entry> {
+    snapshot.get(format!("core/pods/{namespace}/{name}").as_bytes()).map(|entry| &**entry)
 }
 
 fn pod_status(request: &Request<'_>, node: &str) -> Result<(), Status> {
@@ -223,20 +224,23 @@ pub(crate) fn token(
     if uid.is_empty() {
         return refuse("node requested token with a pod binding without a uid".into());
     }
-    let Some(pod) = stored_pod(snapshot, namespace, reference("name")) else {
+    let Some(entry) = pod_entry(snapshot, namespace, reference("name")) else {
         return Err(Status::not_found("", "pods", reference("name")));
     };
-    if meta::uid(&pod) != uid {
+    let pod = Facts::of(&entry.value.body).map_err(Status::internal)?;
+    if pod.metadata.uid != uid {
         return refuse(format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
         ));
     }
-    if text(&pod, "/spec/nodeName") != node {
+    if pod.spec.node_name.as_deref().unwrap_or_default() != node {
         return refuse("node requested token bound to a pod scheduled on a different node".into());
     }
     let audiences = spec.get("audiences").and_then(Value::as_array).into_iter().flatten();
+    let mut whole = None;
     for audience in audiences.filter_map(Value::as_str).filter(|audience| !audience.is_empty()) {
-        if !shows(&pod, audience) {
+        let pod = whole.get_or_insert_with(|| serde_json::from_slice(&entry.value.body).unwrap_or_default());
+        if !shows(pod, audience) {
             return refuse(format!("audience {audience:?} not found in pod spec volume"));
         }
     }

@@ -5,12 +5,14 @@
 
 mod body;
 mod convert;
+mod facts;
 mod index;
 mod owners;
 pub(crate) mod wire;
 
 pub(crate) use body::{encode, encode_as, encode_marked, encode_unserved, parse};
 pub(crate) use convert::between;
+pub(crate) use facts::Facts;
 pub(crate) use index::Index;
 pub(crate) use owners::{
     Apart, entry_without as without_owners, parse_apart, parse_metadata, put as put_owners, take as take_owners,

@@ -5,15 +5,16 @@ use super::{Call, admit, input};
 use crate::admission::node_restriction;
 use crate::authn::service_account::{Bound, Claims, ISSUER, Reference};
 use crate::authz::node;
+use crate::objects::Facts;
 use crate::request::WriteOptions;
 use crate::respond;
 use api::field::{Error as FieldError, Path};
-use api::{Status, Verb, meta, time};
+use api::{Status, Verb, time};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use store::Snapshot;
+use store::{Entry, Snapshot};
 
 const DEFAULT_SECONDS: i64 = 3_600;
 const MIN_SECONDS: i64 = 600;
@@ -30,13 +31,13 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     input::identify(&mut request, "authentication.k8s.io/v1", "TokenRequest")?;
     admit::body(call, &mut request, options.common).await?;
     let snapshot = call.core.store.snapshot();
-    let account = stored(&snapshot, "serviceaccounts", call.namespace(), call.name())?;
+    let account = reference(&snapshot, "serviceaccounts", call.namespace(), call.name())?;
     let spec = request.get("spec").cloned().unwrap_or_default();
     let seconds = validated_seconds(&spec)?;
     if let Some(node) = node::identity(call.user) {
         node_restriction::token(node, call.name(), call.namespace(), &snapshot, &spec)?;
     }
-    let mut claims = claims(call, &snapshot, &account, &spec)?;
+    let mut claims = claims(call, &snapshot, account, &spec)?;
     let now = call.core.now();
     let asked = now.as_second().saturating_add(seconds);
     (claims.iat, claims.nbf, claims.exp) = (now.as_second(), now.as_second(), asked);
@@ -81,14 +82,14 @@ fn validated_seconds(spec: &Value) -> Result<i64, Status> {
     Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &[error]))
 }
 
-fn claims(call: &Call<'_>, snapshot: &Snapshot, account: &Value, spec: &Value) -> Result<Claims, Status> {
+fn claims(call: &Call<'_>, snapshot: &Snapshot, account: Reference, spec: &Value) -> Result<Claims, Status> {
     let (namespace, name) = (call.namespace(), call.name());
     let audiences = spec.get("audiences").and_then(Value::as_array).into_iter().flatten();
     let mut aud: Vec<String> = audiences.filter_map(|audience| audience.as_str().map(String::from)).collect();
     if aud.is_empty() {
         aud.push(ISSUER.into());
     }
-    let mut bound = Bound { namespace: namespace.to_owned(), serviceaccount: reference(account), ..Bound::default() };
+    let mut bound = Bound { namespace: namespace.to_owned(), serviceaccount: account, ..Bound::default() };
     if let Some(wanted) = spec.get("boundObjectRef").filter(|reference| reference.is_object()) {
         bind(&mut bound, snapshot, (namespace, name), wanted)?;
     }
@@ -114,23 +115,22 @@ fn bind(
     let (version, kind, name, uid) = (text("apiVersion"), text("kind"), text("name"), text("uid"));
     let found = match (version, kind) {
         ("v1", "Pod") => {
-            let pod = stored(snapshot, "pods", namespace, name)?;
-            let spec = |field: &str| pod.pointer(&format!("/spec/{field}")).and_then(Value::as_str).unwrap_or_default();
-            if spec("serviceAccountName") != account {
+            let entry = stored(snapshot, "pods", namespace, name)?;
+            let pod = facts(entry)?;
+            if pod.spec.service_account_name.as_deref().unwrap_or_default() != account {
                 return Err(Status::bad_request(format!(
                     "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
                 )));
             }
-            let node = spec("nodeName");
-            if !node.is_empty() {
+            if let Some(node) = pod.spec.node_name.as_deref().filter(|node| !node.is_empty()) {
                 // A node that is gone is named all the same: the pod is what the token is bound to.
-                let uid = stored(snapshot, "nodes", "", node).map(|node| reference(&node).uid).unwrap_or_default();
+                let uid = reference(snapshot, "nodes", "", node).map(|node| node.uid).unwrap_or_default();
                 bound.node = Some(Reference { name: node.to_owned(), uid });
             }
-            bound.pod.insert(reference(&pod)).clone()
+            bound.pod.insert(pod.into()).clone()
         }
-        ("v1", "Secret") => bound.secret.insert(reference(&stored(snapshot, "secrets", namespace, name)?)).clone(),
-        ("v1", "Node") => bound.node.insert(reference(&stored(snapshot, "nodes", "", name)?)).clone(),
+        ("v1", "Secret") => bound.secret.insert(reference(snapshot, "secrets", namespace, name)?).clone(),
+        ("v1", "Node") => bound.node.insert(reference(snapshot, "nodes", "", name)?).clone(),
         (version, kind) => {
             return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}")));
         }
@@ -148,17 +148,27 @@ fn bind(
     Ok(())
 }
 
-fn reference(object: &Value) -> Reference {
-    Reference { name: meta::name(object).to_owned(), uid: meta::uid(object).to_owned() }
+impl From<Facts<'_>> for Reference {
+    fn from(facts: Facts<'_>) -> Self {
+        Self { name: facts.metadata.name.into_owned(), uid: facts.metadata.uid.into_owned() }
+    }
 }
 
 /// A stored object of the core group.
-fn stored(snapshot: &Snapshot, plural: &str, namespace: &str, name: &str) -> Result<Value, Status> {
+fn stored<'s>(snapshot: &'s Snapshot, plural: &str, namespace: &str, name: &str) -> Result<&'s Entry, Status> {
     let key = if namespace.is_empty() {
         format!("core/{plural}/{name}")
     } else {
         format!("core/{plural}/{namespace}/{name}")
     };
     let entry = snapshot.get(key.as_bytes()).ok_or_else(|| Status::not_found("", plural, name))?;
-    serde_json::from_slice(&entry.value.body).map_err(Status::internal)
+    Ok(entry)
+}
+
+fn facts(entry: &Entry) -> Result<Facts<'_>, Status> {
+    Facts::of(&entry.value.body).map_err(Status::internal)
+}
+
+fn reference(snapshot: &Snapshot, plural: &str, namespace: &str, name: &str) -> Result<Reference, Status> {
+    Ok(facts(stored(snapshot, plural, namespace, name)?)?.into())
 }
