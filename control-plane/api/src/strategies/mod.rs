@@ -19,6 +19,8 @@ pub mod events;
 #[cfg(test)]
 mod fact_tests;
 mod hooks;
+#[cfg(test)]
+mod hostile_tests;
 mod job_policies;
 mod json;
 mod limits;

@@ -72,6 +72,14 @@ impl Strategy for Service {
         if view && let Some(spec) = spec_mut(object) {
             fill_zero(spec, "externalTrafficPolicy", "Cluster");
         }
+        if kind == "LoadBalancer" {
+            let points = object.pointer_mut("/status/loadBalancer/ingress").and_then(Value::as_array_mut);
+            for point in points.into_iter().flatten().filter_map(Value::as_object_mut) {
+                if !zero(point.get("ip")) {
+                    fill(point, "ipMode", "VIP");
+                }
+            }
+        }
     }
 
     fn prepare_create(&self, object: &mut Value) {

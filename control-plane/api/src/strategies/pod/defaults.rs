@@ -1,7 +1,7 @@
 //! The defaults of a pod spec (`pkg/apis/core/v1/defaults.go`), shared by Pods and all pod templates.
 
-use crate::quantity;
 use crate::strategies::json::{Object, each_mut, existing_mut, fill, fill_zero, object_mut};
+use crate::{amounts, quantity};
 use serde_json::{Map, Value, json};
 
 /// Defaults that hold for every pod spec, in a Pod and in a template.
@@ -20,6 +20,28 @@ pub(in crate::strategies) fn default_spec(spec: &mut Object) {
             default_container(container);
         }
     }
+    if let Some(overhead) = existing_mut(spec, "overhead") {
+        canonical_list(overhead);
+    }
+}
+
+/// Defaults that only Pods have, not templates: requests from limits, how to resize, service links, ports of the host.
+pub(in crate::strategies) fn default_pod(spec: &mut Object) {
+    for list in ["initContainers", "containers"] {
+        for container in each_mut(spec, list) {
+            if let Some(resources) = existing_mut(container, "resources") {
+                requests_from_limits(resources);
+            }
+            if list == "containers" {
+                default_resize_policy(container);
+            }
+        }
+    }
+    if let Some(resources) = existing_mut(spec, "resources") {
+        canonical_resources(resources);
+    }
+    default_pod_requests(spec);
+    fill(spec, "enableServiceLinks", true);
     if spec.get("hostNetwork") == Some(&Value::Bool(true)) {
         for list in ["initContainers", "containers"] {
             for port in each_mut(spec, list).flat_map(|c| each_mut(c, "ports")) {
@@ -29,25 +51,41 @@ pub(in crate::strategies) fn default_spec(spec: &mut Object) {
             }
         }
     }
-    if let Some(overhead) = existing_mut(spec, "overhead") {
-        canonical_list(overhead);
+}
+
+/// What a container asks for of cpu and memory may change while it runs, unless it says otherwise.
+fn default_resize_policy(container: &mut Object) {
+    let requests = container.get("resources").and_then(|r| r.get("requests")).and_then(Value::as_object);
+    let asked: Vec<&str> =
+        ["cpu", "memory"].into_iter().filter(|name| requests.is_some_and(|list| list.contains_key(*name))).collect();
+    if asked.is_empty() {
+        return;
+    }
+    let policies = container.entry("resizePolicy").or_insert(Value::Null);
+    if policies.is_null() {
+        *policies = json!([]);
+    }
+    let Some(policies) = policies.as_array_mut() else { return };
+    for name in asked {
+        if policies.iter().all(|policy| policy.get("resourceName").is_none_or(|known| known != name)) {
+            policies.push(json!({"resourceName": name, "restartPolicy": "NotRequired"}));
+        }
     }
 }
 
-/// Defaults that only Pods have, not templates: requests from limits, service links.
-pub(in crate::strategies) fn default_pod(spec: &mut Object) {
-    for list in ["initContainers", "containers"] {
-        for container in each_mut(spec, list) {
-            if let Some(resources) = existing_mut(container, "resources") {
-                requests_from_limits(resources);
-            }
-        }
+/// A pod that limits itself as a whole asks for what its containers do, or else for all of it.
+fn default_pod_requests(spec: &mut Object) {
+    let limits = spec.get("resources").and_then(|r| r.get("limits")).and_then(Value::as_object);
+    let Some(limits) = limits.filter(|limits| !limits.is_empty()).cloned() else { return };
+    let known = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
+    let of_containers = amounts::containers(&Value::Object(spec.clone()), "requests");
+    let Some(requests) = existing_mut(spec, "resources").and_then(|r| object_mut(r, "requests")) else { return };
+    for (name, amount) in of_containers.into_iter().filter(|(name, _)| known(name)) {
+        requests.entry(name).or_insert_with(|| amount.to_string().into());
     }
-    if let Some(resources) = existing_mut(spec, "resources") {
-        canonical_resources(resources);
-        requests_from_limits(resources);
+    for (name, limit) in limits.into_iter().filter(|(name, _)| known(name)) {
+        requests.entry(name).or_insert(limit);
     }
-    fill(spec, "enableServiceLinks", true);
 }
 
 /// The deprecated `serviceAccount` always reads the same as `serviceAccountName`.
@@ -221,9 +259,17 @@ const SOURCES: &[(&str, &str, &str)] = &[
 /// Defaults of the sources of a volume or a PersistentVolume's spec.
 pub(in crate::strategies) fn default_sources(volume: &mut Object) {
     for (source, field, value) in SOURCES {
-        if let Some(source) = existing_mut(volume, source) {
-            fill(source, field, *value);
+        if let Some(fields) = existing_mut(volume, source) {
+            // What is there may be empty where Kubernetes keeps a pointer.
+            if matches!(*source, "hostPath" | "azureDisk") {
+                fill(fields, field, *value);
+            } else {
+                fill_zero(fields, field, *value);
+            }
         }
+    }
+    if let Some(disk) = existing_mut(volume, "azureDisk") {
+        fill(disk, "readOnly", false);
     }
 }
 

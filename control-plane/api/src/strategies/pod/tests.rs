@@ -319,3 +319,46 @@ fn every_selectable_field_is_named_once() {
     let named: Vec<&str> = Pod.fields(&running()).into_iter().map(|(name, _)| name).collect();
     assert_eq!(named, Pod.field_names());
 }
+
+#[test]
+fn what_a_pod_leaves_out_is_said_for_it() {
+    let defaulted = |spec: Value| {
+        let mut pod = json!({"metadata": {"name": "p"}, "spec": spec});
+        Pod.default(&mut pod);
+        let once = pod.clone();
+        Pod.default(&mut pod);
+        assert_eq!(pod, once, "defaulting is idempotent");
+        pod["spec"].clone()
+    };
+    let asks = json!({"resources": {"limits": {"cpu": "1"}, "requests": {"memory": "1Gi", "a.b/c": "1"}},
+        "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]});
+    assert_eq!(
+        defaulted(with_container(&asks))["containers"][0]["resizePolicy"],
+        json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"},
+            {"resourceName": "cpu", "restartPolicy": "NotRequired"}])
+    );
+    let mut whole = with_container(&json!({"resources": {"requests": {"cpu": "500m"}}}));
+    whole["resources"] = json!({"limits": {"cpu": "2", "memory": "1Gi"}});
+    assert_eq!(defaulted(whole)["resources"]["requests"], json!({"cpu": "500m", "memory": "1Gi"}));
+    let mut on_host = with_container(&json!({"ports": [{"containerPort": 80}]}));
+    on_host["hostNetwork"] = true.into();
+    assert_eq!(defaulted(on_host.clone())["containers"][0]["ports"][0]["hostPort"], 80);
+    default_spec(on_host.as_object_mut().unwrap());
+    assert_eq!(on_host["containers"][0]["ports"][0].get("hostPort"), None, "a template's ports stay");
+    let mut disk = with_container(&json!({}));
+    disk["volumes"] = json!([{"name": "d", "azureDisk": {"diskName": "a", "diskURI": "b"}},
+        {"name": "i", "iscsi": {"iscsiInterface": ""}}]);
+    let disk = defaulted(disk);
+    assert_eq!(disk["volumes"][0]["azureDisk"]["readOnly"], false);
+    assert_eq!(disk["volumes"][1]["iscsi"]["iscsiInterface"], "default");
+}
+
+#[test]
+fn what_an_older_version_stored_without_a_default_may_still_be_updated() {
+    let mut old =
+        json!({"metadata": {"name": "p"}, "spec": with_container(&json!({"resources": {"requests": {"cpu": "1"}}}))});
+    Pod.default(&mut old);
+    let new = old.clone();
+    old["spec"]["containers"][0].as_object_mut().unwrap().remove("resizePolicy");
+    assert_eq!(Pod.validate_update(&new, &old), []);
+}

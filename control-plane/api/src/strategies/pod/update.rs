@@ -2,6 +2,7 @@
 
 use crate::field::{Error, Path};
 use crate::strategies::json::{Object, int, items, map, text};
+use crate::strategy::Strategy as _;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -12,7 +13,13 @@ const DIFF_MAX: usize = 2048;
 
 pub(super) fn check(pod: &Value, old_pod: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
-    let (Some(new), Some(old)) = (map(pod, "spec"), map(old_pod, "spec")) else { return errors };
+    if pod.get("spec") == old_pod.get("spec") {
+        return errors;
+    }
+    // An older version may have stored less: defaults are no change.
+    let mut old_pod = json!({"spec": old_pod.get("spec")});
+    super::Pod.default(&mut old_pod);
+    let (Some(new), Some(old)) = (map(pod, "spec"), map(&old_pod, "spec")) else { return errors };
     if new == old {
         return errors;
     }
