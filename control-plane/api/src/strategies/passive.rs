@@ -55,7 +55,7 @@ impl Strategy for Passive {
 
     fn new_status(&self) -> Option<Value> {
         match self.kind {
-            "HorizontalPodAutoscaler" => Some(json!({"desiredReplicas": 0})),
+            "HorizontalPodAutoscaler" => Some(json!({"currentMetrics": null, "desiredReplicas": 0})),
             "Ingress" => Some(json!({"loadBalancer": {}})),
             "PodDisruptionBudget" => Some(json!({
                 "currentHealthy": 0,

@@ -74,7 +74,10 @@ pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
                 let dot = if group.is_empty() { "" } else { "." };
                 let (resource, namespace, name) =
                     (part("/spec/parentRef/resource"), part("/spec/parentRef/namespace"), part("/spec/parentRef/name"));
-                let parent = format!("{resource}{dot}{group}/{namespace}/{name}").replace("//", "/");
+                let parent = match map(object, "/spec/parentRef") {
+                    Some(_) => format!("{resource}{dot}{group}/{namespace}/{name}").replace("//", "/"),
+                    None => "<none>".into(),
+                };
                 vec![meta::name(object).into(), parent.into(), age(object, context)]
             })
         }
@@ -181,17 +184,24 @@ fn slice(object: &Value, context: &Context) -> Vec<Value> {
     ]
 }
 
+/// The hosts of an Ingress's rules. As in Kubernetes, what is left out is counted in rules, those without a host too.
+fn hosts(rules: &[Value]) -> String {
+    let mut named = rules.iter().enumerate().filter(|(_, rule)| !text(rule, "/host").is_empty());
+    let shown: Vec<_> = named.by_ref().take(SHOWN).collect();
+    let last = shown.last().map_or(0, |(at, _)| *at);
+    let list: Vec<&str> = shown.iter().map(|(_, rule)| text(rule, "/host")).collect();
+    if list.len() == SHOWN && last + 1 < rules.len() {
+        return format!("{} + {} more...", list.join(","), rules.len() - SHOWN);
+    }
+    or(&list.join(","), "*").into()
+}
+
 fn ingress(object: &Value, context: &Context) -> Vec<Value> {
-    let hosts: Vec<String> = items(object, "/spec/rules")
-        .iter()
-        .map(|rule| text(rule, "/host").to_owned())
-        .filter(|host| !host.is_empty())
-        .collect();
     let ports = if items(object, "/spec/tls").is_empty() { "80" } else { "80, 443" };
     vec![
         meta::name(object).into(),
         or(text(object, "/spec/ingressClassName"), "<none>").into(),
-        some_of(&hosts, SHOWN, "*").into(),
+        hosts(items(object, "/spec/rules")).into(),
         balancer(object).into(),
         ports.into(),
         age(object, context),

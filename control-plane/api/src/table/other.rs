@@ -116,7 +116,8 @@ pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
         ("storage.k8s.io", "CSIDriver") => columns(DRIVERS, driver),
         ("storage.k8s.io", "CSIStorageCapacity") => columns(CAPACITIES, |o, c| {
             let class = text(o, "/storageClassName");
-            vec![meta::name(o).into(), class.into(), quantity(o, "/capacity").into(), age(o, c)]
+            let capacity = o.get("capacity").map_or_else(|| "<unset>".into(), |_| quantity(o, "/capacity"));
+            vec![meta::name(o).into(), class.into(), capacity.into(), age(o, c)]
         }),
         ("storage.k8s.io", "VolumeAttributesClass") => {
             columns(&[NAME, ("DriverName", "string", 0, "The name of the CSI driver."), AGE], |o, c| {

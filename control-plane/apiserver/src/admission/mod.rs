@@ -17,6 +17,8 @@ mod pod_security;
 mod priority;
 pub(crate) mod quota;
 pub(crate) mod reservations;
+mod runtime_class;
+mod secret_references;
 mod service_account;
 mod small;
 mod storage;
@@ -143,6 +145,7 @@ impl Chain {
         let metrics = Arc::new(webhook::metrics::Metrics::default());
         let limits = limit_ranger::LimitRanges::new();
         let priority = Arc::new(priority::Priority::new());
+        let runtimes = runtime_class::Classes::new();
         let mutating: Vec<Named> = vec![
             (None, Arc::new(namespace_lifecycle::NamespaceLifecycle)),
             (Some("LimitRanger"), Arc::new(limit_ranger::Defaults(Arc::clone(&limits)))),
@@ -154,6 +157,7 @@ impl Chain {
             (Some("DefaultTolerationSeconds"), Arc::new(tolerations::DefaultTolerationSeconds)),
             (Some("DefaultStorageClass"), Arc::new(storage::DefaultStorageClass)),
             (Some("StorageObjectInUseProtection"), Arc::new(storage::StorageObjectInUseProtection)),
+            (Some("RuntimeClass"), Arc::new(runtime_class::Settings(Arc::clone(&runtimes)))),
             (
                 None,
                 Arc::new(certificates::Certificates {
@@ -174,6 +178,8 @@ impl Chain {
                     authorizers: Arc::clone(authorizers),
                 }),
             ),
+            (Some("PersistentVolumeClaimResize"), Arc::new(storage::PersistentVolumeClaimResize)),
+            (Some("RuntimeClass"), Arc::new(runtime_class::Overhead(runtimes))),
             (Some("DenyServiceExternalIPs"), Arc::new(small::DenyServiceExternalIPs)),
             (Some("ValidatingAdmissionWebhook"), Arc::new(webhook::Validating::new(Arc::clone(&metrics)))),
             (Some("AlwaysDeny"), Arc::new(small::AlwaysDeny)),

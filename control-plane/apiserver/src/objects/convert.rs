@@ -56,6 +56,10 @@ fn autoscaler_v1(object: &mut Value) {
         current.iter().find(|m| is_cpu_utilization(m)).map(|m| m["resource"]["current"]["averageUtilization"].clone());
     put(object, "status", "currentCPUUtilizationPercentage", now);
     take(object, "status", "conditions");
+    // v1 writes this count always, v2 where it is not zero.
+    if let Some(status) = part(object, "status") {
+        status.entry("currentReplicas").or_insert(0.into());
+    }
 }
 
 fn autoscaler_v2(object: &mut Value) {
@@ -71,6 +75,12 @@ fn autoscaler_v2(object: &mut Value) {
     }
     if let Some(number) = remove(object, "status", "currentCPUUtilizationPercentage") {
         object["status"]["currentMetrics"] = metric("current", &number);
+    }
+    if let Some(status) = part(object, "status") {
+        status.entry("currentMetrics").or_insert(Value::Null);
+        if status.get("currentReplicas").and_then(Value::as_i64) == Some(0) {
+            status.remove("currentReplicas");
+        }
     }
 }
 
