@@ -97,29 +97,42 @@ const FIELD_NAMES: &[&str] = &[
     "type",
 ];
 
-/// An event lives in the namespace of what it is about; what is cluster-wide is told in `default`.
-fn check_namespace(object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let about = text(part(object, "involvedObject"), "namespace");
-    let own = meta::namespace(object);
-    let fits = if about.is_empty() { matches!(own, "" | "default" | "kube-system") } else { about == own };
+/// The rules of every event (`legacyValidateEvent`): an eventTime marks one of the new kind, through whichever group it
+/// comes. `reporter` is what the group calls who tells.
+fn check_event(object: &Value, reporter: &str, errors: &mut Vec<Error>) {
+    let (own, about) = (meta::namespace(object), text(part(object, "involvedObject"), "namespace"));
+    let old = zero(object.get("eventTime"));
+    // An event lives in the namespace of what it is about; what is cluster-wide is told in `default`.
+    let fits = match (old, about.is_empty()) {
+        (true, true) => matches!(own, "" | "default"),
+        (true, false) => own == about,
+        (false, true) => matches!(own, "default" | "kube-system"),
+        (false, false) => true,
+    };
     if !fits {
-        errors.push(Error::invalid(&path.child("namespace"), about, "does not match event.namespace"));
+        let path = Path::new("involvedObject.namespace");
+        errors.push(Error::invalid(&path, about, "does not match event.namespace"));
     }
+    if !old {
+        check_new_style(object, reporter, errors);
+    }
+    check_name(own, &Path::new("namespace"), names::check_dns1123_subdomain, errors);
 }
 
 fn check_new_style(object: &Value, reporter: &str, errors: &mut Vec<Error>) {
-    let value = part(object, "reportingComponent").as_str().unwrap_or_default();
-    match value {
-        "" => errors.push(Error::required(&Path::new(reporter), "")),
-        value => check_name(value, &Path::new(reporter), names::check_qualified_name, errors),
+    let (value, path) = (part(object, "reportingComponent").as_str().unwrap_or_default(), Path::new(reporter));
+    if value.is_empty() {
+        errors.push(Error::required(&path, ""));
     }
+    check_name(value, &path, names::check_qualified_name, errors);
     for (field, limit) in [("reportingInstance", REPORTER_MAX), ("action", ACTION_MAX), ("reason", REASON_MAX)] {
         let value = text(object, field);
         if value.is_empty() {
             errors.push(Error::required(&Path::new(field), ""));
-        } else if value.len() > limit {
+        }
+        if value.len() > limit {
             let detail = format!("can have at most {limit} characters");
-            errors.push(Error::invalid(&Path::new(field), value, detail));
+            errors.push(Error::invalid(&Path::new(field), "", detail));
         }
     }
     let note = part(object, "message").as_str().unwrap_or_default();
@@ -128,17 +141,32 @@ fn check_new_style(object: &Value, reporter: &str, errors: &mut Vec<Error>) {
     }
 }
 
+fn check_series(object: &Value, errors: &mut Vec<Error>) {
+    let Some(series) = present(object, "series") else { return };
+    if int(series, "count").unwrap_or(0) < 2 {
+        errors.push(Error::invalid(&Path::new("series.count"), "", "should be at least 2"));
+    }
+    if zero(series.get("lastObservedTime")) {
+        errors.push(Error::required(&Path::new("series.lastObservedTime"), ""));
+    }
+}
+
+fn unset(value: &Value) -> bool {
+    zero(Some(value)) || value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// A time to whole microseconds: finer is not told apart.
+fn micros(time: Option<&Value>) -> Option<i64> {
+    Some(time?.as_str()?.parse::<jiff::Timestamp>().ok()?.as_microsecond())
+}
+
 impl Strategy for CoreEvent {
     fn prepare_create(&self, _object: &mut Value) {}
     fn prepare_update(&self, _object: &mut Value, _old: &Value) {}
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        check_namespace(object, &Path::new("involvedObject"), &mut errors);
-        // An eventTime marks an event of the new kind, also where it comes through the old group.
-        if !zero(object.get("eventTime")) {
-            check_new_style(object, "reportingController", &mut errors);
-        }
+        check_event(object, "reportingComponent", &mut errors);
         errors
     }
 
@@ -165,28 +193,48 @@ impl Strategy for NewEvent {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
-        check_namespace(object, &Path::new("regarding"), &mut errors);
-        // An event of the old kind, read and written back through the new group.
-        let old_style = zero(object.get("eventTime")) && int(object, "deprecatedCount").is_some_and(|c| c > 0);
-        if old_style {
-            return errors;
-        }
+        check_event(object, "reportingController", &mut errors);
+        check_series(object, &mut errors);
         if zero(object.get("eventTime")) {
             errors.push(Error::required(&Path::new("eventTime"), ""));
         }
         match text(object, "type") {
             "Normal" | "Warning" => {}
-            other => errors.push(Error::invalid(&Path::new("type"), other, "has invalid value: ".to_owned() + other)),
+            other => errors.push(Error::invalid(&Path::new("type"), "", format!("has invalid value: {other}"))),
         }
-        check_new_style(object, "reportingController", &mut errors);
+        for field in ["firstTimestamp", "lastTimestamp", "count"] {
+            if !zero(Some(part(object, field))) {
+                errors.push(Error::invalid(&Path::new(field), "", "needs to be unset"));
+            }
+        }
+        let source = part(object, "source");
+        if !text(source, "component").is_empty() || !text(source, "host").is_empty() {
+            errors.push(Error::invalid(&Path::new("source"), "", "needs to be unset"));
+        }
         errors
     }
 
-    fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        const BEFORE_TIME: [&str; 8] =
+            ["involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type"];
+        const AFTER_TIME: [&str; 4] = ["action", "related", "reportingComponent", "reportingInstance"];
         let mut errors = Vec::new();
-        for field in ["regarding", "reason", "type", "action", "reportingController", "reportingInstance", "note"] {
-            super::json::check_immutable(object, old, field, &Path::new(""), &mut errors);
+        check_event(object, "reportingController", &mut errors);
+        if present(object, "series") != present(old, "series") {
+            check_series(object, &mut errors);
         }
+        let mut keep = |field: &str| {
+            let (new, old) = (part(object, field), part(old, field));
+            if new != old && !(unset(new) && unset(old)) {
+                let name = if field == "reportingComponent" { "reportingController" } else { field };
+                errors.push(Error::invalid(&Path::new(name), new.clone(), meta::IMMUTABLE));
+            }
+        };
+        BEFORE_TIME.iter().for_each(|field| keep(field));
+        if micros(object.get("eventTime")) != micros(old.get("eventTime")) {
+            keep("eventTime");
+        }
+        AFTER_TIME.iter().for_each(|field| keep(field));
         errors
     }
 
@@ -257,14 +305,56 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "regarding.namespace: Invalid value: \"b\": does not match event.namespace",
+                "involvedObject.namespace: Invalid value: \"b\": does not match event.namespace",
                 "eventTime: Required value",
                 "type: Invalid value: \"\": has invalid value: ",
-                "reportingController: Required value",
-                "reportingInstance: Required value",
-                "action: Required value",
-                "reason: Required value",
             ]
         );
+    }
+
+    #[test]
+    fn who_tells_of_what_happened_says_who_and_what() {
+        let told = |strategy: &dyn Strategy, event: Value| -> Vec<String> {
+            strategy.validate(&event).iter().map(ToString::to_string).collect()
+        };
+        let bare = json!({"metadata": {"namespace": "a"}, "regarding": {"namespace": "b"}, "type": "Normal",
+            "eventTime": "2026-01-01T00:00:00.000000Z"});
+        let required = ["reportingInstance", "action", "reason"].map(|field| format!("{field}: Required value"));
+        let mut wanted = vec!["reportingController: Required value".to_owned()];
+        wanted.extend(
+            names::check_qualified_name("").iter().map(|t| format!("reportingController: Invalid value: \"\": {t}")),
+        );
+        wanted.extend(required);
+        assert_eq!(told(&NewEvent, bare.clone()), wanted);
+        let named: Vec<String> =
+            wanted.iter().map(|t| t.replace("reportingController", "reportingComponent")).collect();
+        assert_eq!(told(&CoreEvent, bare), named);
+        let old = json!({"metadata": {"namespace": "a"}, "involvedObject": {}});
+        let told = told(&CoreEvent, old);
+        assert_eq!(told, ["involvedObject.namespace: Invalid value: \"\": does not match event.namespace"]);
+    }
+
+    #[test]
+    fn only_its_series_changes_of_an_event() {
+        let old = json!({"metadata": {"name": "e", "namespace": "default"}, "regarding": {"kind": "Node", "name": "n"},
+            "type": "Normal", "reason": "R", "action": "A", "reportingController": "c", "reportingInstance": "i",
+            "eventTime": "2026-01-01T00:00:00.000001Z"});
+        let change = |set: &dyn Fn(&mut Value)| -> Vec<String> {
+            let mut new = old.clone();
+            set(&mut new);
+            NewEvent.validate_change(&new, &old).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(change(&|e| e["eventTime"] = json!("2026-01-01T00:00:00.0000012Z")), Vec::<String>::new());
+        let series = json!({"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"});
+        assert_eq!(change(&|e| e["series"] = series.clone()), Vec::<String>::new());
+        assert_eq!(
+            change(&|e| e["series"] = json!({"count": 1})),
+            ["series.count: Invalid value: \"\": should be at least 2", "series.lastObservedTime: Required value"]
+        );
+        assert_eq!(
+            change(&|e| e["reportingController"] = json!("d")),
+            ["reportingController: Invalid value: \"d\": field is immutable"]
+        );
+        assert_eq!(change(&|e| e["note"] = json!("x")), ["message: Invalid value: \"x\": field is immutable"]);
     }
 }
