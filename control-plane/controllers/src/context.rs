@@ -18,6 +18,7 @@ use crate::k8s::api::core::v1::{
 use crate::k8s::api::discovery::v1::EndpointSlice;
 use crate::k8s::api::policy::v1::PodDisruptionBudget;
 use crate::k8s::api::rbac::v1::ClusterRole;
+use crate::publishers::ROOT_CA;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ pub struct Informers {
     pub replication_controllers: Informer<ReplicationController>,
     pub jobs: Informer<Job>,
     pub service_accounts: Informer<ServiceAccount>,
+    /// Those with the root certificate, one in each namespace.
     pub config_maps: Informer<ConfigMap>,
     pub cluster_roles: Informer<ClusterRole>,
     pub signing_requests: Informer<CertificateSigningRequest>,
@@ -62,7 +64,7 @@ impl Default for Informers {
             replication_controllers: Informer::new(unindexed),
             jobs: Informer::new(unindexed),
             service_accounts: Informer::new(unindexed),
-            config_maps: Informer::new(unindexed),
+            config_maps: Informer::named(ROOT_CA),
             cluster_roles: Informer::new(unindexed),
             signing_requests: Informer::new(unindexed),
             resource_quotas: Informer::new(by_namespace),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 const ACCOUNT: &str = "default";
-const ROOT_CA: &str = "kube-root-ca.crt";
+pub(crate) const ROOT_CA: &str = "kube-root-ca.crt";
 const DESCRIPTION: &str = "kubernetes.io/description";
 const ROOT_CA_TEXT: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
      endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \

@@ -70,6 +70,7 @@ struct Inner<K> {
     turn: Mutex<()>,
     handlers: RwLock<Vec<Handler<K>>>,
     indexer: Indexer<K>,
+    depth: Depth,
     synced: watch::Sender<bool>,
     wanted: AtomicBool,
 }
@@ -119,11 +120,22 @@ impl<K: Kind> State<K> {
 impl<K: Kind> Informer<K> {
     #[must_use]
     pub fn new(indexer: Indexer<K>) -> Self {
+        Self::of(Depth::Whole, indexer)
+    }
+
+    /// Of the objects called `name` only: nothing is decoded or kept of the others.
+    #[must_use]
+    pub fn named(name: &'static str) -> Self {
+        Self::of(Depth::Named(name), unindexed)
+    }
+
+    fn of(depth: Depth, indexer: Indexer<K>) -> Self {
         Self(Arc::new(Inner {
             state: RwLock::new(State { objects: HashMap::new(), index: HashMap::new(), reached: 0 }),
             turn: Mutex::new(()),
             handlers: RwLock::new(Vec::new()),
             indexer,
+            depth,
             synced: watch::Sender::new(false),
             wanted: AtomicBool::new(false),
         }))
@@ -140,6 +152,11 @@ impl<K: Kind> Informer<K> {
         self.0.wanted.load(Ordering::Relaxed)
     }
 
+    /// Whether it has all objects of its kind once it runs.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0.depth == Depth::Whole
+    }
+
     /// Calls `handler` on each change. It must be quick and must not write to the informer.
     pub fn on_change(&self, handler: impl Fn(&Change<'_, K>) + Send + Sync + 'static) {
         self.0.handlers.write().push(Box::new(handler));
@@ -153,7 +170,7 @@ impl<K: Kind> Informer<K> {
         let path = K::url_path(&(), None);
         let span = tracing::info_span!("informer", kind = %K::kind(&()));
         let sink: Arc<dyn Sink<K>> = Arc::new(self.clone());
-        tasks.spawn(reflect(access.client().clone(), path, Depth::Whole, sink, token.clone()).instrument(span));
+        tasks.spawn(reflect(access.client().clone(), path, self.0.depth, sink, token.clone()).instrument(span));
     }
 
     /// Waits until the first list is in, if the informer was started at all.

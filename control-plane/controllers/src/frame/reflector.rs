@@ -23,8 +23,15 @@ const LAST_WAIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     Whole,
+    /// Whole, but only those with this name.
+    Named(&'static str),
     /// `PartialObjectMetadata`.
     Metadata,
+}
+
+/// The field selector for objects called `name`.
+fn called(name: &str) -> String {
+    format!("metadata.name={name}")
 }
 
 /// Receives one kind's state.
@@ -126,6 +133,7 @@ impl<T: Versioned + Clone + DeserializeOwned + Send + 'static> Reflector<T> {
         loop {
             let request = match self.depth {
                 Depth::Whole => self.request.list(&params),
+                Depth::Named(name) => self.request.list(&params.clone().fields(&called(name))),
                 Depth::Metadata => self.request.list_metadata(&params),
             };
             let request = request.map_err(kube::Error::BuildRequest)?;
@@ -146,6 +154,7 @@ impl<T: Versioned + Clone + DeserializeOwned + Send + 'static> Reflector<T> {
         let params = WatchParams::default();
         let request = match self.depth {
             Depth::Whole => self.request.watch(&params, version),
+            Depth::Named(name) => self.request.watch(&params.fields(&called(name)), version),
             Depth::Metadata => self.request.watch_metadata(&params, version),
         };
         let events = match request.map_err(kube::Error::BuildRequest) {

@@ -238,14 +238,14 @@ impl Feed {
     }
 }
 
-/// Lets the graph hear what an informer hears, if the informer runs.
+/// Lets the graph hear what an informer hears, if the informer runs and hears all of its kind.
 fn attach<K: Kind>(
     informer: &Informer<K>,
     graph: &Arc<Mutex<Graph>>,
     queue: &Arc<Queue>,
     shared: &mut HashSet<ApiResource>,
 ) {
-    if !informer.is_wanted() {
+    if !informer.is_wanted() || !informer.is_complete() {
         return;
     }
     let resource = ApiResource::erase::<K>(&());
