@@ -53,7 +53,7 @@ pub use store;
 
 use crate::agreement::AgreementError;
 use crate::core::Core;
-use crate::pki::{AccountKey, Names, Pki, PkiError};
+use crate::pki::{AccountKey, Names, Pki, PkiError, PkiSource};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -72,6 +72,8 @@ pub enum StartError {
     },
     #[error("cannot prepare the cluster's certificates")]
     Pki(#[from] PkiError),
+    #[error("preparing the cluster's certificates was cut short")]
+    PkiTask(#[from] tokio::task::JoinError),
     #[error("cannot agree with the cluster's other servers on its certificates")]
     Agreement(#[from] AgreementError),
     #[error("cannot write the system's own objects")]
@@ -104,12 +106,20 @@ impl ApiServer {
         extra.extend(config.advertise.map(|ip| ip.to_string()));
         let names = Names::new(core.services.first().map(IpAddr::V4), &extra);
         let (pki, account) = match config.sharing {
-            Sharing::Alone => (Pki::open(&config.pki, &names)?, AccountKey::open(&config.pki)?),
-            Sharing::Shared => agreement::keys(&core, &config.pki, &names).await?,
+            Sharing::Alone => {
+                // Both wait for the disk, and neither needs the other.
+                let keys = tokio::task::spawn_blocking(move || own_keys(&config.pki, &names));
+                bootstrap::run(&core).await.map_err(StartError::Bootstrap)?;
+                keys.await??
+            }
+            Sharing::Shared => {
+                let keys = agreement::keys(&core, &config.pki, &names).await?;
+                bootstrap::run(&core).await.map_err(StartError::Bootstrap)?;
+                keys
+            }
         };
         core.set_keys(pki.clone(), &account)?;
         let listener = server::Listener::new(tcp, address, &pki)?;
-        bootstrap::run(&core).await.map_err(StartError::Bootstrap)?;
         let peers = start_peers(&core, &pki).await?;
         crd::start(&core).await.map_err(StartError::Bootstrap)?;
         core.set_ready();
@@ -176,6 +186,11 @@ impl ApiServer {
             tracing::error!(%error, "the listener ended badly");
         }
     }
+}
+
+/// The certificates and the tokens' key of a server that has its store for itself. Blocks on the disk.
+fn own_keys(source: &PkiSource, names: &Names) -> Result<(Pki, AccountKey), PkiError> {
+    Ok((Pki::open(source, names)?, AccountKey::open(source)?))
 }
 
 /// Makes this server known to the others of its cluster, before it serves.
