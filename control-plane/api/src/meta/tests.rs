@@ -123,3 +123,15 @@ fn identity_is_immutable_and_the_deleted_get_no_finalizers() {
         "the name of the object (x) does not match the name on the URL (y)"
     );
 }
+
+#[test]
+fn definitions_of_kinds_may_have_finalizers_without_a_path() {
+    let kinds = Kinds::builtin();
+    let crds = kinds.find("apiextensions.k8s.io", "v1", "customresourcedefinitions").expect("they are built in");
+    let finalizers = ["customresourcecleanup.apiextensions.k8s.io"];
+    let definition = json!({"metadata": {"name": "a.b.c", "finalizers": finalizers}});
+    assert_eq!(texts(&validate_create(&crds, &definition)), Vec::<String>::new());
+    let maps = kinds.find("", "v1", "configmaps").expect("they are built in");
+    let map = json!({"metadata": {"name": "a", "namespace": "d", "finalizers": finalizers}});
+    assert_eq!(texts(&validate_create(&maps, &map)).len(), 1);
+}

@@ -153,8 +153,9 @@ fn check_common(resource: &Resource, object: &Value, path: &Path<'_>, errors: &m
     check_owners(owner_references(object), &path.child("ownerReferences"), errors);
     let list = path.child("finalizers");
     check_finalizers(object, &list, errors);
-    // Custom kinds may have finalizers without a domain, for they always could.
-    if resource.custom.is_none() {
+    // Custom kinds may have finalizers without a path, for they always could; the kinds that make them, too.
+    let lenient = matches!(resource.group.as_ref(), "apiextensions.k8s.io" | "apiregistration.k8s.io");
+    if resource.custom.is_none() && !lenient {
         for (i, finalizer) in finalizers(object).enumerate() {
             check_plain_finalizer(finalizer, &list.index(i), errors);
         }
