@@ -1,7 +1,7 @@
 //! `ServiceAccount`: a pod runs as an account that exists, with a token for the API at the usual place unless it wants
 //! none, and with the account's image pull secrets (`plugin/pkg/admission/serviceaccount`).
 
-use super::{Operation, Plugin, Request};
+use super::{Operation, Plugin, Request, secret_references};
 use api::{Status, meta};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
@@ -23,9 +23,12 @@ pub(super) struct ServiceAccount {
 
 impl Plugin for ServiceAccount {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.operation == Operation::Create
-            && request.subresource.is_empty()
-            && request.resource.storage == "core/pods"
+        request.resource.storage == "core/pods"
+            && match request.operation {
+                Operation::Create => request.subresource.is_empty(),
+                Operation::Update => request.subresource == "ephemeralcontainers",
+                Operation::Delete => false,
+            }
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
@@ -35,8 +38,11 @@ impl Plugin for ServiceAccount {
 
 impl ServiceAccount {
     async fn check(&self, request: &mut Request<'_>) -> Result<(), Status> {
+        if request.operation == Operation::Update {
+            return self.check_ephemeral(request).await;
+        }
         if meta::annotation(request.object, MIRROR).is_some() {
-            return mirror(request);
+            return secret_references::mirror(request.object).map_err(|why| request.forbidden(why));
         }
         let Some(spec) = request.object.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
         let name = spec.get("serviceAccountName").and_then(Value::as_str).filter(|name| !name.is_empty());
@@ -44,11 +50,7 @@ impl ServiceAccount {
         spec.insert("serviceAccountName".into(), name.clone().into());
         spec.insert("serviceAccount".into(), name.clone().into());
         let Some(account) = self.account(request.namespace, &name).await else {
-            let why = format!(
-                "error looking up service account {}/{name}: serviceaccount {name:?} not found",
-                request.namespace
-            );
-            return Err(Status::forbidden("", "pods", request.name, why));
+            return Err(missing(request, &name));
         };
         let automount = |object: Option<&Value>| object.and_then(Value::as_bool);
         let wants = automount(spec.get("automountServiceAccountToken"))
@@ -61,7 +63,19 @@ impl ServiceAccount {
         if let Some(secrets) = account.get("imagePullSecrets").filter(|_| none) {
             spec.insert("imagePullSecrets".into(), secrets.clone());
         }
-        Ok(())
+        secret_references::check(&account, request.object).map_err(|why| request.forbidden(why))
+    }
+
+    /// Containers that are added to a pod are held to what its account lists.
+    async fn check_ephemeral(&self, request: &mut Request<'_>) -> Result<(), Status> {
+        let name = request.object.pointer("/spec/serviceAccountName").and_then(Value::as_str);
+        let name = name.unwrap_or_default().to_owned();
+        if name.is_empty() {
+            let why = format!("no service account specified for pod {}/{}", request.namespace, request.name);
+            return Err(request.forbidden(why));
+        }
+        let Some(account) = self.account(request.namespace, &name).await else { return Err(missing(request, &name)) };
+        secret_references::check_ephemeral(&account, request.object).map_err(|why| request.forbidden(why))
     }
 
     /// The account, once it is there; `None` when it does not come.
@@ -89,12 +103,10 @@ impl ServiceAccount {
     }
 }
 
-fn mirror(request: &Request<'_>) -> Result<(), Status> {
-    let account = request.object.pointer("/spec/serviceAccountName").and_then(Value::as_str).unwrap_or_default();
-    if account.is_empty() {
-        return Ok(());
-    }
-    Err(Status::forbidden("", "pods", request.name, "a mirror pod may not reference service accounts"))
+fn missing(request: &Request<'_>, name: &str) -> Status {
+    let namespace = request.namespace;
+    let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+    request.forbidden(why)
 }
 
 /// Gives every container the account's token, unless something of its own is mounted there.

@@ -1,6 +1,8 @@
-//! `StorageObjectInUseProtection` and `DefaultStorageClass` (`plugin/pkg/admission/storage`).
+//! `StorageObjectInUseProtection`, `DefaultStorageClass` and `PersistentVolumeClaimResize`
+//! (`plugin/pkg/admission/storage`).
 
 use super::{Operation, Plugin, Request};
+use api::quantity::Quantity;
 use api::{Status, meta};
 use futures::future::{self, BoxFuture};
 use serde_json::{Value, json};
@@ -87,4 +89,71 @@ fn default_class(snapshot: &Snapshot) -> Option<String> {
         }
     }
     best.map(|(_, name)| name)
+}
+
+/// A bound claim grows only where its class says that its volumes may.
+pub(super) struct PersistentVolumeClaimResize;
+
+const SIZE: &str = "/spec/resources/requests/storage";
+
+impl Plugin for PersistentVolumeClaimResize {
+    fn handles(&self, request: &Request<'_>) -> bool {
+        request.operation == Operation::Update
+            && request.subresource.is_empty()
+            && request.resource.storage == CLAIMS
+            && request.old.is_some_and(|old| grows(request.object, old))
+    }
+
+    fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        let old = request.old.unwrap_or(&Value::Null);
+        let result = if old.pointer("/status/phase").is_none_or(|phase| phase != "Bound") {
+            Err(request.forbidden("only bound persistent volume claims can be expanded"))
+        } else if may_grow(request.object, old, request.snapshot) {
+            Ok(())
+        } else {
+            Err(request.forbidden(
+                "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must \
+                 support resize",
+            ))
+        };
+        Box::pin(future::ready(result))
+    }
+}
+
+fn grows(claim: &Value, old: &Value) -> bool {
+    let size = |claim: &Value| claim.pointer(SIZE).and_then(|size| Quantity::from_value(size).ok());
+    matches!((size(claim), size(old)), (Some(new), Some(old)) if new > old)
+}
+
+fn class(claim: &Value) -> Option<&str> {
+    let field = || claim.pointer("/spec/storageClassName").and_then(Value::as_str);
+    meta::annotation(claim, BETA_CLASS).or_else(field).filter(|class| !class.is_empty())
+}
+
+fn may_grow(claim: &Value, old: &Value, snapshot: &Snapshot) -> bool {
+    let Some(name) = class(claim).filter(|name| Some(*name) == class(old)) else { return false };
+    let stored = snapshot.get(format!("{CLASSES}{name}").as_bytes());
+    let found = stored.and_then(|entry| serde_json::from_slice::<Value>(&entry.value.body).ok());
+    found.is_some_and(|class| class.get("allowVolumeExpansion") == Some(&Value::Bool(true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_grows_when_it_asks_for_more() {
+        let claim = |size: &str| json!({"spec": {"resources": {"requests": {"storage": size}}}});
+        assert!(grows(&claim("2Gi"), &claim("1Gi")));
+        assert!(!grows(&claim("1024Mi"), &claim("1Gi")));
+        assert!(!grows(&claim("1Gi"), &json!({})));
+    }
+
+    #[test]
+    fn the_class_is_what_the_annotation_says_or_the_field() {
+        let annotated = json!({"metadata": {"annotations": {BETA_CLASS: "old"}}, "spec": {"storageClassName": "new"}});
+        assert_eq!(class(&annotated), Some("old"));
+        assert_eq!(class(&json!({"spec": {"storageClassName": ""}})), None);
+        assert_eq!(class(&json!({"spec": {"storageClassName": "new"}})), Some("new"));
+    }
 }

@@ -239,7 +239,7 @@ async fn namespaces_say_what_pods_may_do() {
     assert_eq!(status["code"], 422);
     assert_eq!(
         status["message"],
-        "metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": must be one of privileged, baseline, restricted"
+        "Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": must be one of privileged, baseline, restricted"
     );
 }
 

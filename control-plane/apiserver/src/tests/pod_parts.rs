@@ -33,7 +33,7 @@ async fn ephemeral_containers_are_added_and_stay_as_they_are() {
     let refused = cluster.fails("PATCH", &path, list).await;
     let causes: Vec<_> = refused["details"]["causes"].as_array().unwrap().iter().map(|c| &c["field"]).collect();
     let at = "spec.ephemeralContainers[1]";
-    assert_eq!(causes, [&json!(format!("{at}.ports")), &json!(format!("{at}.targetContainerName"))]);
+    assert_eq!(causes, [&json!(format!("{at}.targetContainerName")), &json!(format!("{at}.ports"))]);
     let mut early = pod("early");
     early["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "x"}]);
     let refused = cluster.fails("POST", PODS, early).await;

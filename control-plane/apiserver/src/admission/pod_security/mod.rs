@@ -10,7 +10,7 @@ mod tests;
 
 use super::{Operation, Plugin, Request};
 use crate::objects::Index;
-use api::{Reason, Status, meta};
+use api::{Status, meta};
 use checks::{Violations, violations};
 use futures::future::{self, BoxFuture};
 use policy::{Level, Policy, Rule};
@@ -109,12 +109,7 @@ fn namespace(request: &Request<'_>) -> Result<(), Status> {
     let (new, errors) = Policy::of(|key| meta::label(request.object, key));
     let (old, old_errors) = request.old.map(|old| Policy::of(|key| meta::label(old, key))).unzip();
     if !errors.is_empty() && old_errors.as_ref() != Some(&errors) {
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        let message = match texts.as_slice() {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
-        return Err(Status::new(Reason::Invalid, message));
+        return Err(Status::invalid("", "Namespace", request.name, &errors));
     }
     let Some(old) = old else { return Ok(()) };
     let relaxed = new.enforce.version == old.enforce.version && new.enforce.level <= old.enforce.level;

@@ -221,4 +221,6 @@ impl Binding {
 }
 
 #[cfg(test)]
+mod facts;
+#[cfg(test)]
 mod tests;
