@@ -272,6 +272,8 @@ fn keeps_null(field: &Schema) -> bool {
 fn zero(schema: &Schema) -> Value {
     match &schema.resolved().shape {
         Shape::Any | Shape::Either(_) => Value::Null,
+        // Go writes a time that is none as null.
+        Shape::Text(Format::Time | Format::MicroTime) => Value::Null,
         Shape::Text(_) => "".into(),
         Shape::Boolean => false.into(),
         Shape::Int32 | Shape::Int64 | Shape::IntOrString => 0.into(),

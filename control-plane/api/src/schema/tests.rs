@@ -88,6 +88,15 @@ fn pruning_drops_unknown_fields_and_nulls() {
 }
 
 #[test]
+fn a_time_that_is_none_is_null() {
+    let mut budget = json!({"status": {"disruptedPods": {"a": null, "b": "2026-01-02T03:04:05+01:00"}}});
+    let schema = schema("policy", "PodDisruptionBudget");
+    prune(&schema, &mut budget);
+    assert_eq!(budget, json!({"status": {"disruptedPods": {"a": null, "b": "2026-01-02T02:04:05Z"}}}));
+    assert_eq!(check(&schema, &budget), Ok(vec![]));
+}
+
+#[test]
 fn quantities_and_times_become_canonical() {
     let mut pod = json!({"metadata": {"creationTimestamp": "2026-01-02T03:04:05.678+01:00"}, "spec": {"containers": [
         {"resources": {"limits": {"cpu": 1, "memory": "1024Mi"}, "requests": {"cpu": "0.5"}}}]}});

@@ -123,7 +123,7 @@ fn resource<'a>(method: &Method, path: &'a str, query: Option<&str>) -> Option<R
         }
     } else if plural == "namespaces" && !group.is_empty() && parts.peek().is_some() {
         namespace = Some(name).filter(|name| !name.is_empty())?;
-        plural = parts.next()?;
+        plural = parts.next().filter(|plural| !plural.is_empty())?;
         name = parts.next().unwrap_or_default();
     }
     // `namespaces//pods/x` is no path: nothing after an empty part can be meant.

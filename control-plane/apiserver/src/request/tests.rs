@@ -60,11 +60,7 @@ fn resource_paths_are_read_as_kubernetes_reads_them() {
         (Method::GET, "/api/v1/pods?watch=1", "watch group= version=v1 ns= resource=pods name= sub= rest="),
         (Method::GET, "/api/v1/pods?watch=false", "list group= version=v1 ns= resource=pods name= sub= rest="),
         (Method::GET, "/api/v1/watch/namespaces/a/pods", "watch group= version=v1 ns=a resource=pods name= sub= rest="),
-        (
-            Method::DELETE,
-            "/api/v1/watch/namespaces/a/pods",
-            "- group= version=v1 ns=a resource=pods name= sub= rest=",
-        ),
+        (Method::DELETE, "/api/v1/watch/namespaces/a/pods", "- group= version=v1 ns=a resource=pods name= sub= rest="),
         (
             Method::GET,
             "/api/v1/watch/namespaces/a/pods/p",
@@ -79,6 +75,7 @@ fn resource_paths_are_read_as_kubernetes_reads_them() {
         (Method::GET, "/api", "nonresource get"),
         (Method::GET, "/apis/apps/v1", "nonresource get"),
         (Method::GET, "/apis/apps/v1/", "nonresource get"),
+        (Method::GET, "/apis/apps/v1/namespaces/a/", "nonresource get"),
         (Method::POST, "/version", "nonresource post"),
         (Method::GET, "//", "nonresource get"),
     ];
