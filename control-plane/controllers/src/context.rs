@@ -18,6 +18,7 @@ use crate::k8s::api::core::v1::{
 use crate::k8s::api::discovery::v1::EndpointSlice;
 use crate::k8s::api::policy::v1::PodDisruptionBudget;
 use crate::k8s::api::rbac::v1::ClusterRole;
+use crate::pods;
 use crate::publishers::ROOT_CA;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -52,7 +53,7 @@ pub struct Informers {
 impl Default for Informers {
     fn default() -> Self {
         Self {
-            pods: Informer::new(index_pod),
+            pods: Informer::trimmed(index_pod, pods::trim),
             nodes: Informer::new(unindexed),
             leases: Informer::new(unindexed),
             namespaces: Informer::new(unindexed),

@@ -1,7 +1,7 @@
 //! What the controllers ask of a pod. Pure.
 
 use crate::clock::remaining;
-use crate::k8s::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
+use crate::k8s::api::core::v1::{Container, Pod, PodCondition, PodTemplateSpec};
 use crate::k8s::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -85,6 +85,34 @@ pub fn availability(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> Availa
     }
 }
 
+/// Drops what no controller asks of a pod, the larger part of its memory: what its containers are started with, and volumes
+/// without claims. Controllers write pods with patches only, so nothing of it is lost.
+pub fn trim(pod: &mut Pod) {
+    if let Some(spec) = &mut pod.spec {
+        spec.ephemeral_containers = None;
+        let inits = spec.init_containers.iter_mut().flatten();
+        for container in spec.containers.iter_mut().chain(inits) {
+            *container = Container {
+                name: std::mem::take(&mut container.name),
+                image: container.image.take(),
+                ports: container.ports.take(),
+                resources: container.resources.take(),
+                restart_policy: container.restart_policy.take(),
+                ..Container::default()
+            };
+        }
+        if let Some(volumes) = &mut spec.volumes {
+            volumes.retain(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some());
+        }
+        spec.volumes = spec.volumes.take().filter(|volumes| !volumes.is_empty());
+    }
+    if let Some(status) = &mut pod.status {
+        // Lists come out of the decoder with room for four.
+        status.container_statuses.iter_mut().for_each(Vec::shrink_to_fit);
+        status.conditions.iter_mut().for_each(Vec::shrink_to_fit);
+    }
+}
+
 /// A pod made from a template for its controller; named by the server from `prefix`.
 #[must_use]
 pub fn from_template(template: &PodTemplateSpec, namespace: &str, prefix: &str, owner: OwnerReference) -> Pod {
@@ -108,4 +136,32 @@ pub fn from_template(template: &PodTemplateSpec, namespace: &str, prefix: &str, 
 #[must_use]
 pub fn name_prefix(owner: &str) -> String {
     format!("{owner}-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn what_controllers_ask_of_a_pod_outlives_its_trimming() {
+        let container = json!({"name": "c", "image": "i", "ports": [{"containerPort": 80}], "env": [{"name": "A"}],
+            "resources": {"requests": {"cpu": "1"}}, "volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+        let claim = json!({"name": "data", "persistentVolumeClaim": {"claimName": "x"}});
+        let pod = json!({"metadata": {"name": "p", "labels": {"a": "b"}},
+            "spec": {"nodeName": "n", "containers": [container], "tolerations": [{"operator": "Exists"}],
+                "volumes": [{"name": "v", "configMap": {"name": "m"}}, claim]},
+            "status": {"phase": "Running", "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true,
+                "restartCount": 2}]}});
+        let mut trimmed: Pod = serde_json::from_value(pod.clone()).unwrap();
+        trim(&mut trimmed);
+        let trimmed: Value = serde_json::to_value(trimmed).unwrap();
+        let mut expected = pod;
+        expected["spec"]["containers"] = json!([{"name": "c", "image": "i", "ports": [{"containerPort": 80}],
+            "resources": {"requests": {"cpu": "1"}}}]);
+        expected["spec"]["volumes"] = json!([claim]);
+        for part in ["metadata", "spec", "status"] {
+            assert_eq!(trimmed[part], expected[part]);
+        }
+    }
 }

@@ -70,6 +70,7 @@ struct Inner<K> {
     turn: Mutex<()>,
     handlers: RwLock<Vec<Handler<K>>>,
     indexer: Indexer<K>,
+    trim: fn(&mut K),
     depth: Depth,
     synced: watch::Sender<bool>,
     wanted: AtomicBool,
@@ -120,21 +121,29 @@ impl<K: Kind> State<K> {
 impl<K: Kind> Informer<K> {
     #[must_use]
     pub fn new(indexer: Indexer<K>) -> Self {
-        Self::of(Depth::Whole, indexer)
+        Self::of(Depth::Whole, indexer, |_| {})
+    }
+
+    /// An informer whose objects go through `trim` before they are kept: it drops what nobody asks of them, and may not
+    /// change what is left. (client-go's `SetTransform`.)
+    #[must_use]
+    pub fn trimmed(indexer: Indexer<K>, trim: fn(&mut K)) -> Self {
+        Self::of(Depth::Whole, indexer, trim)
     }
 
     /// Of the objects called `name` only: nothing is decoded or kept of the others.
     #[must_use]
     pub fn named(name: &'static str) -> Self {
-        Self::of(Depth::Named(name), unindexed)
+        Self::of(Depth::Named(name), unindexed, |_| {})
     }
 
-    fn of(depth: Depth, indexer: Indexer<K>) -> Self {
+    fn of(depth: Depth, indexer: Indexer<K>, trim: fn(&mut K)) -> Self {
         Self(Arc::new(Inner {
             state: RwLock::new(State { objects: HashMap::new(), index: HashMap::new(), reached: 0 }),
             turn: Mutex::new(()),
             handlers: RwLock::new(Vec::new()),
             indexer,
+            trim,
             depth,
             synced: watch::Sender::new(false),
             wanted: AtomicBool::new(false),
@@ -240,6 +249,7 @@ impl<K: Kind> Informer<K> {
 
     fn apply(&self, mut object: K, origin: Origin) {
         object.meta_mut().managed_fields = None;
+        (self.0.trim)(&mut object);
         let key = Key::of(&object);
         let version = revision(object.meta().resource_version.as_deref());
         let _turn = self.0.turn.lock();
