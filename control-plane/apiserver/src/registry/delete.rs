@@ -28,6 +28,9 @@ pub(super) async fn delete(call: &Call<'_>, request_body: Body) -> Result<Respon
     let options = read_options(call, request_body).await?;
     let deleted = one(call, call.name(), &options).await?;
     match deleted {
+        Deleted::Pending(outcome) if options.propagation == Some(Propagation::Cascading) => {
+            call.show(StatusCode::ACCEPTED, &outcome)
+        }
         Deleted::Pending(outcome) => call.show(StatusCode::OK, &outcome),
         Deleted::Gone { outcome, .. } if returns_object(call.resource) => call.show(StatusCode::OK, &outcome),
         Deleted::Gone { uid, .. } => {
@@ -265,7 +268,7 @@ fn propagated(resource: &Resource, object: &Value, policy: Option<Propagation>) 
     let wanted = match policy {
         Some(Propagation::Orphan) => Some(ORPHAN),
         Some(Propagation::Foreground) => Some(FOREGROUND),
-        Some(Propagation::Background) => None,
+        Some(Propagation::Background | Propagation::Cascading) => None,
         // Without a policy the finalizers that are there decide, then the kind's default.
         None if had(ORPHAN) => Some(ORPHAN),
         None if had(FOREGROUND) => Some(FOREGROUND),

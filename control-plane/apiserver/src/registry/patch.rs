@@ -81,13 +81,18 @@ fn finish(
 ) -> Result<(), Status> {
     let resource = call.resource;
     input::identify(new, &resource.api_version(), &resource.kind)?;
-    let unknown = input::check_fields(resource, new)?;
+    let wrong = |why: String| {
+        Status::invalid("", "", "", &[FieldError::invalid(&Path::new("patch"), patch.document.to_string(), why)])
+    };
+    // The patch is at fault, not the request's syntax.
+    let unknown = input::check_fields(resource, new).map_err(|error| {
+        let (_, why) = error.message.split_once(" cannot be handled as a ").unwrap_or(("", &error.message));
+        wrong(why.split_once(": ").map_or(why, |(_, why)| why).to_owned())
+    })?;
     // Warnings once, however often the patch is applied.
     if !std::mem::replace(complained, true) || options.field_validation == FieldValidation::Strict {
         input::complain(call, options.field_validation, unknown, patch.duplicates.clone(), |errors| {
-            let path = Path::new("patch");
-            let why = format!("strict decoding error: {errors}");
-            Status::invalid("", "", "", &[FieldError::invalid(&path, patch.document.to_string(), why)])
+            wrong(format!("strict decoding error: {errors}"))
         })?;
     }
     immutable(resource, call, new, old)?;

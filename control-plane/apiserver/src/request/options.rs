@@ -101,6 +101,8 @@ pub(crate) enum Propagation {
     Background,
     Foreground,
     Orphan,
+    /// `Background` by its old name, `orphanDependents: false`. Who uses that is told with a 202 that something is left to do.
+    Cascading,
 }
 
 /// `metav1.Preconditions`.
@@ -229,7 +231,7 @@ fn propagation(policy: Option<&str>, orphan: Option<bool>, errors: &mut Vec<Fiel
             errors.push(FieldError::not_supported(&path, other, &["Foreground", "Background", "Orphan", "nil"]));
             None
         }
-        None => orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background }),
+        None => orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Cascading }),
     }
 }
 
@@ -252,7 +254,7 @@ impl Version {
             "0" => Ok(Self::Any),
             text => text.parse().map(Self::At).map_err(|_| {
                 Status::bad_request(format!(
-                    "invalid resource version: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                    "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
                 ))
             }),
         }

@@ -2,6 +2,7 @@
 
 use super::matching;
 use crate::admission::{Operation, Options, Request};
+use crate::request::Propagation;
 use api::status::{Cause, Details};
 use api::{Reason, Resource, Status};
 use base64::Engine as _;
@@ -70,7 +71,8 @@ fn options(request: &Request<'_>) -> Value {
         }),
         Options::Delete(options) => json!({
             "gracePeriodSeconds": options.grace_period_seconds,
-            "propagationPolicy": options.propagation.map(|policy| format!("{policy:?}")),
+            "propagationPolicy": options.propagation.filter(|policy| *policy != Propagation::Cascading).map(|p| format!("{p:?}")),
+            "orphanDependents": (options.propagation == Some(Propagation::Cascading)).then_some(false),
             "preconditions": without_empty(json!({
                 "uid": options.preconditions.uid, "resourceVersion": options.preconditions.resource_version,
             })),
