@@ -13,6 +13,7 @@ mod cli;
 #[cfg(feature = "clients")]
 mod cli_cluster;
 mod hooks;
+mod integration;
 mod machinery_crds;
 mod machinery_gc;
 mod machinery_namespaces;
