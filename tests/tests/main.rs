@@ -10,6 +10,7 @@ mod auth;
 mod comeback;
 #[cfg(feature = "clients")]
 mod commands;
+mod conformance;
 mod containers;
 #[cfg(feature = "clients")]
 mod crds;
