@@ -1,8 +1,7 @@
 //! When a crowd of watchers is woken. To wake, serve and write to a hundred of them takes a millisecond or more, however
 //! little has happened; while changes come faster than that, it pays to let some more arrive in between. So the
-//! watchers of a crowded topic are woken in rounds: the first change after a pause at once, the next round after a rest
-//! as long as the round before took. Telling is thus at most half of what a busy machine does, and grows cheaper
-//! by the event the busier it is.
+//! watchers of a crowded topic are woken in rounds: the first change after a pause at once, the next ones after a rest,
+//! together. A busy machine then writes fewer and larger frames, and writers have their turn in between.
 //!
 //! Invariant: a topic whose pacer has ended, or whose runtime has, is woken directly: nobody waits for ever.
 
@@ -11,17 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::hub::Topic;
 
 /// From this many watchers on, a topic is woken in rounds.
 pub(crate) const CROWD: usize = 16;
-/// Rounds shorter than this need no rest.
-const SHORT: Duration = Duration::from_micros(200);
-/// The longest rest.
-const REST: Duration = Duration::from_millis(10);
+/// Between two rounds; tokio's timers make it up to a millisecond more.
+const REST: Duration = Duration::from_millis(1);
 
 /// A topic's link to the task that wakes its watchers, if there is one.
 #[derive(Debug, Default)]
@@ -70,14 +66,8 @@ impl Rounds {
             if pacer.has_ended.load(Ordering::SeqCst) {
                 return;
             }
-            let began = Instant::now();
             self.0.wake_all();
-            // Behind those who have just been woken.
-            tokio::task::yield_now().await;
-            let took = began.elapsed();
-            if took > SHORT {
-                tokio::time::sleep(took.min(REST)).await;
-            }
+            tokio::time::sleep(REST).await;
         }
     }
 }
