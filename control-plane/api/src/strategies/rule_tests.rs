@@ -61,6 +61,21 @@ pub(super) fn stored(kind: &str) -> (&'static str, Value) {
         ),
         "ServiceCIDR" => ("networking.k8s.io", json!({"spec": {"cidrs": ["10.0.0.0/24"]}})),
         "IPAddress" => ("networking.k8s.io", json!({"spec": {"parentRef": {"resource": "services", "name": "a"}}})),
+        other => driven(other),
+    };
+    let mut object = body;
+    object["metadata"] = json!({"name": "x", "namespace": "default", "uid": "u-1"});
+    let strategy = for_kind(group, kind);
+    strategy.default(&mut object);
+    strategy.prepare_create(&mut object);
+    let errors: Vec<String> = strategy.validate(&object).iter().map(ToString::to_string).collect();
+    assert_eq!(errors, Vec::<String>::new(), "the example of {kind} is valid");
+    (group, object)
+}
+
+/// The same of the kinds of classes, drivers and leases.
+fn driven(kind: &str) -> (&'static str, Value) {
+    match kind {
         "PriorityClass" => ("scheduling.k8s.io", json!({"value": 10})),
         "StorageClass" => ("storage.k8s.io", json!({"provisioner": "example.com/p", "parameters": {"a": "b"}})),
         "RuntimeClass" => ("node.k8s.io", json!({"handler": "wasm"})),
@@ -81,15 +96,7 @@ pub(super) fn stored(kind: &str) -> (&'static str, Value) {
             "ports": [{"port": 80}]}),
         ),
         other => panic!("no example of {other}"),
-    };
-    let mut object = body;
-    object["metadata"] = json!({"name": "x", "namespace": "default", "uid": "u-1"});
-    let strategy = for_kind(group, kind);
-    strategy.default(&mut object);
-    strategy.prepare_create(&mut object);
-    let errors: Vec<String> = strategy.validate(&object).iter().map(ToString::to_string).collect();
-    assert_eq!(errors, Vec::<String>::new(), "the example of {kind} is valid");
-    (group, object)
+    }
 }
 
 /// Sets what `pointer` points at; `null` takes it away.
