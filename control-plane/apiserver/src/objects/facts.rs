@@ -52,6 +52,6 @@ mod tests {
         let account =
             Facts::of(br#"{"kind":"ServiceAccount","apiVersion":"v1","metadata":{"name":"default"}}"#).unwrap();
         assert_eq!((&*account.metadata.name, &*account.metadata.uid, account.spec.node_name), ("default", "", None));
-        assert!(Facts::of(b"[]").is_err());
+        assert!(Facts::of(b"null").is_err());
     }
 }
