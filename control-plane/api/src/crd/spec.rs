@@ -3,9 +3,13 @@
 //! Kubernetes judges CRDs in its internal form, where what all versions have in common stands once at the top
 //! (`spec.validation`, `spec.subresources`, `spec.additionalPrinterColumns`): paths are told in that form.
 
+mod conversion;
+
+pub(crate) use conversion::client_config;
+
 use super::acceptance::{APPROVED, Approval, approval, is_protected};
 use super::rules::field_path;
-use super::{acceptance, bundle, schema_rules};
+use super::{acceptance, schema_rules};
 use crate::field::{Error, Path};
 use crate::{meta, names, schema};
 use serde_json::{Map, Value};
@@ -13,7 +17,6 @@ use serde_json::{Map, Value};
 const SELECTABLE_MAX: usize = 8;
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: &[&str] = &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
-const REVIEWS: &[&str] = &["v1", "v1beta1"];
 
 /// Everything wrong with a CRD.
 #[must_use]
@@ -31,7 +34,7 @@ pub fn validate(object: &Value, old: Option<&Value>) -> Vec<Error> {
     }
     names_syntax(&spec["names"], &asked, &mut errors);
     preserving(spec, &path, &mut errors);
-    conversion(spec, old, &path.child("conversion"), &mut errors);
+    conversion::check(spec, old, &path.child("conversion"), &mut errors);
     approved(object, old, &mut errors);
     let status = Path::new("status");
     names_syntax(&object["status"]["acceptedNames"], &status.child("acceptedNames"), &mut errors);
@@ -330,109 +333,6 @@ fn selectable(version: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     }
     if known.len() > SELECTABLE_MAX {
         errors.push(Error::too_many(path, known.len(), SELECTABLE_MAX));
-    }
-}
-
-fn conversion(spec: &Value, old: Option<&Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let Some(conversion) = spec.get("conversion").filter(|conversion| conversion.is_object()) else { return };
-    let strategy = text(conversion, "strategy");
-    enumerated(strategy, &["None", "Webhook"], &path.child("strategy"), errors);
-    let client = conversion.pointer("/webhook/clientConfig").filter(|client| client.is_object());
-    let reviews = schema::strings(conversion.pointer("/webhook/conversionReviewVersions"));
-    let (at_client, at_reviews) = (path.child("webhookClientConfig"), path.child("conversionReviewVersions"));
-    if strategy != "Webhook" {
-        let detail = "should not be set when strategy is not set to Webhook";
-        if client.is_some() {
-            errors.push(Error::forbidden(&at_client, detail));
-        }
-        if !reviews.is_empty() {
-            errors.push(Error::forbidden(&at_reviews, detail));
-        }
-        return;
-    }
-    match client {
-        None => errors.push(Error::required(&at_client, "required when strategy is set to Webhook")),
-        Some(client) => {
-            client_config(client, &at_client, errors);
-            ca_bundle(text(client, "caBundle"), old, &at_client.child("caBundle"), errors);
-        }
-    }
-    if reviews.is_empty() {
-        errors.push(Error::required(&at_reviews, ""));
-    } else if !reviews.iter().any(|review| REVIEWS.contains(&review.as_str())) {
-        let detail = format!("must include at least one of {}", REVIEWS.join(", "));
-        errors.push(Error::invalid(&at_reviews, reviews.clone(), detail));
-    }
-    for (index, review) in reviews.iter().enumerate() {
-        if reviews[..index].contains(review) {
-            errors.push(Error::invalid(&at_reviews.index(index), review.as_str(), "duplicate version"));
-        } else {
-            for complaint in names::check_dns1035_label(review) {
-                errors.push(Error::invalid(&at_reviews.index(index), review.as_str(), complaint));
-            }
-        }
-    }
-}
-
-/// A kind that is served goes on being served: a bundle that works is not replaced by one that cannot. Where there is nothing to
-/// lose a bundle may be wrong: the CRD says so in its conditions.
-fn ca_bundle(bundle: &str, old: Option<&Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let serves = old.is_some_and(|old| acceptance::established(old) && !bundle::is_invalid(&old["spec"]));
-    if serves
-        && !bundle.is_empty()
-        && let Some(detail) = bundle::problem(bundle)
-    {
-        errors.push(Error::invalid(path, bundle, detail));
-    }
-}
-
-/// `webhook.ValidateWebhookURL` and `ValidateWebhookService`.
-pub(crate) fn client_config(client: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let url = client.get("url").and_then(Value::as_str);
-    let service = client.get("service").filter(|service| service.is_object());
-    match (url, service) {
-        (Some(url), None) => {
-            let at = path.child("url");
-            let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            if scheme != "https" {
-                let detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-                errors.push(Error::invalid(&at, scheme, detail));
-            }
-            if host.is_empty() {
-                let detail = "host must be specified; desired format: https://host[/path]";
-                errors.push(Error::invalid(&at, "", detail));
-            }
-            if host.contains('@') {
-                errors.push(Error::invalid(&at, host, "user information is not permitted in the URL"));
-            }
-            for (mark, what) in [('#', "fragments"), ('?', "query parameters")] {
-                if url.contains(mark) {
-                    errors.push(Error::invalid(&at, url, format!("{what} are not permitted in the URL")));
-                }
-            }
-        }
-        (None, Some(service)) => {
-            let at = path.child("service");
-            for (field, detail) in
-                [("name", "service name is required"), ("namespace", "service namespace is required")]
-            {
-                if text(service, field).is_empty() {
-                    errors.push(Error::required(&at.child(field), detail));
-                }
-            }
-            let port = service.get("port").and_then(Value::as_i64).unwrap_or(443);
-            for complaint in names::check_port(port) {
-                let detail = format!("port is not valid: {complaint}");
-                errors.push(Error::invalid(&at.child("port"), port, detail));
-            }
-            if let Some(url_path) = service.get("path").and_then(Value::as_str)
-                && !url_path.starts_with('/')
-            {
-                errors.push(Error::invalid(&at.child("path"), url_path, "must start with a '/'"));
-            }
-        }
-        _ => errors.push(Error::required(path, "exactly one of url or service is required")),
     }
 }
 
