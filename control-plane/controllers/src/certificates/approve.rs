@@ -2,13 +2,12 @@
 //! them (`certificatesigningrequests/nodeclient`, `…/selfnodeclient`).
 
 use super::signer::{Signer, kubelet_client};
-use super::{Authority, Facts, has_certificate, has_condition};
+use super::{Authority, Changes, Facts, followed, has_certificate, has_condition};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::access::Access;
-use crate::frame::informer::{Change, Informer};
+use crate::frame::informer::Informer;
 use crate::frame::key::Key;
-use crate::frame::queue::Queue;
 use crate::frame::runner::Reconciler;
 use crate::k8s::api::authorization::v1::SubjectAccessReview;
 use crate::k8s::api::certificates::v1::{
@@ -31,14 +30,7 @@ struct Controller {
 
 pub(crate) fn start(config: &Config, context: &Context, tasks: &mut JoinSet<()>) {
     let Some(authority) = config.authority.clone() else { return };
-    let requests = context.informers.signing_requests.wanted();
-    let queue = Arc::new(Queue::default());
-    let signal = Arc::clone(&queue);
-    requests.on_change(move |change| {
-        if let Change::Added(request) = change {
-            signal.add(Key::of(request.as_ref()));
-        }
-    });
+    let (requests, queue) = followed(context, Changes::None);
     let controller = Controller { access: context.access.clone(), requests, authority, clock: context.clock.clone() };
     context.spawn(tasks, Arc::new(controller), queue);
 }

@@ -1,13 +1,12 @@
 //! `certificatesigningrequest-cleaner-controller`: requests that are done with are taken away after an hour, those that
 //! nobody decides about after a day, and those whose certificate has expired.
 
-use super::{has_certificate, has_condition};
+use super::{Changes, followed, has_certificate, has_condition};
 use crate::clock::{Clock, remaining};
 use crate::context::Context;
 use crate::frame::access::Access;
-use crate::frame::informer::{Change, Informer};
+use crate::frame::informer::Informer;
 use crate::frame::key::Key;
-use crate::frame::queue::Queue;
 use crate::frame::runner::Reconciler;
 use crate::k8s::api::certificates::v1::CertificateSigningRequest;
 use crate::{Config, Error, Next};
@@ -30,14 +29,7 @@ struct Controller {
 }
 
 pub(crate) fn start(_: &Config, context: &Context, tasks: &mut JoinSet<()>) {
-    let requests = context.informers.signing_requests.wanted();
-    let queue = Arc::new(Queue::default());
-    let signal = Arc::clone(&queue);
-    requests.on_change(move |change| {
-        if !matches!(change, Change::Deleted(_)) {
-            signal.add(Key::of(change.object().as_ref()));
-        }
-    });
+    let (requests, queue) = followed(context, Changes::All);
     let controller = Controller { access: context.access.clone(), requests, clock: context.clock.clone() };
     context.spawn(tasks, Arc::new(controller), queue);
 }

@@ -10,7 +10,12 @@ pub(crate) use approve::start as start_approver;
 pub(crate) use clean::start as start_cleaner;
 pub(crate) use sign::start as start_signer;
 
+use crate::context::Context;
+use crate::frame::informer::{Change, Informer};
+use crate::frame::key::Key;
+use crate::frame::queue::Queue;
 use crate::k8s::api::certificates::v1::CertificateSigningRequest;
+use std::sync::Arc;
 
 /// What signs certificates with the cluster's CA.
 pub trait Authority: Send + Sync {
@@ -36,6 +41,32 @@ pub struct Facts {
     pub ip_addresses: usize,
     /// E-mail addresses, URIs and the like.
     pub other_names: usize,
+}
+
+/// The requests, and a queue of those that have come or, where `changes` says so, changed.
+fn followed(context: &Context, changes: Changes) -> (Informer<CertificateSigningRequest>, Arc<Queue>) {
+    let requests = context.informers.signing_requests.wanted();
+    let queue = Arc::new(Queue::default());
+    let signal = Arc::clone(&queue);
+    requests.on_change(move |change| {
+        let wanted = match change {
+            Change::Added(_) => true,
+            Change::Updated { .. } => matches!(changes, Changes::All),
+            Change::Deleted(_) => false,
+        };
+        if wanted {
+            signal.add(Key::of(change.object().as_ref()));
+        }
+    });
+    (requests, queue)
+}
+
+/// What of a request makes it worth a look.
+#[derive(Clone, Copy)]
+enum Changes {
+    /// That it is there: nobody changes what was asked for.
+    None,
+    All,
 }
 
 fn has_condition(request: &CertificateSigningRequest, kind: &str) -> bool {

@@ -2,13 +2,12 @@
 //! not.
 
 use super::signer::Signer;
-use super::{Authority, has_certificate, has_condition};
+use super::{Authority, Changes, followed, has_certificate, has_condition};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::access::Access;
-use crate::frame::informer::{Change, Informer};
+use crate::frame::informer::Informer;
 use crate::frame::key::Key;
-use crate::frame::queue::Queue;
 use crate::frame::runner::Reconciler;
 use crate::k8s::ByteString;
 use crate::k8s::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition as Condition};
@@ -31,14 +30,7 @@ struct Controller {
 
 pub(crate) fn start(config: &Config, context: &Context, tasks: &mut JoinSet<()>) {
     let Some(authority) = config.authority.clone() else { return };
-    let requests = context.informers.signing_requests.wanted();
-    let queue = Arc::new(Queue::default());
-    let signal = Arc::clone(&queue);
-    requests.on_change(move |change| {
-        if !matches!(change, Change::Deleted(_)) {
-            signal.add(Key::of(change.object().as_ref()));
-        }
-    });
+    let (requests, queue) = followed(context, Changes::All);
     let controller = Controller { access: context.access.clone(), requests, authority, clock: context.clock.clone() };
     context.spawn(tasks, Arc::new(controller), queue);
 }
