@@ -80,7 +80,8 @@ async fn diff(access: &Access, args: &args::Diff) -> Result<ExitCode> {
         Ui::data(&diff_table(&diff, args.output == Some(Output::Wide)));
     }
     if diff.hidden > 0 {
-        note(&format!("({} of heartbeats and Events not shown: --all shows them)", count(diff.hidden, "object")));
+        let what = "heartbeats, Events and default roles";
+        note(&format!("({} of {what} not shown: --all shows them)", count(diff.hidden, "object")));
     }
     if diff.omitted > 0 {
         note(&format!(

@@ -74,7 +74,7 @@ pub struct Diff {
     #[arg(long, short, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// Show heartbeats (Leases) and Events, too
+    /// Show heartbeats (Leases), Events and the default roles, too
     #[arg(long, short)]
     pub all: bool,
 
