@@ -22,5 +22,10 @@ fuzz_target!(|data: &[u8]| {
     };
     let text = serde_json::to_vec(&value).unwrap();
     assert_eq!(body(Syntax::Json, &text).as_ref(), Ok(&value), "what is stored must be read again");
-    assert_eq!(soon("YAML", || body(Syntax::Yaml, &text)).as_ref(), Ok(&value), "{}", String::from_utf8_lossy(&text));
+    // Control characters that JSON lets stand as they are and YAML does not.
+    let text = String::from_utf8(text).unwrap();
+    if text.contains(|c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')) {
+        return;
+    }
+    assert_eq!(soon("YAML", || body(Syntax::Yaml, text.as_bytes())).as_ref(), Ok(&value), "{text}");
 });

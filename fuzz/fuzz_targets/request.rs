@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 static KINDS: LazyLock<Kinds> = LazyLock::new(Kinds::builtin);
 
-/// `METHOD URI`, then a header on each line.
+// `METHOD URI`, then a header on each line.
 fuzz_target!(|data: &[u8]| {
     let mut lines = data.split(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default();

@@ -42,7 +42,7 @@ const TYPES: &[&str] = &[
     "application/vnd.kubernetes.protobuf",
 ];
 
-/// Requests with a NUL between them: `METHOD TYPE URI`, and the body on the lines below.
+// Requests with a NUL between them: `METHOD TYPE URI`, and the body on the lines below.
 fuzz_target!(|data: &[u8]| {
     WORLD.with_borrow_mut(|world| {
         for text in data.split(|byte| *byte == 0).take(8) {

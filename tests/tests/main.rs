@@ -19,6 +19,7 @@ mod faults;
 #[cfg(feature = "clients")]
 mod helm;
 mod history;
+mod hostile;
 mod images;
 mod jobs;
 mod kube_rs;
@@ -45,3 +46,4 @@ mod store;
 mod two_servers;
 mod up;
 mod watch;
+mod wire;
