@@ -227,47 +227,7 @@ async fn too_many_writes_at_once() {
     insta::assert_snapshot!(log.text);
 }
 
-#[tokio::test]
-async fn what_is_gone_from_history() {
-    let cluster = server(&["--history=5rev"]).await;
-    let first = raw::post(&cluster, CONFIG_MAPS, config_map("a").to_string()).await.json();
-    let first = first["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-    let page = raw::get(&cluster, "/apis/rbac.authorization.k8s.io/v1/clusterroles?limit=1").await.json();
-    let token = page["metadata"]["continue"].as_str().unwrap().to_owned();
-    let exact = format!("{CONFIG_MAPS}?resourceVersion={first}&resourceVersionMatch=Exact");
-    tests::eventually("the first revision is gone", tests::rest::LIMIT, || async {
-        raw::send(&cluster, Identity::Admin, Method::PATCH, &format!("{CONFIG_MAPS}/a"), &MERGE, tick()).await.unwrap();
-        let answer = raw::get(&cluster, &exact).await;
-        if answer.status == 410 { Ok(()) } else { Err(answer.status) }
-    })
-    .await;
-    let mut told = String::new();
-    for path in [
-        exact,
-        format!("/apis/rbac.authorization.k8s.io/v1/clusterroles?limit=1&continue={token}"),
-        format!("{CONFIG_MAPS}?watch=1&resourceVersion={first}"),
-        format!("{CONFIG_MAPS}?watch=1&resourceVersion=999999999&timeoutSeconds=1"),
-        format!("{CONFIG_MAPS}?resourceVersion=999999999&resourceVersionMatch=Exact"),
-    ] {
-        let mut log = Log::of(&cluster);
-        log.json("GET", &path, Value::Null).await;
-        told.push_str(&log.text);
-    }
-    // Revisions are in paths and messages, too.
-    let told = told.replace(&token, "TOKEN").replace(&first, "FIRST");
-    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
-    let told = told.split("current: ").map(|part| part.get(digits(part)..).unwrap_or(part));
-    insta::assert_snapshot!(told.collect::<Vec<_>>().join("current: CURRENT").replace("(FIRST <", "(FIRST <"));
-}
-
 const MERGE: [(&str, &str); 1] = [("content-type", "application/merge-patch+json")];
-
-/// A patch that changes something each time.
-fn tick() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    json!({"data": {"n": COUNT.fetch_add(1, Ordering::Relaxed).to_string()}}).to_string()
-}
 
 #[tokio::test]
 async fn frames_of_watches() {
