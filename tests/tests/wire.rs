@@ -104,8 +104,18 @@ fn redact(value: &mut Value) {
         Value::Array(list) => list.iter_mut().for_each(redact),
         Value::String(text) if is_time(text) => *value = "TIME".into(),
         Value::String(text) if is_age(text) => *value = "AGE".into(),
+        Value::String(text) if text.starts_with("X509SHA256=") => *value = "X509SHA256=HASH".into(),
+        Value::String(text) => *text = without_uids(text),
         _ => {}
     }
+}
+
+/// Within messages and selectors.
+fn without_uids(text: &str) -> String {
+    let is_hex = |c: char| c.is_ascii_hexdigit() || c == '-';
+    let is_uid = |word: &&str| word.len() == 36 && word.matches('-').count() == 4;
+    let uids: Vec<&str> = text.split(|c: char| !is_hex(c)).filter(is_uid).collect();
+    uids.into_iter().fold(text.to_owned(), |text, uid| text.replace(uid, "UID"))
 }
 
 fn is_time(text: &str) -> bool {
