@@ -1,9 +1,9 @@
 //! TLS for the server: our serving certificate, client certificates of our CA asked for but not demanded.
 
 use crate::pki::{Pki, PkiError};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
 use rustls::{CipherSuite, RootCertStore, ServerConfig};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
