@@ -21,7 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -79,6 +79,24 @@ impl Use {
     }
 }
 
+/// What the nodes of this process share to run guests.
+struct Guests {
+    images: ImageStore,
+    runtime: Arc<Runtime>,
+}
+
+impl Guests {
+    /// Opens both, with the examples in the image store. Blocks on the disk, so it has a thread of its own.
+    fn prepare(dir: &Path) -> JoinHandle<Result<Self>> {
+        let dir = dir.to_path_buf();
+        tokio::task::spawn_blocking(move || {
+            let images = open_images(&dir, FileImages::Allow)?;
+            examples::import(&images)?;
+            Ok(Self { images, runtime: open_runtime(&dir)? })
+        })
+    }
+}
+
 impl Cluster {
     /// Starts everything. When it fails, nothing is left running.
     pub async fn start(args: &Serving, nodes: Nodes) -> Result<Self> {
@@ -93,6 +111,9 @@ impl Cluster {
         let keep = if place.is_memory() { Keep::Nothing } else { Keep::Everything };
         let ranges = claim_ranges(args, keep, Use::of(nodes, sharing))?;
         let store = place.open(args, &dir).await?;
+        // A good part of it can be done while the API server waits for the disk.
+        let count = if let Nodes::Local(count) = nodes { count } else { 0 };
+        let guests = (count > 0).then(|| Guests::prepare(&dir));
         let server = start_server(args, (&dir, keep), (&store, sharing), &ranges).await?;
 
         let kubeconfig = args.kubeconfig.clone().unwrap_or_else(|| dir.join(paths::KUBECONFIG));
@@ -115,13 +136,13 @@ impl Cluster {
             sharing,
             _scratch: scratch,
         };
-        let count = if let Nodes::Local(count) = nodes { count } else { 0 };
         let node_prefix = match sharing {
             Sharing::Alone => ranges.pods.node_prefix(count.max(1))?,
             Sharing::Shared => ranges.pods.common_node_prefix()?,
         };
-        if count > 0 {
-            cluster.start_nodes(&dir, count, (ranges.pods, node_prefix), ranges.services)?;
+        if let Some(guests) = guests {
+            let guests = guests.await.context("preparing the nodes was cut short")??;
+            cluster.start_nodes(&dir, guests, count, (ranges.pods, node_prefix), ranges.services)?;
         }
         cluster.start_control_loops(ranges.pods, node_prefix);
         Ok(cluster)
@@ -167,10 +188,14 @@ impl Cluster {
         self.spawn_loop("kube-controller-manager", "system:kube-controller-manager", run);
     }
 
-    fn start_nodes(&mut self, dir: &Path, count: u16, pods: (Range, u8), services: Range) -> Result<()> {
-        let images = open_images(dir, FileImages::Allow)?;
-        examples::import(&images)?;
-        let runtime = open_runtime(dir)?;
+    fn start_nodes(
+        &mut self,
+        dir: &Path,
+        Guests { images, runtime }: Guests,
+        count: u16,
+        pods: (Range, u8),
+        services: Range,
+    ) -> Result<()> {
         let network = network(pods.0, services)?;
         let sync = ServiceSync::new(component(&self.server, "system:kube-proxy"), Arc::clone(&network));
         let (services_sync, token) = (Arc::clone(&sync), self.token.clone());
