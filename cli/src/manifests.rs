@@ -1,16 +1,21 @@
-//! Manifests from files, and putting them on a cluster the way `kubectl apply` would for a first time.
+//! Manifests from files, and applying them to a cluster on the server's side, so that `kubectl apply` in either way can go on
+//! from there.
 
 use anyhow::{Context as _, Result, bail};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
-use kube::discovery::{self, Scope};
+use kube::discovery::{self, Scope, verbs};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Largest manifest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// Who owns the fields that a manifest sets.
+const MANAGER: &str = "skiff-up";
 
 /// Annotation by which a later `kubectl apply` knows what was applied before.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -27,6 +32,7 @@ pub struct Manifest {
 pub enum Outcome {
     Created,
     Configured,
+    Unchanged,
 }
 
 impl Outcome {
@@ -34,6 +40,7 @@ impl Outcome {
         match self {
             Self::Created => "created",
             Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
         }
     }
 }
@@ -128,40 +135,62 @@ impl Manifest {
         self.object.metadata.namespace.clone().unwrap_or_else(|| "default".into())
     }
 
-    /// Creates the object, or patches the one that is there.
+    /// Applies the object, as `kubectl apply --server-side --force-conflicts` would: what the manifest says counts, whoever said
+    /// otherwise, and what it no longer says goes.
     pub async fn apply(&self, client: &Client) -> Result<Outcome> {
         let types = self.object.types.as_ref().context("an object has no kind")?;
         let gvk = GroupVersionKind::try_from(types).with_context(|| format!("{}: bad apiVersion", self.label()))?;
         let (resource, capabilities) = discovery::pinned_kind(client, &gvk).await.with_context(|| {
             format!("{}: no matches for kind {:?} in version {:?}", self.source, types.kind, types.api_version)
         })?;
+        let mut object = self.object.clone();
         let api: Api<DynamicObject> = match capabilities.scope {
             Scope::Cluster => Api::all_with(client.clone(), &resource),
-            Scope::Namespaced => Api::namespaced_with(client.clone(), &self.namespace(), &resource),
-        };
-        let mut object = self.object.clone();
-        let last_applied = serde_json::to_string(&object)?;
-        object.annotations_mut().insert(LAST_APPLIED.into(), last_applied);
-        match api.create(&PostParams { field_manager: Some("skiff-up".into()), ..PostParams::default() }, &object).await
-        {
-            Ok(_) => Ok(Outcome::Created),
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                let patch = json!(object);
-                // Custom resources have no strategic merge patch.
-                let built_in = k8s_group(&gvk.group);
-                let patch = if built_in { Patch::Strategic(patch) } else { Patch::Merge(patch) };
-                api.patch(&self.object.name_any(), &PatchParams::default(), &patch)
-                    .await
-                    .with_context(|| format!("{}: cannot patch {}", self.source, self.label()))?;
-                Ok(Outcome::Configured)
+            Scope::Namespaced => {
+                object.metadata.namespace = Some(self.namespace());
+                Api::namespaced_with(client.clone(), &self.namespace(), &resource)
             }
-            Err(error) => Err(error).with_context(|| format!("{}: cannot create {}", self.source, self.label())),
+        };
+        let name = object.metadata.name.clone().unwrap_or_default();
+        if name.is_empty() || !capabilities.supports_operation(verbs::PATCH) {
+            let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+            return match api.create(&params, &object).await {
+                Ok(_) => Ok(Outcome::Created),
+                Err(error) => Err(error).with_context(|| format!("{}: cannot create {}", self.source, self.label())),
+            };
         }
+        let failed = || format!("{}: cannot apply {}", self.source, self.label());
+        let before = api.get_metadata_opt(&name).await.with_context(failed)?;
+        let text = last_applied(&object)?;
+        object.annotations_mut().insert(LAST_APPLIED.into(), text);
+        let after = api.patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object)).await;
+        let after = after.with_context(failed)?;
+        Ok(match before {
+            None => Outcome::Created,
+            Some(before) if before.metadata.resource_version == after.metadata.resource_version => Outcome::Unchanged,
+            Some(_) => Outcome::Configured,
+        })
     }
 }
 
-fn k8s_group(group: &str) -> bool {
-    matches!(group, "" | "apps" | "batch" | "autoscaling" | "policy") || group.ends_with(".k8s.io")
+/// The object as `kubectl apply` writes it down, to the byte: so a plain `kubectl apply` of the same manifest finds nothing to do.
+fn last_applied(object: &DynamicObject) -> Result<String> {
+    let mut value = serde_json::to_value(object)?;
+    if let Some(annotations) = value["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(LAST_APPLIED);
+    } else {
+        value["metadata"]["annotations"] = json!({});
+    }
+    // Go's encoder writes what could end a script in HTML as escapes, and ends the line.
+    let mut text = String::new();
+    for c in serde_json::to_string(&value)?.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => write!(text, "\\u{:04x}", u32::from(c))?,
+            c => text.push(c),
+        }
+    }
+    text.push('\n');
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -183,5 +212,18 @@ mod tests {
         assert!(parse("x", "just text", &mut all).is_err());
         assert!(parse("x", "metadata: {name: a}", &mut all).is_err());
         assert!(parse("x", "a: [", &mut all).is_err());
+    }
+
+    #[test]
+    fn what_was_applied_is_written_as_kubectl_writes_it() {
+        let mut all = Vec::new();
+        parse("x", "{kind: ConfigMap, apiVersion: v1, metadata: {name: a}, data: {k: '<a & b>'}}", &mut all).unwrap();
+        all[0].object.metadata.namespace = Some("default".into());
+        let expected = concat!(
+            r#"{"apiVersion":"v1","data":{"k":"\u003ca \u0026 b\u003e"},"kind":"ConfigMap","#,
+            r#""metadata":{"annotations":{},"name":"a","namespace":"default"}}"#,
+            "\n"
+        );
+        assert_eq!(last_applied(&all[0].object).unwrap(), expected);
     }
 }

@@ -198,3 +198,48 @@ spec:
     let refused = fails(&cluster, &["apply", "--server-side", "--validate=false", "-f", &wrong]).await;
     assert!(refused.contains(".spec.m: field not declared in schema"), "{refused}");
 }
+
+/// What `skiff up -f` says of each object.
+async fn applied(cluster: &mut Cluster) -> Vec<String> {
+    let mut said = Vec::new();
+    while let Some(line) = cluster.line().await.filter(|line| !line.starts_with("all ready")) {
+        said.push(line.trim().to_owned());
+    }
+    said
+}
+
+#[tokio::test]
+async fn what_up_applies_kubectl_goes_on_with_in_either_way() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("up.yaml");
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, labels: {x: z}}\ndata: {a: '1', b: '<2 & 3>'}\n---\n\
+        apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 80}]}\n";
+    std::fs::write(&file, text).unwrap();
+    let args = vec!["-f".to_owned(), file.display().to_string()];
+    let options = Options { ephemeral: false, args: args.clone(), ..Options::default() };
+    let mut cluster = Cluster::start(options).await.unwrap();
+    assert_eq!(applied(&mut cluster).await, ["configmap/c created", "service/s created"]);
+    let up = owner("skiff-up", "Apply", "");
+    assert_eq!(owners(&cluster, "cm/c").await, [up.clone()]);
+    assert!(cluster.interrupt().await.success());
+    cluster.restart().await.unwrap();
+    assert_eq!(applied(&mut cluster).await, ["configmap/c unchanged", "service/s unchanged"]);
+
+    let file = file.to_str().unwrap();
+    assert_eq!(run(&cluster, &["apply", "-f", file]).await, "configmap/c unchanged\nservice/s unchanged\n");
+    assert_eq!(owners(&cluster, "cm/c").await, [up.clone()]);
+    run(&cluster, &["apply", "--server-side", "-f", file]).await;
+    assert_eq!(owners(&cluster, "cm/c").await[..1], [owner("kubectl", "Apply", "")]);
+    assert!(owners(&cluster, "cm/c").await.contains(&up));
+
+    // What is edited since is kubectl's to change in either way, by the last-applied annotation; others must force.
+    let edited = write(&cluster, "edited.yaml", &text.replace("a: '1', ", ""));
+    assert!(run(&cluster, &["apply", "-f", &edited]).await.starts_with("configmap/c configured\n"));
+    assert_eq!(run(&cluster, &["get", "cm", "c", "-o", "jsonpath={.data}"]).await, r#"{"b":"\u003c2 \u0026 3\u003e"}"#);
+    let edited = write(&cluster, "edited.yaml", &text.replace("<2 & 3>", "4"));
+    run(&cluster, &["apply", "--server-side", "-f", &edited]).await;
+    assert_eq!(run(&cluster, &["get", "cm", "c", "-o", "jsonpath={.data.b}"]).await, "4");
+    let edited = write(&cluster, "edited.yaml", &text.replace("<2 & 3>", "5"));
+    let refused = fails(&cluster, &["apply", "--server-side", "--field-manager=ci", "-f", &edited]).await;
+    assert!(refused.contains("conflict with \"kubectl\": .data.b"), "{refused}");
+}
