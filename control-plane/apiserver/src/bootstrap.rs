@@ -226,7 +226,7 @@ fn service(core: &Core, ip: IpAddr) -> Value {
 fn service_cidr(core: &Core) -> Value {
     let ready = json!({
         "type": "Ready", "status": "True", "reason": "", "lastTransitionTime": time::format(core.now()),
-        "message": "Kubernetes Service CIDR is ready",
+        "message": "Kubernetes default Service CIDR is ready",
     });
     json!({
         "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [core.services.cidr().to_string()]},

@@ -125,7 +125,9 @@ async fn should_allow_to_use_the_pod_failure_policy_to_not_count_the_failure_tow
     assert!(!has_condition(&now, "Failed", "True") && now["status"]["failed"].is_null(), "{now}");
 }
 
-async fn should_allow_to_use_a_pod_failure_policy_to_ignore_failure_matching_on_disruption_target_condition(scene: Scene) {
+async fn should_allow_to_use_a_pod_failure_policy_to_ignore_failure_matching_on_disruption_target_condition(
+    scene: Scene,
+) {
     let policy = json!({"rules": [{"action": "Ignore",
         "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]});
     let spec = json!({"backoffLimit": 0, "parallelism": 1, "completions": 1, "podFailurePolicy": policy,
@@ -171,13 +173,17 @@ async fn should_recreate_pods_only_after_they_have_failed(scene: Scene) {
     let pod = running(&scene, "replaced", 1).await.remove(0);
     let path = format!("v1/pods/{}", pod["metadata"]["name"].as_str().unwrap());
     // A finalizer holds the old pod, so that the order can be seen.
-    scene.merge(&path, json!({"metadata": {"finalizers": ["batch.kubernetes.io/job-tracking", "example.com/hold"]}})).await;
+    scene
+        .merge(&path, json!({"metadata": {"finalizers": ["batch.kubernetes.io/job-tracking", "example.com/hold"]}}))
+        .await;
     scene.delete(&path, json!(null)).await;
     scene.until(&path, "has failed", |p| (p["status"]["phase"] == "Failed").then_some(())).await;
     scene.merge(&path, json!({"metadata": {"finalizers": null}})).await;
     let next = running(&scene, "replaced", 1).await;
     assert!(next.iter().any(|p| p["metadata"]["uid"] != pod["metadata"]["uid"]), "{next:?}");
-    let now = scene.until(&format!("{JOBS}/replaced"), "one failure", |j| (j["status"]["failed"] == 1).then(|| j.clone())).await;
+    let now = scene
+        .until(&format!("{JOBS}/replaced"), "one failure", |j| (j["status"]["failed"] == 1).then(|| j.clone()))
+        .await;
     assert_eq!(now["status"]["terminating"], 0, "{now}");
 }
 
@@ -226,7 +232,11 @@ async fn should_terminate_job_execution_when_the_number_of_failed_indexes_exceed
     scene.create(JOBS, odd_indexes_fail(&scene, "with-max-failed-indexes", args)).await;
     let failed = ended(&scene, "with-max-failed-indexes", "Failed").await;
     assert_eq!(condition(&failed, "Failed").unwrap()["reason"], "MaxFailedIndexesExceeded");
-    assert_eq!((&failed["status"]["failedIndexes"], &failed["status"]["failed"]), (&json!("0,1"), &json!(2)), "{failed}");
+    assert_eq!(
+        (&failed["status"]["failedIndexes"], &failed["status"]["failed"]),
+        (&json!("0,1"), &json!(2)),
+        "{failed}"
+    );
 }
 
 async fn should_mark_indexes_as_failed_when_the_fail_index_action_is_matched(scene: Scene) {
@@ -255,8 +265,12 @@ fn only_zero_ends(scene: &Scene, name: &str, policy: Value) -> Value {
     let module = binary::wat(scene.stage.cluster.scratch(), "wait-unless-zero");
     let container = json!({"name": "c", "image": format!("file://{}", module.display()), "imagePullPolicy": "IfNotPresent",
         "command": ["wait"], "args": ["$(JOB_COMPLETION_INDEX)"]});
-    job(name, &[], json!({"completionMode": "Indexed", "parallelism": 2, "completions": 2, "successPolicy": policy,
-        "template": {"spec": {"containers": [container]}}}))
+    job(
+        name,
+        &[],
+        json!({"completionMode": "Indexed", "parallelism": 2, "completions": 2, "successPolicy": policy,
+        "template": {"spec": {"containers": [container]}}}),
+    )
 }
 
 async fn succeeds_with_zero_alone(scene: &Scene, name: &str, policy: Value) {
@@ -287,7 +301,11 @@ async fn should_allow_to_delegate_reconciliation_to_external_controller(scene: S
     assert!(scene.items(&of("managed-by")).await.is_empty());
     let fixed = scene
         .stage
-        .patch(&scene.path(&format!("{JOBS}/managed-by")), Patch::Merge, json!({"spec": {"managedBy": "example.com/other"}}))
+        .patch(
+            &scene.path(&format!("{JOBS}/managed-by")),
+            Patch::Merge,
+            json!({"spec": {"managedBy": "example.com/other"}}),
+        )
         .await;
     fixed.refused(422, "spec.managedBy: Invalid value: \"example.com/other\": field is immutable");
 }
@@ -313,7 +331,7 @@ async fn elastic_indexed_job_scales_up_and_down(scene: Scene) {
     ended(&scene, "elastic", "Complete").await;
     // Parallelism and completions go together.
     let answer = scene.stage.patch(&scene.path(&path), Patch::Merge, json!({"spec": {"completions": 7}})).await;
-    answer.refused(422, "spec.completions: Invalid value: 7: field is immutable");
+    answer.refused(422, "spec.completions: Invalid value: 7: can only be modified in tandem with spec.parallelism");
 }
 
 async fn should_remove_pods_when_job_is_deleted(scene: Scene) {
@@ -324,7 +342,8 @@ async fn should_remove_pods_when_job_is_deleted(scene: Scene) {
 }
 
 async fn should_run_a_job_to_completion_when_tasks_sometimes_fail_and_are_locally_restarted(scene: Scene) {
-    let mut object = job("fail-once-local", &[], merged(fails_once(&scene), json!({"parallelism": 2, "completions": 2})));
+    let mut object =
+        job("fail-once-local", &[], merged(fails_once(&scene), json!({"parallelism": 2, "completions": 2})));
     object["spec"]["template"]["spec"]["restartPolicy"] = json!("OnFailure");
     scene.create(JOBS, object).await;
     let done = ended(&scene, "fail-once-local", "Complete").await;
@@ -335,7 +354,9 @@ async fn should_run_a_job_to_completion_when_tasks_sometimes_fail_and_are_locall
 }
 
 async fn should_fail_when_exceeds_active_deadline(scene: Scene) {
-    scene.create(JOBS, job("exceed-active-deadline", &["--sleep", "600000"], json!({"activeDeadlineSeconds": 1}))).await;
+    scene
+        .create(JOBS, job("exceed-active-deadline", &["--sleep", "600000"], json!({"activeDeadlineSeconds": 1})))
+        .await;
     let failed = ended(&scene, "exceed-active-deadline", "Failed").await;
     let reason = condition(&failed, "Failed").unwrap();
     assert_eq!(reason["reason"], "DeadlineExceeded");
@@ -359,7 +380,9 @@ async fn should_adopt_matching_orphans_and_release_non_matching_pods(scene: Scen
     let uid = &owner["metadata"]["uid"];
     scene.until(&path, "is adopted again", |pod| (controller(pod)?["uid"] == *uid).then_some(())).await;
     scene.update(&path, |pod| pod["metadata"]["labels"] = json!(null)).await;
-    let free = scene.until(&path, "is released", |pod| (pod.is_object() && controller(pod).is_none()).then(|| pod.clone())).await;
+    let free = scene
+        .until(&path, "is released", |pod| (pod.is_object() && controller(pod).is_none()).then(|| pod.clone()))
+        .await;
     assert!(free["metadata"]["finalizers"].is_null(), "nobody counts it any more: {free}");
     running(&scene, "adopt-release", 2).await;
 }
@@ -373,7 +396,10 @@ async fn should_fail_to_exceed_backoff_limit(scene: Scene) {
     assert_eq!(reason["message"], "Job has reached the specified backoff limit");
     let pods = scene.items(&of("backofflimit")).await;
     assert!(pods.len() == 2 && pods.iter().all(|p| p["status"]["phase"] == "Failed"), "{}", json!(pods));
-    assert_eq!(scene.event("backofflimit", "BackoffLimitExceeded").await, "Job has reached the specified backoff limit");
+    assert_eq!(
+        scene.event("backofflimit", "BackoffLimitExceeded").await,
+        "Job has reached the specified backoff limit"
+    );
 }
 
 async fn should_apply_changes_to_a_job_status(scene: Scene) {
@@ -428,7 +454,9 @@ async fn job_should_be_deleted_once_it_finishes_after_ttl_seconds(scene: Scene) 
     scene.create(JOBS, object).await;
     ended(&scene, "rand-non-local", "Complete").await;
     let path = format!("{JOBS}/rand-non-local");
-    let deleting = scene.until(&path, "is being deleted", |j| j["metadata"]["deletionTimestamp"].is_string().then(|| j.clone())).await;
+    let deleting = scene
+        .until(&path, "is being deleted", |j| j["metadata"]["deletionTimestamp"].is_string().then(|| j.clone()))
+        .await;
     assert!(has_condition(&deleting, "Complete", "True"), "{deleting}");
     scene.merge(&path, json!({"metadata": {"finalizers": null}})).await;
     scene.gone(&path).await;

@@ -62,9 +62,10 @@ async fn limit_range_should_create_pods_with_defaults(scene: Scene) {
     assert_eq!(resources["limits"], json!({"cpu": "500m", "memory": "500Mi"}));
     let mut partial = pod("pod-partial-resources", json!({"nodeSelector": {"none": "none"}}));
     partial["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "300m"}, "limits": {"memory": "300Mi"}});
+    // Where there is a limit, a request is the limit, before any range is asked.
     let made = scene.create("v1/pods", partial).await;
     let resources = &made["spec"]["containers"][0]["resources"];
-    assert_eq!(resources["requests"], json!({"cpu": "300m", "memory": "200Mi"}));
+    assert_eq!(resources["requests"], json!({"cpu": "300m", "memory": "300Mi"}));
     assert_eq!(resources["limits"], json!({"cpu": "500m", "memory": "300Mi"}));
     let sized = |name: &str, resources: Value| {
         let mut object = pod(name, json!({}));

@@ -137,13 +137,14 @@ pub fn bump_generation(object: &mut Value, old: &Value) {
 
 /// Marks the object as being deleted `grace_seconds` from `now`, as a graceful delete does. A second,
 /// shorter delete brings the time forward; a longer one changes nothing. Returns whether anything changed.
+/// `generation` counts the first of them only: the others change when the object goes, not what it is to be.
 pub fn mark_deleted(object: &mut Value, now: Timestamp, grace_seconds: i64) -> bool {
     if deletion_timestamp(object).is_some() && deletion_grace_seconds(object).unwrap_or(0) <= grace_seconds {
         return false;
     }
     let grace = grace_seconds.clamp(0, i64::from(i32::MAX));
     let at = now.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(now);
-    let next_generation = generation(object) + 1;
+    let next_generation = if deletion_timestamp(object).is_some() { 0 } else { generation(object) + 1 };
     let Some(metadata) = metadata_mut(object) else { return false };
     metadata.insert("deletionTimestamp".into(), time::format(at).into());
     metadata.insert("deletionGracePeriodSeconds".into(), grace.into());

@@ -62,6 +62,7 @@ fn a_second_delete_only_shortens_the_first() {
     assert!(!mark_deleted(&mut pod, now, 60));
     assert!(mark_deleted(&mut pod, now, 1));
     assert_eq!((deletion_grace_seconds(&pod), deletion_timestamp(&pod)), (Some(1), Some("2026-01-02T03:04:06Z")));
+    assert_eq!(generation(&pod), 2);
     assert!(mark_deleted(&mut json!({"metadata": {}}), now, i64::MAX));
 }
 

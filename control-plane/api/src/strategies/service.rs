@@ -232,6 +232,19 @@ fn patch_from_old(object: &mut Value, old: &Value) {
             port.remove("nodePort");
         }
     }
+    // What the new type cannot have goes, unless the client changed it: then it is told.
+    let balances = text(&new_view, "type") == "LoadBalancer";
+    let dropped = [
+        ("externalTrafficPolicy", external(&new_view)),
+        ("healthCheckNodePort", needs_health_check(&new_view)),
+        ("allocateLoadBalancerNodePorts", balances),
+        ("loadBalancerClass", balances),
+    ];
+    for (field, kept) in dropped {
+        if !kept && spec.get(field) == old_spec.get(field) {
+            spec.remove(field);
+        }
+    }
 }
 
 fn uses_node_ports(spec: &Value) -> bool {

@@ -101,7 +101,11 @@ fn assign(pod: &mut Value, node: &str, binding: &Value, now: &str) {
             own[key] = value.clone();
         }
     }
-    let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+    let mut scheduled =
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+    if let Some(generation) = pod.pointer("/metadata/generation").cloned() {
+        scheduled["observedGeneration"] = generation;
+    }
     if !pod["status"]["conditions"].is_array() {
         pod["status"]["conditions"] = json!([]);
     }
