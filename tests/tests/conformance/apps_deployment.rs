@@ -100,11 +100,11 @@ async fn should_validate_deployment_status_endpoints(scene: Scene) {
     let labels = json!({"e2e": "testing", "name": "httpd"});
     let created = scene.create("apps/v1/deployments", deployment("d", 1, &labels, HTTP)).await;
     complete(&scene, "d").await;
-    let mut watch = scene
-        .watch("apps/v1/deployments?labelSelector=e2e%3Dtesting", version(&created))
-        .await;
+    let mut watch = scene.watch("apps/v1/deployments?labelSelector=e2e%3Dtesting", version(&created)).await;
     let is = |d: &Value, kind: &str| {
-        d["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"))
+        d["status"]["conditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"))
     };
     let status = scene.get("apps/v1/deployments/d/status").await;
     assert!(is(&status, "Available"), "{status}");
@@ -127,7 +127,9 @@ async fn should_delete_old_replica_sets(scene: Scene) {
         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template(&labels, HTTP)}});
     scene.create("apps/v1/replicasets", set).await;
     scene
-        .until("apps/v1/replicasets/test-cleanup-controller", "ready", |s| (s["status"]["readyReplicas"] == 1).then_some(()))
+        .until("apps/v1/replicasets/test-cleanup-controller", "ready", |s| {
+            (s["status"]["readyReplicas"] == 1).then_some(())
+        })
         .await;
     let mut object = deployment("test-cleanup-deployment", 1, &labels, REPORT);
     object["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["--sleep", "600000"]);
@@ -146,16 +148,20 @@ async fn should_support_rollover(scene: Scene) {
     let ready = |s: &Value| (s["status"]["readyReplicas"] == 1).then_some(());
     scene.until("apps/v1/replicasets/test-rollover-controller", "ready", ready).await;
     // An image that never comes: the rollout stays where it is.
-    let mut object = deployment("test-rollover-deployment", 1, &labels, "gcr.io/google_samples/gb-redisslave:nonexistent");
+    let mut object =
+        deployment("test-rollover-deployment", 1, &labels, "gcr.io/google_samples/gb-redisslave:nonexistent");
     object["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Never");
-    object["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
+    object["spec"]["strategy"] =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}});
     object["spec"]["minReadySeconds"] = json!(1);
     scene.create("apps/v1/deployments", object).await;
     let path = "apps/v1/deployments/test-rollover-deployment";
     scene.until(path, "revision 1", |d| (d["metadata"]["annotations"][REVISION] == "1").then_some(())).await;
     let stuck = scene
         .until_list("apps/v1/replicasets?labelSelector=name%3Drollover-pod", "the new one", |sets| {
-            sets.iter().find(|s| s["metadata"]["labels"]["pod-template-hash"].is_string() && s["status"]["replicas"] == 1).cloned()
+            sets.iter()
+                .find(|s| s["metadata"]["labels"]["pod-template-hash"].is_string() && s["status"]["replicas"] == 1)
+                .cloned()
         })
         .await;
     let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": HTTP}]}}}});
@@ -171,7 +177,8 @@ async fn should_support_rollover(scene: Scene) {
 async fn should_support_proportional_scaling(scene: Scene) {
     let labels = json!({"name": "webserver"});
     let mut object = deployment("webserver-deployment", 10, &labels, HTTP);
-    object["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}});
+    object["spec"]["strategy"] =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}});
     scene.create("apps/v1/deployments", object).await;
     complete(&scene, "webserver-deployment").await;
     let path = "apps/v1/deployments/webserver-deployment";
@@ -181,12 +188,16 @@ async fn should_support_proportional_scaling(scene: Scene) {
     scene.strategic(path, broken).await;
     let sizes = async |old: i64, new: i64| {
         scene
-            .until_list("apps/v1/replicasets?labelSelector=name%3Dwebserver", &format!("sizes {old} and {new}"), |sets| {
-                let size = |s: &&Value| s["spec"]["replicas"].as_i64();
-                let older = sets.iter().find(|s| s["metadata"]["name"] == *first)?;
-                let newer = sets.iter().find(|s| s["metadata"]["name"] != *first)?;
-                (size(&older) == Some(old) && size(&newer) == Some(new)).then_some(())
-            })
+            .until_list(
+                "apps/v1/replicasets?labelSelector=name%3Dwebserver",
+                &format!("sizes {old} and {new}"),
+                |sets| {
+                    let size = |s: &&Value| s["spec"]["replicas"].as_i64();
+                    let older = sets.iter().find(|s| s["metadata"]["name"] == *first)?;
+                    let newer = sets.iter().find(|s| s["metadata"]["name"] != *first)?;
+                    (size(&older) == Some(old) && size(&newer) == Some(new)).then_some(())
+                },
+            )
             .await;
     };
     sizes(8, 5).await;

@@ -100,7 +100,10 @@ async fn should_observe_pod_disruption_budget_status_updated(scene: Scene) {
         })
         .await;
     let status = &seen["status"];
-    assert_eq!((&status["currentHealthy"], &status["desiredHealthy"], &status["expectedPods"]), (&json!(3), &json!(1), &json!(3)));
+    assert_eq!(
+        (&status["currentHealthy"], &status["desiredHealthy"], &status["expectedPods"]),
+        (&json!(3), &json!(1), &json!(3))
+    );
     let allowed = condition(&seen, "DisruptionAllowed").unwrap();
     assert_eq!((&allowed["status"], &allowed["reason"]), (&json!("True"), &json!("SufficientPods")));
 }
@@ -141,13 +144,19 @@ async fn allowed(scene: &Scene, at_least: i64) {
     scene.until(&format!("{BUDGETS}/foo"), "allows it", enough).await;
     let answer = evict(scene, &any_running(scene).await).await;
     assert_eq!(answer.code, 201, "{}", answer.text);
-    assert_eq!((&answer.body["kind"], &answer.body["status"]), (&json!("Status"), &json!("Success")), "{}", answer.text);
+    assert_eq!(
+        (&answer.body["kind"], &answer.body["status"]),
+        (&json!("Status"), &json!("Success")),
+        "{}",
+        answer.text
+    );
 }
 
 async fn denied(scene: &Scene) {
     processed(scene, "foo").await;
     let name = any_running(scene).await;
-    let status = evict(scene, &name).await.refused(429, "Cannot evict pod as it would violate the pod's disruption budget.");
+    let status =
+        evict(scene, &name).await.refused(429, "Cannot evict pod as it would violate the pod's disruption budget.");
     assert_eq!(status["reason"], "TooManyRequests");
     assert_eq!(status["details"]["causes"][0]["reason"], "DisruptionBudget", "{status}");
     assert!(scene.get(&format!("v1/pods/{name}")).await["metadata"]["deletionTimestamp"].is_null());
@@ -158,7 +167,8 @@ async fn evictions_no_pdb_allow(scene: Scene) {
     let version = scene.get("v1/pods").await;
     let mut watch = scene.watch("v1/pods", super::scene::version(&version)).await;
     assert_eq!(evict(&scene, "pod-0").await.code, 201);
-    let disrupted = |p: &Value| condition(p, "DisruptionTarget").is_some_and(|c| c["reason"] == "EvictionByEvictionAPI");
+    let disrupted =
+        |p: &Value| condition(p, "DisruptionTarget").is_some_and(|c| c["reason"] == "EvictionByEvictionAPI");
     let pod = watch.until("MODIFIED", disrupted).await;
     let target = condition(&pod, "DisruptionTarget").unwrap();
     assert_eq!((&target["status"], &target["message"]), (&json!("True"), &json!("Eviction API: evicting")));
@@ -231,7 +241,9 @@ async fn should_block_an_eviction_until_the_pdb_is_updated_to_allow_it(scene: Sc
     allowed(&scene, 1).await;
     // The others are protected again.
     running(&scene, 2).await;
-    scene.until(&format!("{BUDGETS}/foo"), "allows none", |b| (b["status"]["disruptionsAllowed"] == 0).then_some(())).await;
+    scene
+        .until(&format!("{BUDGETS}/foo"), "allows none", |b| (b["status"]["disruptionsAllowed"] == 0).then_some(()))
+        .await;
     denied(&scene).await;
     scene.merge(&format!("{BUDGETS}/foo"), json!({"spec": {"minAvailable": 1}})).await;
     allowed(&scene, 1).await;

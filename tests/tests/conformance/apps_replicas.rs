@@ -81,9 +81,7 @@ async fn condition_check(scene: &Scene, collection: &str, object: Value) {
     let failure = condition(&failed, "ReplicaFailure").unwrap();
     assert_eq!(failure["reason"], "FailedCreate");
     assert!(failure["message"].as_str().unwrap().contains("exceeded quota: condition-test"), "{failure}");
-    scene
-        .update(&path, |o| o["spec"]["replicas"] = json!(2))
-        .await;
+    scene.update(&path, |o| o["spec"]["replicas"] = json!(2)).await;
     scene
         .until(&path, "no failure any more", |o| {
             let observed = o["status"]["observedGeneration"] == o["metadata"]["generation"];
@@ -206,7 +204,8 @@ async fn should_validate_replicaset_status_endpoints(scene: Scene) {
 
 async fn should_test_the_lifecycle_of_a_replication_controller(scene: Scene) {
     let before = scene.get(RCS).await;
-    let mut watch = scene.watch("v1/replicationcontrollers?labelSelector=test-rc-static%3Dtrue", version(&before)).await;
+    let mut watch =
+        scene.watch("v1/replicationcontrollers?labelSelector=test-rc-static%3Dtrue", version(&before)).await;
     let mut object = rc("rc-test", 1, &json!({"test-rc-static": "true"}));
     object["spec"]["template"]["metadata"]["name"] = json!("rc-test");
     scene.create(RCS, object).await;
