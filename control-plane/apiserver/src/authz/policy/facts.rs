@@ -82,7 +82,7 @@ const RULES: &[(&str, &str)] = &[
     ("system:controller:cronjob-controller", "delete,list,watch |  | pods"),
     ("system:controller:statefulset-controller", "create,delete,get,patch,update |  | pods"),
     ("system:controller:horizontal-pod-autoscaler", "get,update | * | */scale"),
-    ("system:controller:horizontal-pod-autoscaler", "list | metrics.k8s.io | pods"),
+    ("system:controller:horizontal-pod-autoscaler", "list,watch | metrics.k8s.io | pods"),
     ("system:controller:root-ca-cert-publisher", "create,update |  | configmaps"),
     ("system:controller:disruption-controller", "update | policy | poddisruptionbudgets/status"),
     ("kube-system/extension-apiserver-authentication-reader", "get,list,watch |  | configmaps | extension-apiserver-authentication"),
