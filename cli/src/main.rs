@@ -30,6 +30,11 @@ use clap::Parser as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// Small, short-lived pieces are most of what is allocated here, on all threads: the C library's allocator took a fifth of
+/// the time of a write, and kept what large and short-lived things had used. Its second version: the third costs 24 MB idle.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let started = Instant::now();
     let cli = Cli::parse();

@@ -62,7 +62,7 @@ fn crd(schema: &Value) -> Value {
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}})
 }
 
-fn blob(name: &str, list: Value) -> Value {
+fn blob(name: &str, list: &Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Blob", "metadata": {"name": name}, "list": list})
 }
 
@@ -124,7 +124,7 @@ async fn large_and_deep_bodies_keep_nobody_waiting() {
 async fn patches_that_go_round_in_circles_are_cut_short() {
     let cluster = with_plain().await;
     with_blobs(&cluster, &json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})).await;
-    let list = blob("a", vec![0; 300_000].into());
+    let list = blob("a", &vec![0; 300_000].into());
     assert_eq!(raw::post(&cluster, BLOBS, list.to_string()).await.status, 201);
     let often = |operations: Value| -> String {
         let operations = operations.as_array().unwrap().iter().cycle().take(10_000).cloned().collect::<Vec<_>>();
@@ -181,7 +181,7 @@ async fn long_lists_are_merged_and_judged_in_linear_time() {
     let work = async {
         let apply = async |manager: &str, v: i64| {
             let path = format!("{BLOBS}/a?fieldManager={manager}");
-            send(&cluster, Method::PATCH, &path, "application/apply-patch+yaml", blob("a", items(v)).to_string()).await
+            send(&cluster, Method::PATCH, &path, "application/apply-patch+yaml", blob("a", &items(v)).to_string()).await
         };
         assert_eq!(apply("one", 1).await.status, 201);
         assert_eq!(apply("one", 2).await.status, 200);
@@ -191,8 +191,11 @@ async fn long_lists_are_merged_and_judged_in_linear_time() {
         let patch = json!({"spec": {"containers": containers("b")}});
         let kind = "application/strategic-merge-patch+json";
         assert_eq!(send(&cluster, Method::PATCH, &format!("{PODS}/p"), kind, patch.to_string()).await.status, 200);
-        let twice =
-            blob("b", items(1).as_array().unwrap().iter().chain(items(1).as_array().unwrap()).cloned().collect());
+        let once = items(1);
+        let twice = blob(
+            "b",
+            &once.as_array().unwrap().iter().cycle().take(2 * once.as_array().unwrap().len()).cloned().collect(),
+        );
         assert_eq!(raw::post(&cluster, BLOBS, twice.to_string()).await.status, 422);
     };
     let ((), longest) = beside(&cluster, work).await;

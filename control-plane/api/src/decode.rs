@@ -280,7 +280,9 @@ mod tests {
 
     #[test]
     fn floats_are_read_as_what_is_nearest() {
-        for text in ["1.5e34", "4.989474039127371e180", "2.5856646428904006e285", "0.1", "5e-324", "1.7976931348623157e308"] {
+        for text in
+            ["1.5e34", "4.989474039127371e180", "2.5856646428904006e285", "0.1", "5e-324", "1.7976931348623157e308"]
+        {
             let (value, _) = decode(&format!(r#"{{"kind":"K","apiVersion":"v1","x":{text}}}"#)).unwrap();
             assert_eq!(value["x"].as_f64(), text.parse().ok(), "{text}");
             assert_eq!(decode(&value.to_string()).unwrap().0, value, "{text}");

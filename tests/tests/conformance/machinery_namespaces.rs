@@ -200,8 +200,11 @@ fn core_event(scene: &Scene, name: &str) -> Value {
 }
 
 async fn should_manage_the_lifecycle_of_an_event(scene: Scene) {
-    scene.post("events", core_event(&scene, "event-test")).await.ok();
-    let everywhere = "/api/v1/events?labelSelector=testevent-set%3Dtrue&fieldSelector=metadata.name%3Devent-test";
+    // Its label is its own: the scenario of the other group has an event of this name, too.
+    let mut event = core_event(&scene, "event-test");
+    event["metadata"]["labels"] = json!({"testevent-constant": "true"});
+    scene.post("events", event).await.ok();
+    let everywhere = "/api/v1/events?labelSelector=testevent-constant%3Dtrue&fieldSelector=metadata.name%3Devent-test";
     assert_eq!(scene.items(everywhere).await.len(), 1);
     let patched =
         scene.patch("events/event-test", Patch::Strategic, json!({"message": "This is a test event - patched"})).await;

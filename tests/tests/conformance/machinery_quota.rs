@@ -173,6 +173,8 @@ async fn should_create_a_resource_quota_and_capture_the_life_of_a_pod(scene: Sce
         .await
         .refused(403, "must specify cpu for: pause; memory for: pause");
     let mut changed = created;
+    // Without it: the node writes the pod's status meanwhile.
+    changed["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     changed["spec"]["containers"][0]["resources"]["requests"] =
         json!({"cpu": "100m", "memory": "100Mi", "ephemeral-storage": "10Gi"});
     scene.put("pods/test-pod", &changed).await.refused(422, "pod updates may not change fields other than");

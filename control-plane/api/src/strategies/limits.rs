@@ -167,8 +167,7 @@ fn check_ratio(limit: &Value, name: &str, path: &Path<'_>, errors: &mut Vec<Erro
         errors.push(Error::invalid(&list.key(name), ratio.to_string(), format!("ratio {ratio} is less than 1")));
     }
     let (Some(min), Some(max)) = (amount("min"), amount("max")) else { return };
-    // Fractions of a unit count where the numbers leave room for them.
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, reason = "fractions of a unit count where the numbers leave room for them")]
     let (most, own) = (max.nanos() as f64 / min.nanos() as f64, ratio.nanos() as f64 / 1e9);
     if own > most {
         let detail = format!("ratio {ratio} is greater than max/min = {most:.6}");

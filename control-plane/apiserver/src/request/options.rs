@@ -180,7 +180,8 @@ impl DeleteOptions {
 
 /// Refuses fields of other types than theirs: a `dryRun` that is no list must not become a delete.
 fn check_types(body: &Value) -> Result<(), Status> {
-    let fields: [(&str, fn(&Value) -> bool, &str); 7] = [
+    type Fits = fn(&Value) -> bool;
+    let fields: [(&str, Fits, &str); 7] = [
         ("gracePeriodSeconds", Value::is_i64, "int64"),
         ("orphanDependents", Value::is_boolean, "bool"),
         ("propagationPolicy", Value::is_string, "v1.DeletionPropagation"),

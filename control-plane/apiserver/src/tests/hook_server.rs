@@ -99,6 +99,7 @@ impl Server {
     }
 
     /// One webhook about creates and updates of everything in the core group, with `more` said.
+    #[allow(clippy::needless_pass_by_value, reason = "literals, all of them")]
     pub(super) fn hook(&self, name: &str, more: Value) -> Value {
         let mut hook = json!({
             "name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 5,

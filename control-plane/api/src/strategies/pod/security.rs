@@ -227,7 +227,7 @@ pub(super) fn check_container_context(context: &Value, host_users: bool, path: &
 }
 
 /// All containers of a spec with their paths, as `VisitContainersWithPath` goes: init containers first.
-fn each_container<'a>(spec: &'a Value) -> impl Iterator<Item = (&'static str, usize, &'a Value)> {
+fn each_container(spec: &Value) -> impl Iterator<Item = (&'static str, usize, &Value)> {
     [LISTS[1], LISTS[0], LISTS[2]]
         .into_iter()
         .flat_map(|list| items(spec, list).iter().enumerate().map(move |(i, container)| (list, i, container)))
