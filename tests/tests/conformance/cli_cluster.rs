@@ -112,20 +112,19 @@ async fn should_support_port_less_events_and_wait(scene: Scene) {
     run(&scene, &["delete", "deployment", "httpd-deployment", "--wait=false"]).await;
     run(&scene, &["wait", "deployment/httpd-deployment", "--for=delete", "--timeout=20s"]).await;
     holds(
-        &fails(&scene, &["wait", "deployment/httpd-deployment", "--for=create", "--timeout=1s"], "").await,
-        &["timed out"],
+        &fails(&scene, &["wait", "deployment/httpd-deployment", "--for=condition=Available", "--timeout=1s"], "").await,
+        &["deployments.apps \"httpd-deployment\" not found"],
     );
 }
 
 async fn should_apply_prune_and_rollout(scene: Scene) {
     let map = |name: &str| {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"prune-group": "true"}}})
-            .to_string()
     };
-    let both = format!("{}\n---\n{}", map("cm-a"), map("cm-b"));
+    let both = json!({"apiVersion": "v1", "kind": "List", "items": [map("cm-a"), map("cm-b")]}).to_string();
     pipe(&scene, &["apply", "-l", "prune-group=true", "-f", "-"], &both).await;
     let prune = ["apply", "--prune", "-l", "prune-group=true", "--prune-allowlist=core/v1/ConfigMap", "-f", "-"];
-    holds(&pipe(&scene, &prune, &map("cm-a")).await, &["configmap/cm-b pruned"]);
+    holds(&pipe(&scene, &prune, &map("cm-a").to_string()).await, &["configmap/cm-b pruned"]);
     pipe(&scene, &["apply", "-f", "-"], &deployment("skiff.local/httpd:1", Some(0))).await;
     run(&scene, &["rollout", "status", "deployment/httpd-deployment", "--timeout=20s"]).await;
     run(&scene, &["set", "image", "deployment/httpd-deployment", "httpd=skiff.local/httpd:2"]).await;
