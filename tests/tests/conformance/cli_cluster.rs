@@ -118,9 +118,7 @@ async fn should_support_port_less_events_and_wait(scene: Scene) {
 }
 
 async fn should_apply_prune_and_rollout(scene: Scene) {
-    let map = |name: &str| {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"prune-group": "true"}}})
-    };
+    let map = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"prune-group": "true"}}});
     let both = json!({"apiVersion": "v1", "kind": "List", "items": [map("cm-a"), map("cm-b")]}).to_string();
     pipe(&scene, &["apply", "-l", "prune-group=true", "-f", "-"], &both).await;
     let prune = ["apply", "--prune", "-l", "prune-group=true", "--prune-allowlist=core/v1/ConfigMap", "-f", "-"];
