@@ -16,10 +16,12 @@ use crate::k8s::api::core::v1::{
     ResourceQuota, Service, ServiceAccount,
 };
 use crate::k8s::api::discovery::v1::EndpointSlice;
+use crate::k8s::api::networking::v1::{IPAddress, ServiceCIDR};
 use crate::k8s::api::policy::v1::PodDisruptionBudget;
 use crate::k8s::api::rbac::v1::ClusterRole;
 use crate::pods;
 use crate::publishers::ROOT_CA;
+use crate::service_cidrs;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +50,8 @@ pub struct Informers {
     pub claims: Informer<PersistentVolumeClaim>,
     pub volumes: Informer<PersistentVolume>,
     pub disruption_budgets: Informer<PodDisruptionBudget>,
+    pub service_cidrs: Informer<ServiceCIDR>,
+    pub ip_addresses: Informer<IPAddress>,
 }
 
 impl Default for Informers {
@@ -72,6 +76,8 @@ impl Default for Informers {
             claims: Informer::new(unindexed),
             volumes: Informer::new(unindexed),
             disruption_budgets: Informer::new(by_namespace),
+            service_cidrs: Informer::new(unindexed),
+            ip_addresses: Informer::trimmed(unindexed, service_cidrs::trim),
         }
     }
 }
@@ -163,6 +169,14 @@ macro_rules! each_informer {
         }
         {
             let $informer = &all.disruption_budgets;
+            $body;
+        }
+        {
+            let $informer = &all.service_cidrs;
+            $body;
+        }
+        {
+            let $informer = &all.ip_addresses;
             $body;
         }
     }};

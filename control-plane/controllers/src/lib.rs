@@ -25,6 +25,7 @@ mod publishers;
 mod replicaset;
 mod resource_quota;
 mod selector;
+mod service_cidrs;
 mod storage_protection;
 #[cfg(test)]
 mod testing;
@@ -99,7 +100,7 @@ impl Config {
 type Starter = fn(&Config, &Context, &mut JoinSet<()>);
 
 /// All controllers, under Kubernetes' names.
-const CONTROLLERS: [(&str, Starter); 26] = [
+const CONTROLLERS: [(&str, Starter); 27] = [
     ("deployment-controller", deployment::start),
     ("replicaset-controller", replicaset::start_replica_sets),
     ("replicationcontroller-controller", replicaset::start_replication_controllers),
@@ -125,6 +126,7 @@ const CONTROLLERS: [(&str, Starter); 26] = [
     ("resourcequota-controller", resource_quota::start),
     ("persistentvolumeclaim-protection-controller", storage_protection::start_claims),
     ("persistentvolume-protection-controller", storage_protection::start_volumes),
+    ("service-cidr-controller", service_cidrs::start),
     // Last: it shares the informers that the others want.
     ("garbage-collector-controller", garbage::start),
 ];

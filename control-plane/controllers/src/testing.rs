@@ -33,6 +33,8 @@ const KINDS: &[(&str, &str, &str, &str, bool)] = &[
     ("batch", "v1", "jobs", "Job", true),
     ("coordination.k8s.io", "v1", "leases", "Lease", true),
     ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true),
+    ("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false),
+    ("networking.k8s.io", "v1", "ipaddresses", "IPAddress", false),
     ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true),
 ];
 
