@@ -5,7 +5,8 @@
 //! Invariant: a topic holds revision numbers, not events, so that nothing here grows with what is
 //! written; the events are read from history. Watchers only ever read: none can hold up a writer.
 //!
-//! A crowd is woken in rounds by a task of its own ([`pacer`]).
+//! A crowd is woken in rounds by a task of its own ([`pacer`]). In between it sees nothing new, so that its watchers stay
+//! abreast: those who stand at one place are given the same [`Events`], looked up and put into wire form once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -17,10 +18,12 @@ use tokio::sync::Notify;
 
 use crate::history::Commit;
 use crate::pacer::{self, Pacer};
-use crate::types::Revision;
+use crate::types::{Events, Revision};
 
 /// A topic remembers this many revisions; a watcher further behind reads history itself.
 const REMEMBERED: usize = 4_096;
+/// The watchers of a crowd share what they are given from this many places; others look it up themselves.
+const PLACES: usize = 4;
 
 /// Everything below one prefix.
 #[derive(Debug)]
@@ -36,13 +39,48 @@ struct Pending {
     revisions: VecDeque<Revision>,
     /// `revisions` lists every change below the prefix after this revision.
     complete_after: Revision,
+    /// How far a crowd sees until its next round; `None` without rounds.
+    round: Option<Revision>,
+    /// What watchers were given in this round.
+    given: Vec<Given>,
+}
+
+impl Pending {
+    fn new(complete_after: Revision) -> Self {
+        Self { revisions: VecDeque::new(), complete_after, round: None, given: Vec::new() }
+    }
+
+    /// Nothing is known to have happened after this revision.
+    fn newest(&self) -> Revision {
+        self.revisions.back().copied().unwrap_or(self.complete_after)
+    }
+}
+
+/// The events from one place on.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    /// The revision of the first of them.
+    pub first: Revision,
+    /// None is missing up to this revision.
+    pub upto: Revision,
+    pub events: Events,
+}
+
+/// How far one looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Everything,
+    /// As far as the crowd sees in this round.
+    Round,
 }
 
 /// What a topic knows about the time after a revision.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Since {
     /// Nothing happened.
     Quiet,
+    /// Another watcher has looked it up.
+    Given(Given),
     /// The oldest of the revisions at which something happened.
     Changed(Vec<Revision>),
     /// More than the topic remembers.
@@ -60,14 +98,69 @@ impl Topic {
     }
 
     /// At most `limit` revisions after `after` that touched the prefix.
-    pub fn since(&self, after: Revision, limit: usize) -> Since {
+    pub fn since(&self, after: Revision, limit: usize, view: View) -> Since {
         let pending = self.pending.lock();
         if after < pending.complete_after {
             return Since::Unknown;
         }
+        let until = match (view, pending.round) {
+            (View::Round, Some(round)) => round,
+            _ => Revision::MAX,
+        };
         let from = pending.revisions.partition_point(|revision| *revision <= after);
-        let next: Vec<_> = pending.revisions.iter().skip(from).take(limit).copied().collect();
-        if next.is_empty() { Since::Quiet } else { Since::Changed(next) }
+        let Some(&first) = pending.revisions.get(from).filter(|first| **first <= until) else { return Since::Quiet };
+        if let (View::Round, Some(given)) = (view, pending.given.iter().find(|given| given.first == first)) {
+            return Since::Given(given.clone());
+        }
+        let next = pending.revisions.iter().skip(from).take(limit).copied();
+        Since::Changed(next.take_while(|revision| *revision <= until).collect())
+    }
+
+    /// Whether nothing happened after `after`, as far as `view` goes.
+    pub fn is_quiet(&self, after: Revision, view: View) -> bool {
+        matches!(self.since(after, 1, view), Since::Quiet)
+    }
+
+    /// Lets the crowd's other watchers that stand at the same place have what was found there. Returns what they all are
+    /// given.
+    pub fn share(&self, found: Given) -> Given {
+        let mut pending = self.pending.lock();
+        if let Some(given) = pending.given.iter().find(|given| given.first == found.first) {
+            return given.clone();
+        }
+        if pending.given.len() < PLACES && pending.round.is_some_and(|round| found.upto <= round) {
+            pending.given.push(found.clone());
+        }
+        found
+    }
+
+    /// From now on there are rounds.
+    pub fn begin_rounds(&self) {
+        let mut pending = self.pending.lock();
+        pending.round = Some(pending.newest());
+    }
+
+    /// Wakes whoever waits, to see what has happened until now, but nothing later until the next round.
+    pub fn wake_round(&self) {
+        let mut pending = self.pending.lock();
+        pending.round = Some(pending.newest());
+        let old = std::mem::take(&mut pending.given);
+        drop(pending);
+        drop(old);
+        self.wake_all();
+    }
+
+    /// There is no news: lets go of what was kept for others who stand where a watcher stood.
+    pub fn forget_given(&self) {
+        let old = std::mem::take(&mut self.pending.lock().given);
+        drop(old);
+    }
+
+    /// There are no rounds any more: everybody sees everything.
+    pub fn end_rounds(&self) {
+        self.pending.lock().round = None;
+        self.forget_given();
+        self.wake_all();
     }
 
     /// Wakes whoever waits, at once.
@@ -149,7 +242,7 @@ impl Hub {
             }
             return watched.topic.clone();
         }
-        let pending = Pending { revisions: VecDeque::new(), complete_after: self.revision() };
+        let pending = Pending::new(self.revision());
         let topic = Arc::new(Topic {
             prefix: prefix.into(),
             pending: Mutex::new(pending),
@@ -203,8 +296,7 @@ impl Hub {
         let all = topics.values().map(|watched| watched.topic.clone()).collect();
         for watched in topics.values() {
             let mut pending = watched.topic.pending.lock();
-            pending.revisions.clear();
-            pending.complete_after = revision;
+            *pending = Pending { round: pending.round, ..Pending::new(revision) };
         }
         self.revision.store(revision, Ordering::Release);
         Wake(all)
@@ -252,8 +344,7 @@ mod tests {
         let topics: Vec<_> = names.iter().map(|name| hub.subscribe(name.as_bytes())).collect();
         hub.dispatch(&[commit(1, "a/b/c")]).now();
         for (name, topic) in names.iter().zip(&topics) {
-            let expected = if "a/b/c".starts_with(name) { Since::Changed(vec![1]) } else { Since::Quiet };
-            assert_eq!(topic.since(0, 9), expected, "{name}");
+            assert_eq!(topic.is_quiet(0, View::Everything), !"a/b/c".starts_with(name), "{name}");
         }
     }
 
@@ -264,8 +355,8 @@ mod tests {
         for revision in 1..=(REMEMBERED as u64 + 1) {
             hub.dispatch(&[commit(revision, "k")]).now();
         }
-        assert_eq!(topic.since(0, 1), Since::Unknown);
-        assert_eq!(topic.since(1, 1), Since::Changed(vec![2]));
+        assert!(matches!(topic.since(0, 1, View::Everything), Since::Unknown));
+        assert!(matches!(topic.since(1, 1, View::Everything), Since::Changed(next) if next == [2]));
     }
 
     #[test]
@@ -278,5 +369,41 @@ mod tests {
         assert_eq!(hub.extent(), (1, 1));
         hub.unsubscribe(&second);
         assert_eq!(hub.extent(), (0, 0));
+    }
+
+    fn given(topic: &Topic, after: Revision) -> Option<Given> {
+        match topic.since(after, 9, View::Round) {
+            Since::Given(given) => Some(given),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_crowd_sees_what_its_round_began_with_and_shares_it() {
+        let hub = Hub::new(0);
+        let topic = hub.subscribe(b"k");
+        [1, 2].into_iter().for_each(|revision| hub.dispatch(&[commit(revision, "k")]).now());
+        topic.wake_round();
+        hub.dispatch(&[commit(4, "k")]).now();
+        assert!(matches!(topic.since(0, 9, View::Round), Since::Changed(next) if next == [1, 2]));
+        assert!(matches!(topic.since(0, 9, View::Everything), Since::Changed(next) if next == [1, 2, 4]));
+        assert!(topic.is_quiet(2, View::Round) && !topic.is_quiet(2, View::Everything));
+
+        let found = Given { first: 2, upto: 2, events: Events::default() };
+        topic.share(found.clone());
+        assert!(given(&topic, 1).is_some_and(|given| given.events.same(&found.events)));
+        assert!(given(&topic, 0).is_none());
+        let second = topic.share(Given { events: Events::default(), ..found.clone() });
+        assert!(second.events.same(&found.events));
+
+        topic.wake_round();
+        assert!(given(&topic, 1).is_none());
+        // What a watcher found that looked past the round is its own.
+        topic.share(Given { first: 2, upto: 5, ..found.clone() });
+        assert!(given(&topic, 1).is_none());
+        topic.share(Given { first: 4, upto: 4, ..found });
+        assert!(given(&topic, 3).is_some());
+        topic.end_rounds();
+        assert!(given(&topic, 3).is_none());
     }
 }

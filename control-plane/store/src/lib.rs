@@ -38,5 +38,7 @@ pub use redb::StorageBackend;
 pub use shared::{EtcdStats, Stats};
 pub use snapshot::{Range, Snapshot};
 pub use store::Store;
-pub use types::{Author, Change, Changes, ClusterId, Committed, Compare, Entry, Event, Key, Op, Revision, Txn, Value};
+pub use types::{
+    Author, Change, Changes, ClusterId, Committed, Compare, Entry, Event, Events, Key, Op, Revision, Txn, Value,
+};
 pub use watch::{Batch, Watch};

@@ -1,10 +1,12 @@
 //! When a crowd of watchers is woken. To wake, serve and write to a hundred of them takes a millisecond or more, however
 //! little has happened; while changes come faster than that, it pays to let some more arrive in between. So the
 //! watchers of a crowded topic are woken in rounds: the first change after a pause at once, the next ones after a rest,
-//! together. A busy machine then writes fewer and larger frames, and writers have their turn in between.
+//! together. A busy machine then writes fewer and larger frames, which the crowd shares, and writers have their turn in
+//! between. The rest grows with the crowd, as a round does.
 //!
 //! Invariant: a topic whose pacer has ended, or whose runtime has, is woken directly: nobody waits for ever.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,8 +18,12 @@ use crate::hub::Topic;
 
 /// From this many watchers on, a topic is woken in rounds.
 pub(crate) const CROWD: usize = 16;
-/// Between two rounds; tokio's timers make it up to a millisecond more.
-const REST: Duration = Duration::from_millis(1);
+/// Between two rounds, for each watcher: about what it takes to wake one, write to it and have it read.
+const REST_EACH: Duration = Duration::from_micros(20);
+/// Its bounds; tokio's timers make it up to a millisecond more.
+const REST: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
+/// A pause this long is one: what watchers of the last round were given is kept no longer.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A topic's link to the task that wakes its watchers, if there is one.
 #[derive(Debug, Default)]
@@ -50,6 +56,7 @@ impl Pacer {
 pub(crate) fn start(topic: &Arc<Topic>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     if !topic.pacer().is_running.swap(true, Ordering::SeqCst) {
+        topic.begin_rounds();
         let rounds = Rounds(Arc::clone(topic));
         runtime.spawn(async move { rounds.run().await }.instrument(tracing::debug_span!("watch_rounds")));
     }
@@ -62,20 +69,29 @@ impl Rounds {
     async fn run(&self) {
         let pacer = self.0.pacer();
         loop {
-            pacer.news.notified().await;
+            if tokio::time::timeout(PAUSE, pacer.news.notified()).await.is_err() {
+                self.0.forget_given();
+                pacer.news.notified().await;
+            }
             if pacer.has_ended.load(Ordering::SeqCst) {
                 return;
             }
-            self.0.wake_all();
-            tokio::time::sleep(REST).await;
+            self.0.wake_round();
+            tokio::time::sleep(self.rest()).await;
         }
+    }
+
+    fn rest(&self) -> Duration {
+        // Each watch holds the topic; one or two others do, too.
+        let watches = u32::try_from(Arc::strong_count(&self.0)).unwrap_or(u32::MAX);
+        REST_EACH.saturating_mul(watches).clamp(*REST.start(), *REST.end())
     }
 }
 
 impl Drop for Rounds {
     fn drop(&mut self) {
         self.0.pacer().is_running.store(false, Ordering::SeqCst);
-        self.0.wake_all();
+        self.0.end_rounds();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store's vocabulary: keys, entries, events and transactions. Data only.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -122,6 +123,54 @@ impl Event {
     pub(crate) fn cost(&self) -> usize {
         let size = |entry: &Option<Arc<Entry>>| entry.as_ref().map_or(0, |entry| entry.value.len());
         Self::OVERHEAD + self.key.len() + size(&self.entry) + size(&self.prev)
+    }
+}
+
+/// Some events in order, shared by all watches that were given the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Events(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    events: Box<[Arc<Event>]>,
+    joined: [OnceLock<Option<Bytes>>; Event::FORMS],
+}
+
+impl Events {
+    /// The wire forms (below [`Event::FORMS`]) of all of them, one after the other: joined by whoever asks first and
+    /// shared by everybody who was given these events. Every caller must pass a function with the same result for the
+    /// same form; `None`: too much to be joined.
+    pub fn joined(&self, form: usize, join: impl FnOnce(&[Arc<Event>]) -> Option<Bytes>) -> Option<Bytes> {
+        self.0.joined[form].get_or_init(|| join(&self.0.events)).clone()
+    }
+
+    /// Whether both are one.
+    #[cfg(test)]
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl From<Vec<Arc<Event>>> for Events {
+    fn from(events: Vec<Arc<Event>>) -> Self {
+        Self(Arc::new(Shared { events: events.into(), joined: Default::default() }))
+    }
+}
+
+impl Deref for Events {
+    type Target = [Arc<Event>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.events
+    }
+}
+
+impl<'e> IntoIterator for &'e Events {
+    type Item = &'e Arc<Event>;
+    type IntoIter = std::slice::Iter<'e, Arc<Event>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

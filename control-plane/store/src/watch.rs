@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::error::{RevisionError, WatchError};
 use crate::history::{Chunk, Slice};
-use crate::hub::{Since, Topic};
+use crate::hub::{Given, Since, Topic, View};
 use crate::shared::Shared;
-use crate::types::{Event, Revision};
+use crate::types::{Events, Revision};
 
 /// One batch holds about this many events (a revision is never cut in two).
 const BATCH: usize = 256;
@@ -19,7 +19,7 @@ const SCAN: u64 = 4_096;
 /// Events in order, in whole revisions; those of one revision in the order of their keys.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    pub events: Vec<Arc<Event>>,
+    pub events: Events,
     /// Everything at or below this revision has been delivered.
     pub revision: Revision,
 }
@@ -31,6 +31,12 @@ pub struct Watch {
     topic: Arc<Topic>,
     /// Everything at or below this revision has been delivered.
     delivered: Revision,
+}
+
+/// What one look found, all of it up to a revision.
+struct Found {
+    events: Events,
+    upto: Revision,
 }
 
 impl Watch {
@@ -53,18 +59,22 @@ impl Watch {
     /// # Errors
     /// [`WatchError::Compacted`] when history no longer reaches back to where this watch stands.
     pub async fn next(&mut self) -> Result<Batch, WatchError> {
-        let topic = self.topic.clone();
         loop {
-            let changed = topic.changed();
+            let changed = self.topic.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if self.shared.hub.is_closed() {
                 return Err(WatchError::Closed);
             }
-            match self.step().await? {
-                Some(batch) => return Ok(batch),
-                None if self.is_quiet() => changed.await,
-                None => tokio::task::consume_budget().await,
+            match self.look(View::Round).await? {
+                Some(slice) => {
+                    self.delivered = self.delivered.max(slice.upto);
+                    if !slice.events.is_empty() {
+                        return Ok(Batch { events: slice.events, revision: self.delivered });
+                    }
+                    tokio::task::consume_budget().await;
+                }
+                None => changed.await,
             }
         }
     }
@@ -75,11 +85,10 @@ impl Watch {
     /// As [`Watch::next`].
     pub async fn try_next(&mut self) -> Result<Option<Batch>, WatchError> {
         loop {
-            if let Some(batch) = self.step().await? {
-                return Ok(Some(batch));
-            }
-            if self.is_quiet() {
-                return Ok(None);
+            let Some(slice) = self.look(View::Everything).await? else { return Ok(None) };
+            self.delivered = self.delivered.max(slice.upto);
+            if !slice.events.is_empty() {
+                return Ok(Some(Batch { events: slice.events, revision: self.delivered }));
             }
         }
     }
@@ -88,32 +97,32 @@ impl Watch {
     /// may claim.
     pub fn progress(&mut self) -> Revision {
         let known = self.shared.hub.revision();
-        if known > self.delivered && self.topic.since(self.delivered, 1) == Since::Quiet {
+        if known > self.delivered && self.topic.is_quiet(self.delivered, View::Everything) {
             self.delivered = known;
         }
         self.delivered
     }
 
-    fn is_quiet(&self) -> bool {
-        self.topic.since(self.delivered, 1) == Since::Quiet
-    }
-
-    /// One look. State changes only after the last await.
-    async fn step(&mut self) -> Result<Option<Batch>, WatchError> {
-        let slice = match self.topic.since(self.delivered, BATCH) {
+    /// One look, which may pass over other prefixes' events only; `None` when nothing happened.
+    async fn look(&self, view: View) -> Result<Option<Found>, WatchError> {
+        let slice = match self.topic.since(self.delivered, BATCH, view) {
             Since::Quiet => return Ok(None),
+            Since::Given(given) => return Ok(Some(Found { events: given.events, upto: given.upto })),
             Since::Changed(revisions) => {
                 let first = revisions[0];
                 match self.shared.history.pick(revisions.into_iter(), self.topic.prefix()) {
-                    Ok(slice) => slice,
+                    Ok(slice) => {
+                        let found = Given { first, upto: slice.upto, events: slice.events.into() };
+                        let Given { events, upto, .. } =
+                            if view == View::Round { self.topic.share(found) } else { found };
+                        return Ok(Some(Found { events, upto }));
+                    }
                     Err(_) => self.read_on(first - 1).await?,
                 }
             }
             Since::Unknown => self.read_on(self.delivered).await?,
         };
-        self.delivered = self.delivered.max(slice.upto);
-        let batch = Batch { events: slice.events, revision: self.delivered };
-        Ok((!batch.events.is_empty()).then_some(batch))
+        Ok(Some(Found { events: slice.events.into(), upto: slice.upto }))
     }
 
     /// Events after `after` from history, wherever it is.

@@ -10,7 +10,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use store::{Entry, Event, Revision};
+use store::{Entry, Event, Events, Revision};
 
 /// What a bookmark says beside its revision.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,31 @@ impl Encoder {
         }
     }
 
+    /// The lines of `events`, if they are the same for all who see all of them, and `most` bytes or less.
+    pub(super) fn joined(&mut self, selection: &Selection, events: &Events, most: usize) -> Option<Bytes> {
+        let is_shared = selection.is_everything() && self.shape == Shape::Full && self.native;
+        if !is_shared || events.len() < 2 {
+            return None;
+        }
+        events.joined(self.form(), |events| {
+            let mut room = most;
+            let mut lines = Vec::with_capacity(events.len());
+            for line in events.iter().filter_map(|event| self.event(selection, event)) {
+                room = room.checked_sub(line.len())?;
+                lines.push(line);
+            }
+            Some(lines.concat().into())
+        })
+    }
+
+    /// Which of the shared forms of an event this watcher is sent.
+    const fn form(&self) -> usize {
+        match self.owners {
+            Owners::Shown => 0,
+            Owners::Hidden => 1,
+        }
+    }
+
     /// The line that `event` is to this watcher: an object that begins or ceases to match is added or deleted.
     pub(super) fn event(&mut self, selection: &Selection, event: &Event) -> Option<Bytes> {
         self.change(selection, event, (event.prev.as_ref(), event.entry.as_ref()), Line::Shared)
@@ -98,7 +123,7 @@ impl Encoder {
             }
         };
         let shown = if kind == Kind::Deleted { prev? } else { entry? };
-        let owners = self.owners;
+        let (owners, number) = (self.owners, self.form());
         let is_shared = self.shape == Shape::Full && self.native && kind == plain && form == Line::Shared;
         let mut encode = || match owners {
             Owners::Shown => self.line(kind, shown, event.revision),
@@ -107,11 +132,7 @@ impl Encoder {
         if !is_shared {
             return Some(encode());
         }
-        let form = match owners {
-            Owners::Shown => 0,
-            Owners::Hidden => 1,
-        };
-        Some(event.encoded(form, encode))
+        Some(event.encoded(number, encode))
     }
 
     fn line(&mut self, kind: Kind, entry: &Entry, revision: Revision) -> Bytes {

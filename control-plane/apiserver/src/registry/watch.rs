@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Batch, Entry, Event, Revision, RevisionError, Snapshot, WatchError};
+use store::{Batch, Entry, Event, Events, Revision, RevisionError, Snapshot, WatchError};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -45,7 +45,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         Start::At { revision, initial } => match call.core.store.watch(&selection.prefix, revision) {
             Ok(watch) => Watcher::stream(Watcher {
                 watch,
-                pending: Vec::new().into_iter(),
+                pending: Pending::default(),
                 initial,
                 selection,
                 encoder,
@@ -157,7 +157,7 @@ enum State {
 struct Watcher {
     watch: store::Watch,
     /// Events that have been taken from `watch` and are still to be sent.
-    pending: std::vec::IntoIter<Arc<Event>>,
+    pending: Pending,
     initial: Option<Initial>,
     selection: Selection,
     encoder: Encoder,
@@ -167,6 +167,28 @@ struct Watcher {
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     core: Arc<Core>,
     state: State,
+}
+
+/// The events of a batch from one of them on.
+#[derive(Default)]
+struct Pending {
+    events: Events,
+    at: usize,
+}
+
+impl Pending {
+    fn next(&mut self) -> Option<Arc<Event>> {
+        let event = self.events.get(self.at).cloned();
+        self.at += 1;
+        if self.at >= self.events.len() {
+            *self = Self::default();
+        }
+        event
+    }
+
+    fn len(&self) -> usize {
+        self.events.len() - self.at
+    }
 }
 
 enum Step {
@@ -213,7 +235,7 @@ impl Watcher {
                 Err(error) => return self.fail(&error),
             }
             match self.step().await {
-                Step::Batch(Ok(batch)) => self.pending = batch.events.into_iter(),
+                Step::Batch(Ok(batch)) => self.pending = Pending { events: batch.events, at: 0 },
                 Step::Batch(Err(error)) => {
                     self.state = State::Ended;
                     return match error {
@@ -323,11 +345,27 @@ impl Watcher {
         Ok((!out.is_empty()).then(|| out.freeze()))
     }
 
+    fn is_shown_as_stored(&self, event: &Event) -> bool {
+        let resource = &self.selection.resource;
+        let current = |entry: &Option<Arc<Entry>>| entry.as_ref().is_none_or(|e| present::is_current(resource, e));
+        resource.custom.is_none() || current(&event.prev) && current(&event.entry)
+    }
+
+    /// What the crowd shares, if all that is pending belongs to it.
+    fn joined(&mut self) -> Option<Bytes> {
+        let events = &self.pending.events;
+        if self.pending.at > 0 || !events.iter().all(|event| self.is_shown_as_stored(event)) {
+            return None;
+        }
+        let joined = self.encoder.joined(&self.selection, events, FRAME)?;
+        self.pending = Pending::default();
+        Some(joined)
+    }
+
     /// The line of one event.
     async fn line(&mut self, event: &Event) -> Result<Option<Bytes>, Status> {
         let resource = &self.selection.resource;
-        let current = |entry: &Option<Arc<Entry>>| entry.as_ref().is_none_or(|e| present::is_current(resource, e));
-        if resource.custom.is_none() || current(&event.prev) && current(&event.entry) {
+        if self.is_shown_as_stored(event) {
             return Ok(self.encoder.event(&self.selection, event));
         }
         let mut shown = [event.prev.clone(), event.entry.clone()];
@@ -340,6 +378,9 @@ impl Watcher {
 
     /// What of the pending events this watcher is to see, up to a frame full of it; `None` when that is nothing.
     async fn frame(&mut self) -> Result<Option<Bytes>, Status> {
+        if let Some(joined) = self.joined() {
+            return Ok(Some(joined));
+        }
         let mut single: Option<Bytes> = None;
         let mut joined: Option<BytesMut> = None;
         while let Some(event) = self.pending.next() {

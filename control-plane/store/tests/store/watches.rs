@@ -52,7 +52,7 @@ async fn a_watch_resumes_after_a_restart() {
         let mut watch = store.watch(b"a", revisions[3]).unwrap();
         let mut events = Vec::new();
         while events.len() < 6 {
-            events.extend(watch.next().await.unwrap().events);
+            events.extend(watch.next().await.unwrap().events.iter().cloned());
         }
         assert_eq!(events.iter().map(|event| event.revision).collect::<Vec<_>>(), revisions[4..]);
         let first = &events[0];
@@ -92,7 +92,7 @@ async fn a_slow_watch_reads_on_where_memory_has_forgotten() {
         }
         let mut seen = Vec::new();
         while seen.len() < 600 {
-            for event in watch.next().await.unwrap().events {
+            for event in &watch.next().await.unwrap().events {
                 if let Some(prev) = &event.prev {
                     assert_eq!(Some(&prev.mod_revision), seen.last());
                 }
@@ -148,10 +148,10 @@ async fn an_event_is_encoded_once_in_each_form_while_it_is_news() {
     let mut first = store.watch(b"", 0).unwrap();
     let mut second = store.watch(b"", 0).unwrap();
     store.commit(Txn::create("a", value("x"))).await.unwrap();
-    let event = first.next().await.unwrap().events.remove(0);
+    let event = &first.next().await.unwrap().events[0];
     assert_eq!(event.encoded(0, || "wire".into()), "wire");
     assert_eq!(event.encoded(1, || "other".into()), "other");
-    let event = second.next().await.unwrap().events.remove(0);
+    let event = &second.next().await.unwrap().events[0];
     assert_eq!(event.encoded(0, || unreachable!("encoded already")), "wire");
     assert_eq!(event.encoded(1, || unreachable!("encoded already")), "other");
     for n in 0..300 {
@@ -159,4 +159,52 @@ async fn an_event_is_encoded_once_in_each_form_while_it_is_news() {
     }
     assert_eq!(event.encoded(0, || "anew".into()), "anew");
     assert_eq!(event.encoded(0, || "again".into()), "again", "old events keep nothing");
+}
+
+/// More watches of one prefix than are woken one by one.
+const CROWD: usize = 20;
+
+#[tokio::test]
+async fn a_crowd_is_given_everything_once_and_shares_what_is_joined() {
+    for place in Place::every() {
+        let store = place.open().await;
+        let mut crowd: Vec<_> = (0..CROWD).map(|_| store.watch(b"a", store.revision()).unwrap()).collect();
+        let mut expected = Vec::new();
+        let mut joins = 0;
+        for round in 0..3 {
+            for key in ["a", "b", "aa"] {
+                let revision = put(&store, key, &round.to_string()).await;
+                expected.extend((key != "b").then_some(revision));
+            }
+            for watch in &mut crowd {
+                let mut seen = Vec::new();
+                while seen.last() != expected.last() {
+                    let batch = watch.next().await.unwrap();
+                    seen.extend(batch.events.iter().map(|event| event.revision));
+                    let joined = batch.events.joined(0, |events| {
+                        joins += 1;
+                        Some(events.iter().map(|event| format!("{} ", event.revision)).collect::<String>().into())
+                    });
+                    let text: String = batch.events.iter().map(|event| format!("{} ", event.revision)).collect();
+                    assert_eq!(joined.unwrap(), text);
+                }
+                assert_eq!(seen, expected[expected.len() - 2..]);
+            }
+        }
+        assert!(joins < CROWD, "{joins} for {CROWD} watches in three rounds");
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_is_not_woken_yet_can_look_at_everything() {
+    let store = Store::open(Options::memory()).unwrap();
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| store.watch(b"a", 0).unwrap()).collect();
+    for n in 0..5 {
+        put(&store, "a", &n.to_string()).await;
+        let batch = crowd[0].try_next().await.unwrap().unwrap();
+        assert_eq!(batch.events.last().unwrap().revision, store.revision());
+        assert_eq!(crowd[1].progress(), n, "as far as it has been given");
+        crowd[1].try_next().await.unwrap();
+    }
 }
