@@ -159,7 +159,7 @@ fn authorize(core: &Core, user: &User, parts: &Parts, info: &RequestInfo<'_>) ->
         return Ok(());
     }
     let selector = authz::field_selector(info, parts.uri.query());
-    let attributes = Attributes::of(info, &selector);
+    let attributes = Attributes::of(info, selector.as_ref());
     core.authorizers.allows(user, &attributes).map_err(|why| forbidden(user, &attributes, &why))
 }
 

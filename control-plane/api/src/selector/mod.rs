@@ -321,6 +321,12 @@ impl Fields {
     }
 }
 
+impl FromIterator<FieldTerm> for Fields {
+    fn from_iter<T: IntoIterator<Item = FieldTerm>>(terms: T) -> Self {
+        Self { terms: terms.into_iter().collect() }
+    }
+}
+
 impl fmt::Display for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, term) in self.terms.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! `OwnerReferencesPermissionEnforcement`: who changes an object's owners must be allowed to delete the object, and who
 //! blocks an owner's deletion to set that owner's finalizers (`plugin/pkg/admission/gc`). Off unless asked for.
 
-use super::{Operation, Plugin, Request};
+use super::{Plugin, Request};
 use crate::authz::{Attributes, Authorizers, Target};
 use api::{Status, meta};
 use futures::future::{self, BoxFuture};
@@ -15,7 +15,7 @@ pub(super) struct OwnerReferencesPermissionEnforcement {
 impl Plugin for OwnerReferencesPermissionEnforcement {
     fn handles(&self, request: &Request<'_>) -> bool {
         let pod_status = request.resource.storage == "core/pods" && request.subresource == "status";
-        request.operation != Operation::Delete && !pod_status
+        request.operation.is_write() && !pod_status
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
@@ -63,7 +63,7 @@ impl OwnerReferencesPermissionEnforcement {
             subresource: "finalizers",
             namespace: if owner.namespaced() { request.namespace } else { "" },
             name,
-            field_selector: "",
+            field_selector: None,
         };
         self.authorizers.allows(request.user, &Attributes { verb: "update", target }).map_err(|reason| {
             request.forbidden(format!(

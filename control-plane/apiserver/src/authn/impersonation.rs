@@ -35,7 +35,7 @@ pub(crate) fn user(authorizers: &Authorizers, actor: &User, headers: &HeaderMap)
         subresource: "",
         namespace: "",
         name,
-        field_selector: "",
+        field_selector: None,
     };
     match account(&wanted.name) {
         Some((namespace, name)) => check(Target::Resource {
@@ -44,7 +44,7 @@ pub(crate) fn user(authorizers: &Authorizers, actor: &User, headers: &HeaderMap)
             subresource: "",
             namespace,
             name,
-            field_selector: "",
+            field_selector: None,
         })?,
         None => check(plain("", "users", &wanted.name))?,
     }
@@ -59,7 +59,7 @@ pub(crate) fn user(authorizers: &Authorizers, actor: &User, headers: &HeaderMap)
                 subresource: key,
                 namespace: "",
                 name: value,
-                field_selector: "",
+                field_selector: None,
             })?;
         }
     }

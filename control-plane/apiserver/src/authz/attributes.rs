@@ -1,6 +1,8 @@
 //! What authorizers are asked about: Kubernetes' `authorizer.Attributes`, without the user.
 
 use crate::request::{Query, RequestInfo};
+use api::Verb;
+use api::selector::{Equality, Fields};
 
 /// One question: may a user do `verb` to `target`?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +22,8 @@ pub enum Target<'a> {
         namespace: &'a str,
         /// Empty: all names, or one that is not known yet.
         name: &'a str,
-        /// The selector that a list, watch or deletecollection carries, as it stands in the query.
-        field_selector: &'a str,
+        /// The selector that a list, watch or deletecollection carries.
+        field_selector: Option<&'a Fields>,
     },
     /// A path that is no resource's.
     Path(&'a str),
@@ -35,15 +37,16 @@ impl<'a> Attributes<'a> {
         namespace: &'a str,
         name: &'a str,
     ) -> Self {
-        let target = Target::Resource { group, resource, subresource: "", namespace, name, field_selector: "" };
+        let target = Target::Resource { group, resource, subresource: "", namespace, name, field_selector: None };
         Self { verb, target }
     }
 
     /// Asks about a request. `selector` is [`field_selector`] of it.
-    pub(crate) fn of(info: &'a RequestInfo<'_>, selector: &'a str) -> Self {
+    pub(crate) fn of(info: &'a RequestInfo<'_>, selector: Option<&'a Fields>) -> Self {
         let verb = info.verb_name();
         let Some(request) = &info.resource else { return Self { verb, target: Target::Path(info.path) } };
-        let name = if request.name.is_empty() { selected(selector, "metadata.name") } else { &request.name };
+        let selected = selector.and_then(|fields| fields.exact("metadata.name")).filter(|name| is_path_segment(name));
+        let name = if request.name.is_empty() { selected.unwrap_or_default() } else { &request.name };
         let target = Target::Resource {
             group: request.group,
             resource: request.plural,
@@ -56,22 +59,26 @@ impl<'a> Attributes<'a> {
     }
 }
 
-/// The field selector of a request without a name, decoded; empty for all others.
-pub(crate) fn field_selector(info: &RequestInfo<'_>, query: Option<&str>) -> String {
-    let is_collection = info.resource.as_ref().is_some_and(|request| request.name.is_empty());
-    match query {
-        Some(query) if is_collection && query.contains("fieldSelector") => {
-            Query::parse(query).get("fieldSelector").unwrap_or_default().to_owned()
-        }
-        _ => String::new(),
-    }
+/// Whether a name can stand in a path (`IsValidPathSegmentName`).
+fn is_path_segment(name: &str) -> bool {
+    !matches!(name, "." | "..") && !name.contains(['/', '%'])
 }
 
-/// The one value that `selector` allows for `field`; empty when it does not bind the field.
-pub(crate) fn selected<'s>(selector: &'s str, field: &str) -> &'s str {
-    let mut terms = selector.rsplit(',').filter_map(|term| {
-        let (key, value) = term.split_once('=')?;
-        (key == field).then(|| value.strip_prefix('=').unwrap_or(value))
-    });
-    terms.next().unwrap_or_default()
+/// The field selector of a request about many objects. One that cannot be read selects nothing: the request fails later.
+///
+/// It is read as the list reads it: whoever sees another selector than that would let through what nobody allowed.
+pub(crate) fn field_selector(info: &RequestInfo<'_>, query: Option<&str>) -> Option<Fields> {
+    let request = info.resource.as_ref().filter(|request| request.name.is_empty())?;
+    matches!(request.verb?, Verb::List | Verb::Watch | Verb::DeleteCollection).then_some(())?;
+    let query = query.filter(|query| query.contains("fieldSelector"))?;
+    Fields::parse(Query::parse(query).get("fieldSelector")?).ok()
+}
+
+/// Whether `selector` lets only objects through whose `field` is `value`.
+pub(crate) fn is_bound(selector: Option<&Fields>, field: &str, value: &str) -> bool {
+    let binds = |fields: &Fields| {
+        let mut terms = fields.terms().iter();
+        terms.any(|term| term.equality == Equality::Equal && term.field == field && term.value == value)
+    };
+    selector.is_some_and(binds)
 }

@@ -8,6 +8,7 @@ use crate::request::WriteOptions;
 use crate::respond;
 use crate::user::User;
 use api::field::{Error as FieldError, Path};
+use api::selector::{Equality, FieldTerm, Fields};
 use api::{Resource, Status, Verb};
 use axum::body::Body;
 use http::{Response, StatusCode};
@@ -112,7 +113,7 @@ fn access(call: &Call<'_>, user: &User, spec: &Value, mut errors: Vec<FieldError
         }
         (Some(resource), None) => {
             selector = field_selector(resource);
-            Some((text(resource, "verb"), of_resource(resource, &selector)))
+            Some((text(resource, "verb"), of_resource(resource, selector.as_ref())))
         }
         (None, Some(other)) => Some((text(other, "verb"), Target::Path(text(other, "path")))),
     };
@@ -126,7 +127,7 @@ fn access(call: &Call<'_>, user: &User, spec: &Value, mut errors: Vec<FieldError
     Ok(status)
 }
 
-fn of_resource<'a>(attributes: &'a Value, field_selector: &'a str) -> Target<'a> {
+fn of_resource<'a>(attributes: &'a Value, field_selector: Option<&'a Fields>) -> Target<'a> {
     Target::Resource {
         group: text(attributes, "group"),
         resource: text(attributes, "resource"),
@@ -137,19 +138,20 @@ fn of_resource<'a>(attributes: &'a Value, field_selector: &'a str) -> Target<'a>
     }
 }
 
-/// The selector of a question, as a query would carry it; requirements that are no equalities bind nothing.
-fn field_selector(attributes: &Value) -> String {
+/// The selector of a question; requirements that are no equalities bind nothing.
+fn field_selector(attributes: &Value) -> Option<Fields> {
     if let Some(raw) = attributes.pointer("/fieldSelector/rawSelector").and_then(Value::as_str) {
-        return raw.to_owned();
+        return Fields::parse(raw).ok();
     }
     let requirements = attributes.pointer("/fieldSelector/requirements").and_then(Value::as_array);
     let equal = requirements.into_iter().flatten().filter_map(|requirement| match strings(requirement.get("values")) {
-        values if values.len() == 1 && text(requirement, "operator") == "In" => {
-            Some(format!("{}={}", text(requirement, "key"), values[0]))
+        mut values if values.len() == 1 && text(requirement, "operator") == "In" => {
+            let field = text(requirement, "key").to_owned();
+            Some(FieldTerm { field, value: values.remove(0), equality: Equality::Equal })
         }
         _ => None,
     });
-    equal.collect::<Vec<_>>().join(",")
+    Some(equal.collect())
 }
 
 /// A local review is about its own namespace.

@@ -58,6 +58,34 @@ async fn names_bind_lists_with_a_field_selector_too() {
 }
 
 #[tokio::test]
+async fn a_selector_counts_for_rights_as_it_counts_for_the_list() {
+    let cluster = Cluster::new().await;
+    for name in ["mine", "other"] {
+        cluster.post(CONFIG_MAPS, config_map(name)).await;
+    }
+    let rule = json!({"verbs": ["*"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"]});
+    cluster.post(&format!("{RBAC}/clusterroles"), json!({"metadata": {"name": "mine"}, "rules": [rule]})).await;
+    bind(&cluster, "b", "mine").await;
+    // One term, whose value has a comma in it: it selects everything.
+    let everything = format!("{CONFIG_MAPS}?fieldSelector=metadata.namespace!%3Dx%5C,metadata.name%3Dmine");
+    for (method, path) in [
+        ("GET", everything.as_str()),
+        ("GET", &format!("{everything}&watch=1")),
+        ("DELETE", &everything),
+        ("GET", &format!("{CONFIG_MAPS}?fieldSelector=metadata.name!%3Dmine")),
+        // A selector names nothing that is yet to be made.
+        ("POST", &format!("{CONFIG_MAPS}?fieldSelector=metadata.name%3Dmine")),
+    ] {
+        let answer = cluster.as_user(bob(), method, path, &config_map("new")).await;
+        assert_eq!(answer.code, 403, "{method} {path}: {:?}", answer.bytes);
+    }
+    let both = format!("{CONFIG_MAPS}?fieldSelector=metadata.namespace%3D%3Ddefault,metadata.name%3Dmine");
+    let items = cluster.as_user(bob(), "GET", &both, &Value::Null).await.json()["items"].clone();
+    assert_eq!(items.as_array().map(Vec::len), Some(1), "{items}");
+    assert_eq!(cluster.as_user(bob(), "DELETE", &both, &Value::Null).await.code, 200);
+}
+
+#[tokio::test]
 async fn nobody_grants_what_they_do_not_have() {
     let cluster = Cluster::new().await;
     bind(&cluster, "b", "admin").await;

@@ -3,9 +3,10 @@
 
 mod graph;
 
-use super::attributes::selected;
+use super::attributes::is_bound;
 use super::{Attributes, Target, policy};
 use crate::user::User;
+use api::selector::Fields;
 use graph::{Graph, Kind};
 use parking_lot::Mutex;
 use store::Store;
@@ -31,7 +32,7 @@ struct Question<'a> {
     subresource: &'a str,
     namespace: &'a str,
     name: &'a str,
-    selector: &'a str,
+    selector: Option<&'a Fields>,
 }
 
 type Verdict = Result<(), String>;
@@ -116,7 +117,7 @@ impl NodeAuthorizer {
     fn pod(&self, node: &str, question: Question<'_>) -> Verdict {
         match (question.subresource, question.verb) {
             ("", "get") => self.get(node, Kind::Pod, question),
-            ("", "list" | "watch") if selected(question.selector, "spec.nodeName") == node => Ok(()),
+            ("", "list" | "watch") if is_bound(question.selector, "spec.nodeName", node) => Ok(()),
             ("", "list" | "watch") if !question.name.is_empty() => self.related(node, Kind::Pod, question),
             ("", "list" | "watch") => no("can only list/watch pods with spec.nodeName field selector"),
             ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
@@ -170,7 +171,7 @@ fn resource_slice(node: &str, question: Question<'_>) -> Verdict {
     }
     match question.verb {
         "create" => Ok(()),
-        "watch" | "list" | "deletecollection" if selected(question.selector, "spec.nodeName") == node => Ok(()),
+        "watch" | "list" | "deletecollection" if is_bound(question.selector, "spec.nodeName", node) => Ok(()),
         "watch" | "list" | "deletecollection" => {
             no("can only list/watch/deletecollection resourceslices with nodeName field selector")
         }

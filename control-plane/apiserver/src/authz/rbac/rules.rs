@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn on<'a>(verb: &'a str, group: &'a str, resource: &'a str, subresource: &'a str, name: &'a str) -> Attributes<'a> {
-        let target = Target::Resource { group, resource, subresource, namespace: "x", name, field_selector: "" };
+        let target = Target::Resource { group, resource, subresource, namespace: "x", name, field_selector: None };
         Attributes { verb, target }
     }
 
