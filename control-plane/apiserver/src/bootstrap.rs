@@ -1,11 +1,12 @@
 //! What a cluster holds before anyone has written to it: the system's namespaces and the API server's own Service.
 //! Everything that is missing is written in one transaction, so that a first start costs one commit.
 
-use crate::admission::reservations;
+use crate::admission::{reservations, service_cidrs};
 use crate::authz::policy::{self, PolicyObject, Step};
 use crate::config::Sharing;
 use crate::core::Core;
 use crate::objects;
+use crate::own_events::Warning;
 use crate::user::APISERVER;
 use api::{Resource, Status, meta, time};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Status> {
             if repaired > 0 {
                 tracing::info!(repaired, "records of Services' addresses repaired");
             }
-            return Ok(());
+            return tell_of_another_range(core).await;
         }
     }
     Err(Status::internal("another writer kept changing the system's objects"))
@@ -103,12 +104,9 @@ fn own_objects(core: &Core, snapshot: &Snapshot, mut txn: Txn) -> Txn {
     for name in NAMESPACES {
         txn = ensure(core, snapshot, txn, &namespaces, "", json!({"metadata": {"name": name}}), Presence::Exists);
     }
-    let Some(service_ip) = core.services.first() else { return txn };
-    let services = core.builtin("", "v1", "services");
-    txn = ensure(core, snapshot, txn, &services, "default", service(core, service_ip.into()), Presence::Exists);
-    txn = own_address(core, snapshot, txn, service_ip);
     let cidrs = core.builtin("networking.k8s.io", "v1", "servicecidrs");
     txn = ensure(core, snapshot, txn, &cidrs, "", service_cidr(core), Presence::Exists);
+    txn = own_service(core, snapshot, txn);
     if core.sharing == Sharing::Shared {
         // Who serves the API is for all servers together to say: `crate::peers`.
         return txn;
@@ -140,10 +138,67 @@ fn default_roles(core: &Core, snapshot: &Snapshot, mut txn: Txn) -> Txn {
     txn
 }
 
-/// The record of the address that the API server's own Service has.
-fn own_address(core: &Core, snapshot: &Snapshot, txn: Txn, ip: Ipv4Addr) -> Txn {
+/// The API server's own Service, and the record of its address. One that is there keeps the address that it has, whatever
+/// `--service-cluster-ip-range` says now.
+fn own_service(core: &Core, snapshot: &Snapshot, txn: Txn) -> Txn {
+    let kept = service_address(core, snapshot);
+    let Some(ip) = kept.or(core.services.first()) else { return txn };
     let (key, record) = reservations::of_apiserver(core, ip);
-    if snapshot.get(&key).is_some() { txn } else { txn.require(&key, 0).put(&key, record) }
+    let txn = match snapshot.get(&key) {
+        None => txn.require(&key, 0).put(&key, record),
+        Some(entry) if kept.is_none() && !reservations::is_apiservers(ip, entry) => {
+            tracing::error!(%ip, "the Service default/kubernetes cannot be made: another one has its address");
+            return txn;
+        }
+        Some(_) => txn,
+    };
+    let services = core.builtin("", "v1", "services");
+    ensure(core, snapshot, txn, &services, "default", service(core, ip.into()), Presence::Exists)
+}
+
+/// The address that the API server's own Service has; `None` where there is no such Service.
+pub(crate) fn service_address(core: &Core, snapshot: &Snapshot) -> Option<Ipv4Addr> {
+    let key = objects::key(&core.builtin("", "v1", "services"), "default", "kubernetes");
+    let service: Value = serde_json::from_slice(&snapshot.get(&key)?.value.body).ok()?;
+    service.pointer("/spec/clusterIP")?.as_str()?.parse().ok()
+}
+
+/// Tells of a default ServiceCIDR that is not what `--service-cluster-ip-range` says: the object counts, as in Kubernetes.
+async fn tell_of_another_range(core: &Core) -> Result<(), Status> {
+    let snapshot = core.latest().await?;
+    let cidrs = core.builtin("networking.k8s.io", "v1", "servicecidrs");
+    let Some(entry) = snapshot.get(&objects::key(&cidrs, "", service_cidrs::DEFAULT)) else { return Ok(()) };
+    let object = objects::parse(&cidrs, &entry.value.body, None)?;
+    let stored: Vec<&str> = object
+        .pointer("/spec/cidrs")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let flag = core.services.default_range().to_string();
+    if stored == [flag.as_str()] {
+        return Ok(());
+    }
+    let stored = stored.join(" ");
+    tracing::warn!(
+        servicecidr = stored,
+        flag,
+        "the ServiceCIDR \"kubernetes\" does not match --service-cluster-ip-range: addresses come from the object's range"
+    );
+    let warning = Warning {
+        component: "kubernetes-service-cidr-controller",
+        reason: "KubernetesDefaultServiceCIDRInconsistent",
+        message: format!(
+            "The default ServiceCIDR [{stored}] does not match the controller flag configurations [{flag}]"
+        ),
+    };
+    let txn = warning.join(core, &snapshot, Txn::new(), ("networking.k8s.io/v1", "ServiceCIDR"), &object);
+    if !txn.is_empty() {
+        // Who comes first of several servers tells it.
+        let _ = core.commit(APISERVER, txn).await?;
+    }
+    Ok(())
 }
 
 /// An object of the server's own, as it is stored when it is made now.
@@ -222,15 +277,15 @@ fn service(core: &Core, ip: IpAddr) -> Value {
     })
 }
 
-/// The range that addresses come from, as Kubernetes shows it.
+/// The range that addresses come from, in the state that the controller would bring it to.
 fn service_cidr(core: &Core) -> Value {
     let ready = json!({
         "type": "Ready", "status": "True", "reason": "", "lastTransitionTime": time::format(core.now()),
-        "message": "Kubernetes default Service CIDR is ready",
+        "message": "Kubernetes Service CIDR is ready",
     });
     json!({
-        "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [core.services.cidr().to_string()]},
-        "status": {"conditions": [ready]},
+        "metadata": {"name": service_cidrs::DEFAULT, "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+        "spec": {"cidrs": [core.services.default_range().to_string()]}, "status": {"conditions": [ready]},
     })
 }
 

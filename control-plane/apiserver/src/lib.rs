@@ -27,6 +27,7 @@ mod net;
 mod nodes;
 mod objects;
 mod offline;
+mod own_events;
 mod peers;
 pub mod pki;
 mod protobuf;
@@ -104,6 +105,8 @@ impl ApiServer {
             extra.push(address.ip().to_string());
         }
         extra.extend(config.advertise.map(|ip| ip.to_string()));
+        // Where the range was another one when the Service was made, it keeps its address.
+        extra.extend(bootstrap::service_address(&core, &core.store.snapshot()).map(|ip| ip.to_string()));
         let names = Names::new(core.services.first().map(IpAddr::V4), &extra);
         let (pki, account) = match config.sharing {
             Sharing::Alone => {

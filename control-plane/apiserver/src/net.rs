@@ -20,6 +20,14 @@ impl Cidr {
     /// 127.96.0.0/12.
     pub const DEFAULT_SERVICES: Self = Self { base: u32::from_be_bytes([127, 96, 0, 0]), bits: 12 };
 
+    /// A range as objects of the API may say: of any size. `None` for what is no IPv4 range.
+    pub(crate) fn of_any_size(text: &str) -> Option<Self> {
+        let (address, bits) = text.split_once('/')?;
+        let bits: u8 = bits.parse().ok().filter(|bits| *bits <= 32)?;
+        let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+        Some(Self { base: u32::from(address.parse::<Ipv4Addr>().ok()?) & mask, bits })
+    }
+
     /// Number of addresses, less the network's own and the broadcast address; 0 for ranges smaller than four.
     #[must_use]
     pub fn usable(self) -> u32 {
@@ -45,14 +53,7 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, CidrError> {
-        let parse = || {
-            let (address, bits) = text.split_once('/')?;
-            let address: Ipv4Addr = address.parse().ok()?;
-            let bits: u8 = bits.parse().ok().filter(|bits| (8..=30).contains(bits))?;
-            let mask = u32::MAX << (32 - u32::from(bits));
-            Some(Self { base: u32::from(address) & mask, bits })
-        };
-        parse().ok_or_else(|| CidrError(text.into()))
+        Self::of_any_size(text).filter(|cidr| (8..=30).contains(&cidr.bits)).ok_or_else(|| CidrError(text.into()))
     }
 }
 
@@ -76,6 +77,10 @@ mod tests {
         assert_eq!(cidr.position(Ipv4Addr::new(10, 96, 0, 14)), Some(5));
         assert_eq!(cidr.position(Ipv4Addr::new(10, 96, 0, 15)), None);
         assert_eq!(cidr.position(Ipv4Addr::new(10, 96, 0, 8)), None);
+        for (any, usable) in [("0.0.0.0/0", u32::MAX - 1), ("10.0.0.0/31", 0), ("10.0.0.7/32", 0)] {
+            assert_eq!(Cidr::of_any_size(any).unwrap().usable(), usable, "{any}");
+        }
+        assert_eq!(Cidr::of_any_size("fd00::/64"), None);
         for bad in ["", "10.0.0.0", "10.0.0.0/33", "::/64", "10.0.0.0/31"] {
             assert!(bad.parse::<Cidr>().is_err(), "{bad}");
         }

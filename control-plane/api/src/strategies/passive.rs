@@ -18,7 +18,7 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
     ("networking.k8s.io", "IngressClass", true, true),
     ("networking.k8s.io", "NetworkPolicy", true, true),
     ("networking.k8s.io", "IPAddress", false, false),
-    ("networking.k8s.io", "ServiceCIDR", false, true),
+    ("networking.k8s.io", "ServiceCIDR", false, false),
     ("scheduling.k8s.io", "PriorityClass", true, false),
     ("storage.k8s.io", "StorageClass", false, true),
     ("storage.k8s.io", "CSIDriver", true, true),

@@ -48,6 +48,12 @@ const INGRESS_CLASSES: &[Definition] = &[
 const POLICIES: &[Definition] =
     &[NAME, ("Pod-Selector", "string", 0, "The pods to which this NetworkPolicy applies."), AGE];
 
+const SERVICE_CIDRS: &[Definition] =
+    &[NAME, ("CIDRs", "string", 0, "The IP blocks in CIDR notation from which to assign service cluster IPs."), AGE];
+
+const IP_ADDRESSES: &[Definition] =
+    &[NAME, ("ParentRef", "string", 0, "The resource that the IPAddress is attached to."), AGE];
+
 pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
     Some(match (group, kind) {
         ("", "Service") => columns(SERVICES, service),
@@ -61,26 +67,25 @@ pub(super) fn find(group: &str, kind: &str) -> Option<Columns> {
             let pods = selector(object.pointer("/spec/podSelector"));
             vec![meta::name(object).into(), pods.into(), age(object, context)]
         }),
-        ("networking.k8s.io", "ServiceCIDR") => {
-            columns(&[NAME, ("CIDRs", "string", 0, "The ranges of addresses."), AGE], |object, context| {
-                let ranges = strings(items(object, "/spec/cidrs")).join(",");
-                vec![meta::name(object).into(), ranges.into(), age(object, context)]
-            })
-        }
-        ("networking.k8s.io", "IPAddress") => {
-            columns(&[NAME, ("ParentRef", "string", 0, "What the address belongs to."), AGE], |object, context| {
-                let part = |field: &str| text(object, field);
-                let group = part("/spec/parentRef/group");
-                let dot = if group.is_empty() { "" } else { "." };
-                let (resource, namespace, name) =
-                    (part("/spec/parentRef/resource"), part("/spec/parentRef/namespace"), part("/spec/parentRef/name"));
-                let parent = match map(object, "/spec/parentRef") {
-                    Some(_) => format!("{resource}{dot}{group}/{namespace}/{name}").replace("//", "/"),
-                    None => "<none>".into(),
-                };
-                vec![meta::name(object).into(), parent.into(), age(object, context)]
-            })
-        }
+        ("networking.k8s.io", "ServiceCIDR") => columns(SERVICE_CIDRS, |object, context| {
+            let ranges = strings(items(object, "/spec/cidrs")).join(",");
+            vec![meta::name(object).into(), ranges.into(), age(object, context)]
+        }),
+        ("networking.k8s.io", "IPAddress") => columns(IP_ADDRESSES, |object, context| {
+            let part = |field: &str| text(object, field);
+            let group = part("/spec/parentRef/group");
+            let dot = if group.is_empty() { "" } else { "." };
+            let (resource, namespace, name) =
+                (part("/spec/parentRef/resource"), part("/spec/parentRef/namespace"), part("/spec/parentRef/name"));
+            let parent = match map(object, "/spec/parentRef") {
+                Some(_) => {
+                    let kind = format!("{resource}{dot}{group}").to_lowercase();
+                    format!("{kind}/{namespace}/{name}").replace("//", "/")
+                }
+                None => "<none>".into(),
+            };
+            vec![meta::name(object).into(), parent.into(), age(object, context)]
+        }),
         _ => return None,
     })
 }

@@ -1,36 +1,39 @@
 //! Service addresses. Which are taken is what the store says, and nothing else: an address is an `IPAddress` object, made
 //! in the transaction that writes its Service and removed with it (see [`super::reservations`]).
 //!
-//! Invariant: nothing about addresses is kept in memory, so any number of servers may give them out of one store.
+//! Invariant: nothing about addresses, nor about the ranges that they are from, is kept in memory, so any number of servers
+//! may give them out of one store.
 
-use super::node_ports;
 pub(crate) use super::reservations::Assignment;
 use super::reservations::{Owner, Reserved};
+use super::service_cidrs::{ServiceRange, ServiceRanges};
+use super::{ip_families, node_ports};
 use crate::core::Core;
 use crate::net::Cidr;
 use api::{Resource, Status, field, meta};
 use field::{Error as FieldError, Path};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
 use store::Snapshot;
 
-/// Where Services' addresses come from.
+/// Service addresses, and the one that is not to be had.
 pub(crate) struct ServiceAddresses {
-    cidr: Cidr,
+    /// `--service-cluster-ip-range`: the default ServiceCIDR is made from it.
+    default: Cidr,
 }
 
 impl ServiceAddresses {
-    pub(crate) fn new(cidr: Cidr) -> Self {
-        Self { cidr }
+    pub(crate) fn new(default: Cidr) -> Self {
+        Self { default }
     }
 
-    /// The address of the API server's own Service.
+    /// The address that the API server's own Service gets when it is made.
     pub(crate) fn first(&self) -> Option<Ipv4Addr> {
-        self.cidr.nth(0)
+        self.default.nth(0)
     }
 
-    pub(crate) fn cidr(&self) -> Cidr {
-        self.cidr
+    pub(crate) fn default_range(&self) -> Cidr {
+        self.default
     }
 
     /// Fills the addresses and node ports of a Service that is to be written in place of `old`. Which are free is looked
@@ -51,10 +54,11 @@ impl ServiceAddresses {
         let owner = Owner::of(service);
         let had = old.map(reserved).unwrap_or_default();
         let books = Books { core, snapshot, owner: &owner, had: &had };
-        self.assign_ip(&books, service)
-            .and_then(|()| node_ports::assign(&books, service))
+        let assigned = self.assign_ip(&books, service, old);
+        let source = assigned
+            .and_then(|source| node_ports::assign(&books, service).map(|()| source))
             .map_err(|error| error.status(service))?;
-        Ok(Assignment::between(&books, &reserved(service)))
+        Ok(Assignment::between(&books, &reserved(service)).from_range(source))
     }
 
     /// What goes with a Service that is removed.
@@ -63,57 +67,88 @@ impl ServiceAddresses {
         Assignment::between(&Books { core, snapshot, owner: &owner, had: &had }, &[])
     }
 
-    fn assign_ip(&self, books: &Books<'_>, service: &mut Value) -> Result<(), Failure> {
-        let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
+    /// Answers the range that a new address is from.
+    fn assign_ip(
+        &self,
+        books: &Books<'_>,
+        service: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Option<ServiceRange>, Failure> {
+        let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(None) };
         if spec.get("type").and_then(Value::as_str) == Some("ExternalName") {
             for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
                 spec.remove(field);
             }
-            return Ok(());
+            return Ok(None);
         }
-        let listed = spec.get("clusterIPs").and_then(|ips| ips.get(0)).and_then(Value::as_str);
-        let wanted = spec.get("clusterIP").and_then(Value::as_str).filter(|ip| !ip.is_empty()).or(listed);
-        let address = match wanted.map(String::from) {
-            Some(none) if none == "None" => none,
-            Some(wanted) => {
-                self.check(books, &wanted)?;
-                wanted
+        mirror(spec);
+        let errors = ip_families::init(spec, old.and_then(|old| old.get("spec")?.as_object()));
+        if !errors.is_empty() {
+            return Err(Failure::Families(errors));
+        }
+        let wanted = spec.get("clusterIP").and_then(Value::as_str).filter(|ip| !ip.is_empty());
+        let (address, source) = match wanted {
+            Some("None") => return Ok(None),
+            // Validation tells what is wrong with it.
+            Some(wanted) if wanted.parse::<Ipv4Addr>().is_err() => return Ok(None),
+            Some(wanted) => (wanted.to_owned(), self.check(books, wanted)?),
+            None => {
+                let (ip, source) = self.pick(books)?;
+                (ip.to_string(), Some(source))
             }
-            None => self.pick(books)?.to_string(),
         };
         spec.insert("clusterIP".into(), address.clone().into());
-        spec.insert("clusterIPs".into(), json!([address]));
-        spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
-        spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
-        Ok(())
+        if spec.get("clusterIPs").and_then(Value::as_array).is_none_or(|ips| ips.len() < 2) {
+            spec.insert("clusterIPs".into(), json!([address]));
+        }
+        Ok(source)
     }
 
-    fn check(&self, books: &Books<'_>, wanted: &str) -> Result<(), Failure> {
-        let refuse = |why: String| Failure::Ip { wanted: wanted.into(), why };
-        let Ok(ip) = wanted.parse::<Ipv4Addr>() else {
-            return Err(refuse("must be a valid IP address, (e.g. 10.9.8.7)".into()));
-        };
+    /// Whether the Service may have the address that it names.
+    fn check(&self, books: &Books<'_>, wanted: &str) -> Result<Option<ServiceRange>, Failure> {
+        let Ok(ip) = wanted.parse::<Ipv4Addr>() else { return Ok(None) };
         if books.had.contains(&Reserved::Ip(ip)) {
-            return Ok(());
+            return Ok(None);
         }
-        if self.cidr.position(ip).is_none() {
-            return Err(refuse(format!(
-                "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",
-                self.cidr
-            )));
+        let refuse =
+            |why: &str| Failure::Ip { wanted: wanted.into(), why: format!("failed to allocate IP {ip}: {why}") };
+        let ranges = ServiceRanges::of(books.snapshot);
+        let Some(range) = ranges.ready().find(|range| range.cidr.position(ip).is_some()) else {
+            return Err(refuse("the provided network does not match the current range"));
+        };
+        if !self.is_free(books, ip) {
+            return Err(refuse("provided IP is already allocated"));
         }
-        // The first address is the API server's own, whether its Service exists yet or not.
-        if Some(ip) == self.first() || !books.is_free(Reserved::Ip(ip)) {
-            return Err(refuse(format!("failed to allocate IP {ip}: provided IP is already allocated")));
-        }
-        Ok(())
+        Ok(Some(range.clone()))
     }
 
-    fn pick(&self, books: &Books<'_>) -> Result<Ipv4Addr, Failure> {
-        let usable = self.cidr.usable();
-        let free = |position: &u32| self.cidr.nth(*position).is_some_and(|ip| books.is_free(Reserved::Ip(ip)));
-        let found = candidates(1, static_band(usable, 16, 256), usable, books.core.random()).find(free);
-        found.and_then(|position| self.cidr.nth(position)).ok_or(Failure::Exhausted)
+    fn pick(&self, books: &Books<'_>) -> Result<(Ipv4Addr, ServiceRange), Failure> {
+        for range in ServiceRanges::of(books.snapshot).ready() {
+            let usable = range.cidr.usable();
+            let mut all = candidates(0, static_band(usable, 16, 256), usable, books.core.random());
+            let found = all.find_map(|position| range.cidr.nth(position).filter(|ip| self.is_free(books, *ip)));
+            if let Some(ip) = found {
+                return Ok((ip, range.clone()));
+            }
+        }
+        Err(Failure::Exhausted)
+    }
+
+    /// The first address of the default range is the API server's own, whether its Service exists yet or not.
+    fn is_free(&self, books: &Books<'_>, ip: Ipv4Addr) -> bool {
+        let own = Some(ip) == self.first() && !books.owner.is_apiserver();
+        !own && books.is_free(Reserved::Ip(ip))
+    }
+}
+
+/// `clusterIP` is the first of `clusterIPs`; the one that is given fills the other.
+fn mirror(spec: &mut Map<String, Value>) {
+    let one = spec.get("clusterIP").and_then(Value::as_str).filter(|ip| !ip.is_empty()).map(String::from);
+    let listed = spec.get("clusterIPs").and_then(|ips| ips.get(0)).and_then(Value::as_str).map(String::from);
+    match (one, listed) {
+        (Some(one), None) => _ = spec.insert("clusterIPs".into(), json!([one])),
+        (None, Some(listed)) => _ = spec.insert("clusterIP".into(), listed.into()),
+        _ => {}
     }
 }
 
@@ -152,6 +187,7 @@ pub(super) fn candidates(first: u32, band: u32, end: u32, random: u64) -> impl I
 pub(super) enum Failure {
     Ip { wanted: String, why: String },
     NodePort { index: usize, wanted: i64, why: String },
+    Families(Vec<FieldError>),
     Exhausted,
     PortsExhausted,
 }
@@ -165,6 +201,7 @@ impl Failure {
             Self::NodePort { index, wanted, why } => {
                 FieldError::invalid(&ports.index(index).child("nodePort"), wanted, why)
             }
+            Self::Families(errors) => return Status::invalid("", "Service", meta::name(service), &errors),
             Self::Exhausted => return Status::internal("failed to allocate a serviceIP: range is full"),
             Self::PortsExhausted => return Status::internal("failed to allocate a nodePort: range is full"),
         };

@@ -6,6 +6,7 @@
 
 mod certificates;
 pub(crate) mod cluster_ip;
+mod ip_families;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_ports;
@@ -20,6 +21,7 @@ pub(crate) mod reservations;
 mod runtime_class;
 mod secret_references;
 mod service_account;
+pub(crate) mod service_cidrs;
 mod small;
 mod storage;
 mod token_secret;

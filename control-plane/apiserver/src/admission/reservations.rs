@@ -5,9 +5,11 @@
 //! servers write them.
 
 use super::cluster_ip::{Books, reserved};
+use super::service_cidrs::{ServiceRange, ServiceRanges};
 use crate::bootstrap;
 use crate::core::Core;
 use crate::objects;
+use crate::own_events::Warning;
 use crate::user::APISERVER;
 use api::meta;
 use serde_json::{Value, json};
@@ -43,6 +45,15 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn of(service: &Value) -> Self {
         Self { namespace: meta::namespace(service).to_owned(), name: meta::name(service).to_owned() }
+    }
+
+    /// Of the API server's own Service.
+    pub(super) fn apiserver() -> Self {
+        Self { namespace: "default".into(), name: "kubernetes".into() }
+    }
+
+    pub(super) fn is_apiserver(&self) -> bool {
+        *self == Self::apiserver()
     }
 }
 
@@ -89,6 +100,8 @@ impl Reserved {
 pub(crate) struct Assignment {
     takes: Vec<(Vec<u8>, store::Value)>,
     gives: Vec<(Vec<u8>, Revision)>,
+    /// The ServiceCIDR that a taken address is from, as it was looked at.
+    range: Option<(Vec<u8>, Revision)>,
 }
 
 impl Assignment {
@@ -111,6 +124,12 @@ impl Assignment {
         assignment
     }
 
+    /// The range that a new address is from has to be as it was: one that is being deleted gives none.
+    pub(super) fn from_range(mut self, range: Option<ServiceRange>) -> Self {
+        self.range = range.map(|range| (range.key, range.revision));
+        self
+    }
+
     /// The transaction that makes both happen or neither. Its own conditions come first.
     pub(crate) fn join(self, mut txn: Txn) -> Txn {
         for (key, record) in self.takes {
@@ -119,14 +138,21 @@ impl Assignment {
         for (key, revision) in self.gives {
             txn = txn.require(&key, revision).delete(&key);
         }
+        if let Some((key, revision)) = self.range {
+            txn = txn.require(&key, revision);
+        }
         txn
     }
 }
 
 /// Key and record of the address of the Service `default/kubernetes`.
 pub(crate) fn of_apiserver(core: &Core, ip: Ipv4Addr) -> (Vec<u8>, store::Value) {
-    let owner = Owner { namespace: "default".into(), name: "kubernetes".into() };
-    (Reserved::Ip(ip).key(), Reserved::Ip(ip).record(core, &owner))
+    (Reserved::Ip(ip).key(), Reserved::Ip(ip).record(core, &Owner::apiserver()))
+}
+
+/// Whether the record of an address says that it is the API server's own.
+pub(crate) fn is_apiservers(ip: Ipv4Addr, record: &Entry) -> bool {
+    Reserved::Ip(ip).owner(record).is_some_and(|owner| owner.is_apiserver())
 }
 
 /// Makes records for Services that have none, and removes those whose Service is gone: a store that an earlier version
@@ -138,8 +164,10 @@ pub(crate) async fn repair(core: &Core) -> Result<usize, api::Status> {
     let mut repaired = 0;
     let mut conflicts = 0;
     while conflicts < ATTEMPTS {
-        let txn = repairs(core, &core.latest().await?);
+        let snapshot = core.latest().await?;
+        let (txn, lost) = repairs(core, &snapshot);
         if txn.is_empty() {
+            tell_of(core, &snapshot, &lost).await?;
             return Ok(repaired);
         }
         let count = txn.ops.len();
@@ -152,10 +180,33 @@ pub(crate) async fn repair(core: &Core) -> Result<usize, api::Status> {
     Ok(repaired)
 }
 
-fn repairs(core: &Core, snapshot: &Snapshot) -> Txn {
+/// Tells of Services whose address is in no ServiceCIDR, as when one has been replaced.
+async fn tell_of(core: &Core, snapshot: &Snapshot, lost: &[(Value, Ipv4Addr)]) -> Result<(), api::Status> {
+    let mut txn = Txn::new();
+    for (service, ip) in lost {
+        let warning = Warning {
+            component: "ipallocator-repair-controller",
+            reason: "ClusterIPOutOfRange",
+            message: format!(
+                "Cluster IP [IPv4]: {ip} is not within any configured Service CIDR; please recreate service"
+            ),
+        };
+        txn = warning.join(core, snapshot, txn, ("v1", "Service"), service);
+    }
+    if !txn.is_empty() {
+        // Who comes first of several servers tells it.
+        let _ = core.commit(APISERVER, txn).await?;
+    }
+    Ok(())
+}
+
+/// The transaction that repairs (some of) what is wrong, and the Services whose address is in no range: at most as many
+/// as fit in a transaction.
+fn repairs(core: &Core, snapshot: &Snapshot) -> (Txn, Vec<(Value, Ipv4Addr)>) {
     let services = core.builtin("", "v1", "services");
     let mut txn = Txn::new();
     let mut taken: HashSet<Vec<u8>> = HashSet::new();
+    let (ranges, mut lost) = (ServiceRanges::of(snapshot), Vec::new());
     let prefix = objects::prefix(&services, "");
     for (service_key, entry) in snapshot.range(&prefix, None) {
         let Ok(service) = serde_json::from_slice::<Value>(&entry.value.body) else { continue };
@@ -166,6 +217,12 @@ fn repairs(core: &Core, snapshot: &Snapshot) -> Txn {
                 txn = txn.require(&key, 0).put(&key, record.record(core, &Owner::of(&service)));
             }
             taken.insert(key);
+            if let Reserved::Ip(ip) = record
+                && lost.len() < REPAIRS
+                && !ranges.contain(ip)
+            {
+                lost.push((service.clone(), ip));
+            }
         }
     }
     for (key, revision) in orphans(snapshot, &taken) {
@@ -173,7 +230,7 @@ fn repairs(core: &Core, snapshot: &Snapshot) -> Txn {
             txn = txn.require(&key, revision).delete(&key);
         }
     }
-    txn
+    (txn, lost)
 }
 
 /// That a Service is still what its record is made for.

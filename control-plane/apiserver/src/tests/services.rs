@@ -208,3 +208,176 @@ async fn the_servers_own_service_comes_back() {
     let repaired = cluster.get(slices).await;
     assert_eq!((&repaired["endpoints"], &repaired["ports"]), (&slice["endpoints"], &slice["ports"]));
 }
+
+const CIDRS: &str = "/apis/networking.k8s.io/v1/servicecidrs";
+
+/// A range that only goes when its finalizer does, as the controller makes it.
+async fn range(cluster: &Cluster, name: &str, cidrs: Value) {
+    let metadata = json!({"name": name, "finalizers": ["networking.k8s.io/service-cidr-finalizer"]});
+    cluster.post(CIDRS, json!({"metadata": metadata, "spec": {"cidrs": cidrs}})).await;
+}
+
+async fn create(cluster: &Cluster, name: &str, ip: Option<&str>) -> String {
+    let mut wanted = service(name);
+    if let Some(ip) = ip {
+        wanted["spec"]["clusterIP"] = ip.into();
+    }
+    cluster.post(SERVICES, wanted).await["spec"]["clusterIP"].as_str().unwrap().to_owned()
+}
+
+async fn refused(cluster: &Cluster, ip: Option<&str>) -> String {
+    let mut wanted = service("refused");
+    if let Some(ip) = ip {
+        wanted["spec"]["clusterIP"] = ip.into();
+    }
+    cluster.fails("POST", SERVICES, wanted).await["message"].as_str().unwrap().to_owned()
+}
+
+const FULL: &str = "Internal error occurred: failed to allocate a serviceIP: range is full";
+
+#[tokio::test]
+async fn addresses_come_from_every_range_that_is_ready() {
+    let cluster = Cluster::with(|config| config.service_cidr = "10.0.0.0/29".parse().unwrap()).await;
+    for n in 0..5 {
+        create(&cluster, &format!("s{n}"), None).await;
+    }
+    assert_eq!(refused(&cluster, None).await, FULL);
+    let mismatch = |ip: &str| {
+        format!(
+            r#"Service "refused" is invalid: spec.clusterIPs: Invalid value: ["{ip}"]: failed to allocate IP {ip}: the provided network does not match the current range"#
+        )
+    };
+    assert_eq!(refused(&cluster, Some("10.1.0.1")).await, mismatch("10.1.0.1"));
+    // A second one, of both families: the second family is not one that this server gives addresses of.
+    range(&cluster, "more", json!(["10.1.0.0/30", "fd00::/64"])).await;
+    assert_eq!(create(&cluster, "a", Some("10.1.0.1")).await, "10.1.0.1");
+    assert_eq!(create(&cluster, "b", None).await, "10.1.0.2");
+    assert_eq!(refused(&cluster, None).await, FULL);
+    for outside in ["10.1.0.0", "10.1.0.3", "10.0.0.7"] {
+        assert_eq!(refused(&cluster, Some(outside)).await, mismatch(outside), "the network's own, and broadcast");
+    }
+    let record = cluster.get(&format!("{ADDRESSES}/10.1.0.2")).await;
+    assert_eq!(record["spec"]["parentRef"]["name"], "b");
+    // What is wider gives what is free in it, but never the API server's own address.
+    range(&cluster, "wide", json!(["10.0.0.0/24"])).await;
+    cluster.ok("DELETE", &format!("{SERVICES}/kubernetes"), Value::Null).await;
+    let taken = refused(&cluster, Some("10.0.0.1")).await;
+    assert!(taken.ends_with("failed to allocate IP 10.0.0.1: provided IP is already allocated"), "{taken}");
+    assert!(create(&cluster, "c", None).await.starts_with("10.0.0."));
+    // One that is not ready, and one that goes, give nothing.
+    cluster.ok("DELETE", &format!("{CIDRS}/wide"), Value::Null).await;
+    assert_eq!(refused(&cluster, None).await, FULL);
+    assert_eq!(refused(&cluster, Some("10.0.0.99")).await, mismatch("10.0.0.99"));
+    range(&cluster, "other", json!(["10.2.0.0/24"])).await;
+    let not_ready = json!([{"type": "Ready", "status": "False", "reason": "", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    cluster.ok("PATCH", &format!("{CIDRS}/other/status"), json!({"status": {"conditions": not_ready}})).await;
+    assert_eq!(refused(&cluster, None).await, FULL);
+    // What has an address keeps it.
+    cluster.ok("PATCH", &format!("{SERVICES}/c"), json!({"metadata": {"labels": {"x": "y"}}})).await;
+}
+
+#[tokio::test]
+async fn the_default_range_is_the_first_to_give() {
+    let cluster = Cluster::with(|config| config.service_cidr = "10.5.0.0/24".parse().unwrap()).await;
+    range(&cluster, "a", json!(["10.1.0.0/24"])).await;
+    for n in 0..20 {
+        assert!(create(&cluster, &format!("s{n}"), None).await.starts_with("10.5.0."));
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_is_deleted_meanwhile_gives_no_address() {
+    let cluster = Cluster::with(|config| config.service_cidr = "10.0.0.0/28".parse().unwrap()).await;
+    range(&cluster, "more", json!(["10.1.0.0/24"])).await;
+    let core = &cluster.core;
+    let before = core.store.snapshot();
+    let spec = json!({"clusterIP": "10.1.0.9", "ports": [{"port": 80}]});
+    let mut late = json!({"metadata": {"name": "late", "namespace": "default"}, "spec": spec});
+    let assignment = core.services.assign(core, &before, &mut late, None).unwrap();
+    cluster.ok("DELETE", &format!("{CIDRS}/more"), Value::Null).await;
+    let txn = assignment.join(store::Txn::create("core/services/default/late", store::Value::new("{}")));
+    let conflict = core.commit("test", txn).await.unwrap().expect_err("the range goes");
+    assert_eq!(&*conflict.key, b"networking.k8s.io/servicecidrs/more");
+}
+
+#[tokio::test]
+async fn a_start_with_another_range_leaves_everything_where_it_is_and_says_so() {
+    let cluster = Cluster::with(|config| config.service_cidr = "10.0.0.0/28".parse().unwrap()).await;
+    let ip = create(&cluster, "a", None).await;
+    let store = cluster.core.store.clone();
+    let again = Cluster::with(|config| {
+        config.store = store;
+        config.service_cidr = "10.7.0.0/24".parse().unwrap();
+    })
+    .await;
+    let own = again.get(&format!("{SERVICES}/kubernetes")).await;
+    assert_eq!(own["spec"]["clusterIP"], "10.0.0.1");
+    assert_eq!(again.get(&format!("{CIDRS}/kubernetes")).await["spec"]["cidrs"], json!(["10.0.0.0/28"]));
+    assert!(create(&again, "b", None).await.starts_with("10.0.0."));
+    assert_eq!(again.get(&format!("{ADDRESSES}/{ip}")).await["spec"]["parentRef"]["name"], "a");
+    let events = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind=ServiceCIDR";
+    let told = again.get(events).await["items"].clone();
+    assert_eq!(told.as_array().unwrap().len(), 1);
+    assert_eq!(told[0]["reason"], "KubernetesDefaultServiceCIDRInconsistent");
+    let message =
+        "The default ServiceCIDR [10.0.0.0/28] does not match the controller flag configurations [10.7.0.0/24]";
+    assert_eq!(told[0]["message"], message);
+    let revision = again.core.store.revision();
+    crate::bootstrap::run(&again.core).await.unwrap();
+    assert_eq!(again.core.store.revision(), revision, "nothing more to do or to tell");
+    // The way to the new range: https://kubernetes.io/docs/tasks/network/reconfigure-default-service-ip-ranges
+    again.ok("PATCH", &format!("{CIDRS}/kubernetes"), json!({"metadata": {"finalizers": null}})).await;
+    for gone in [format!("{CIDRS}/kubernetes"), format!("{SERVICES}/kubernetes")] {
+        again.ok("DELETE", &gone, Value::Null).await;
+    }
+    crate::bootstrap::repair(&again.core).await.unwrap();
+    assert_eq!(again.get(&format!("{CIDRS}/kubernetes")).await["spec"]["cidrs"], json!(["10.7.0.0/24"]));
+    assert_eq!(again.get(&format!("{SERVICES}/kubernetes")).await["spec"]["clusterIP"], "10.7.0.1");
+    // The Services of the old one are told, once.
+    for _ in 0..2 {
+        assert_eq!(crate::admission::reservations::repair(&again.core).await.unwrap(), 0);
+    }
+    let events = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name=a";
+    let told = again.get(events).await["items"].clone();
+    assert_eq!(told.as_array().unwrap().len(), 1);
+    assert_eq!(told[0]["reason"], "ClusterIPOutOfRange");
+    let message = format!("Cluster IP [IPv4]: {ip} is not within any configured Service CIDR; please recreate service");
+    assert_eq!(told[0]["message"], message);
+}
+
+#[tokio::test]
+async fn two_families_are_more_than_this_cluster_has() {
+    let cluster = Cluster::new().await;
+    range(&cluster, "six", json!(["fd00::/64"])).await;
+    let ask = |spec: Value| {
+        let cluster = &cluster;
+        async move {
+            let mut wanted = service("refused");
+            for (field, value) in spec.as_object().unwrap() {
+                wanted["spec"][field] = value.clone();
+            }
+            cluster.fails("POST", SERVICES, wanted).await["message"].as_str().unwrap().to_owned()
+        }
+    };
+    let prefix = r#"Service "refused" is invalid: "#;
+    for (spec, message) in [
+        (
+            json!({"ipFamilies": ["IPv6"]}),
+            r#"spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster"#,
+        ),
+        (
+            json!({"clusterIP": "fd00::7"}),
+            r#"spec.clusterIPs[0]: Invalid value: ["fd00::7"]: IPv6 is not configured on this cluster"#,
+        ),
+        (
+            json!({"clusterIP": "10.0.0"}),
+            r#"spec.clusterIPs[0]: Invalid value: "10.0.0": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"#,
+        ),
+    ] {
+        assert_eq!(ask(spec).await, format!("{prefix}{message}"));
+    }
+    let bare = json!({"metadata": {"name": "bare"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}});
+    let bare = cluster.post(SERVICES, bare).await;
+    assert_eq!(bare["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]), "as on every cluster");
+    assert_eq!(bare["spec"]["ipFamilyPolicy"], "RequireDualStack");
+}

@@ -36,8 +36,10 @@ const DERIVED: &[&str] = &[
 
 /// Whether nobody's intent is in the object: whoever makes it will make it again from what goes back.
 pub(super) fn is_derived(place: &Place, object: &Value) -> bool {
-    let own = (place.namespace.as_str(), place.name.as_str()) == ("default", "kubernetes")
-        || place.storage == "networking.k8s.io/servicecidrs";
+    let own = match place.name.as_str() {
+        "kubernetes" => place.namespace == "default" || place.storage == "networking.k8s.io/servicecidrs",
+        _ => false,
+    };
     let controlled = meta::owner_references(object).iter().any(|owner| owner["controller"] == true);
     own || controlled || DERIVED.iter().any(|label| meta::label(object, label).is_some())
 }
@@ -52,11 +54,11 @@ pub(super) fn keeps_status(place: &Place) -> bool {
     RECORDS.contains(&place.storage.as_str())
 }
 
-/// What later steps build on comes first: definitions, then namespaces, then the rest.
+/// What later steps build on comes first: definitions, then namespaces and ranges of addresses, then the rest.
 pub(super) fn rank(place: &Place) -> u8 {
     match place.storage.as_str() {
         "apiextensions.k8s.io/customresourcedefinitions" => 0,
-        "core/namespaces" => 1,
+        "core/namespaces" | "networking.k8s.io/servicecidrs" => 1,
         _ => 2,
     }
 }
