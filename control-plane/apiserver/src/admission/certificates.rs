@@ -22,8 +22,7 @@ pub(super) struct Certificates {
 
 impl Plugin for Certificates {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.operation != Operation::Delete
-            && request.resource.storage == "certificates.k8s.io/certificatesigningrequests"
+        request.operation.is_write() && request.resource.storage == "certificates.k8s.io/certificatesigningrequests"
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {

@@ -48,6 +48,25 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    /// A stream to what an object stands for: its object is the options of the stream, and nothing is stored.
+    Connect,
+}
+
+impl Operation {
+    /// Whether it brings an object that would be stored.
+    pub(crate) fn is_write(self) -> bool {
+        matches!(self, Self::Create | Self::Update)
+    }
+
+    /// As AdmissionReview spells it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 /// One write, as plugins see it (`admission.Attributes`).

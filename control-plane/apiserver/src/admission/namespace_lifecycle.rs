@@ -16,6 +16,7 @@ impl Plugin for NamespaceLifecycle {
         match request.operation {
             Operation::Delete => is_namespace(request),
             Operation::Create | Operation::Update => request.resource.namespaced(),
+            Operation::Connect => false,
         }
     }
 
@@ -63,9 +64,8 @@ fn phase(snapshot: &Snapshot, namespace: &str) -> Phase {
 }
 
 fn terminating(request: &Request<'_>) -> Status {
-    let resource = request.resource;
     let why = format!("unable to create new content in namespace {} because it is being terminated", request.namespace);
-    let mut status = Status::forbidden(&resource.group, &resource.plural, request.name, why);
+    let mut status = request.forbidden(why);
     if let Some(details) = &mut status.details {
         details.causes.push(Cause {
             reason: "NamespaceTerminating".into(),

@@ -96,9 +96,7 @@ impl Priority {
 
 impl Plugin for Priority {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.operation != Operation::Delete
-            && request.subresource.is_empty()
-            && request.resource.storage == "core/pods"
+        request.operation.is_write() && request.subresource.is_empty() && request.resource.storage == "core/pods"
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
@@ -111,7 +109,7 @@ pub(super) struct OneDefault(pub Arc<Priority>);
 
 impl Plugin for OneDefault {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.operation != Operation::Delete
+        request.operation.is_write()
             && request.subresource.is_empty()
             && request.resource.storage == "scheduling.k8s.io/priorityclasses"
             && request.object.get("globalDefault") == Some(&Value::Bool(true))

@@ -32,7 +32,7 @@ pub(super) fn mirror(pod: &Value) -> Result<(), String> {
 }
 
 /// Whether a pod names any secret, wherever (`VisitPodSecretNames`).
-fn names_secrets(pod: &Value) -> bool {
+pub(super) fn names_secrets(pod: &Value) -> bool {
     const IN_VOLUMES: [&str; 13] = [
         "/secret/secretName",
         "/azureFile/secretName",

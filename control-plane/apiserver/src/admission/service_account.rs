@@ -27,7 +27,7 @@ impl Plugin for ServiceAccount {
             && match request.operation {
                 Operation::Create => request.subresource.is_empty(),
                 Operation::Update => request.subresource == "ephemeralcontainers",
-                Operation::Delete => false,
+                Operation::Delete | Operation::Connect => false,
             }
     }
 

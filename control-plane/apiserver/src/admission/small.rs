@@ -32,7 +32,7 @@ pub(super) struct AlwaysPullImages;
 
 impl Plugin for AlwaysPullImages {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.operation != Operation::Delete
+        request.operation.is_write()
             && matches!(request.subresource, "" | "ephemeralcontainers")
             && request.resource.storage == "core/pods"
     }
@@ -89,9 +89,7 @@ pub(super) struct DenyServiceExternalIPs;
 
 impl Plugin for DenyServiceExternalIPs {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.operation != Operation::Delete
-            && request.subresource.is_empty()
-            && request.resource.storage == "core/services"
+        request.operation.is_write() && request.subresource.is_empty() && request.resource.storage == "core/services"
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {

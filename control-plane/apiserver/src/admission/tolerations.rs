@@ -1,7 +1,7 @@
 //! `DefaultTolerationSeconds`: a pod stays five minutes on a node that is not ready or not reachable
 //! (`plugin/pkg/admission/defaulttolerationseconds`).
 
-use super::{Operation, Plugin, Request};
+use super::{Plugin, Request};
 use api::Status;
 use futures::future::{self, BoxFuture};
 use serde_json::{Value, json};
@@ -13,9 +13,7 @@ pub(super) struct DefaultTolerationSeconds;
 
 impl Plugin for DefaultTolerationSeconds {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.operation != Operation::Delete
-            && request.subresource.is_empty()
-            && request.resource.storage == "core/pods"
+        request.operation.is_write() && request.subresource.is_empty() && request.resource.storage == "core/pods"
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {

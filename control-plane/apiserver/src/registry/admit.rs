@@ -1,8 +1,9 @@
-//! Admission of what is posted to a subresource and never stored: a Binding, an Eviction, a TokenRequest.
+//! Admission of what is never stored: what is posted to a subresource (a Binding, an Eviction, a TokenRequest), and the
+//! options of a stream.
 
 use super::Call;
 use crate::admission::{Beside, Operation, Options, Request};
-use crate::request::Common;
+use crate::request::{Common, DryRun};
 use api::{Status, meta};
 use serde_json::Value;
 
@@ -11,11 +12,23 @@ use serde_json::Value;
 /// # Errors
 /// What they say.
 pub(super) async fn body(call: &Call<'_>, object: &mut Value, options: Common) -> Result<(), Status> {
+    admit(call, Operation::Create, object, options).await
+}
+
+/// Lets all plugins see, or refuse, a stream with the options `object`.
+///
+/// # Errors
+/// What they say.
+pub(super) async fn stream(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
+    admit(call, Operation::Connect, object, Common { dry_run: DryRun::No }).await
+}
+
+async fn admit(call: &Call<'_>, operation: Operation, object: &mut Value, options: Common) -> Result<(), Status> {
     let snapshot = call.core.latest().await?;
     let name = if call.name().is_empty() { meta::name(object).to_owned() } else { call.name().to_owned() };
     let mut admission = Request {
         core: call.core,
-        operation: Operation::Create,
+        operation,
         resource: call.resource,
         subresource: call.request.subresource,
         namespace: call.namespace(),

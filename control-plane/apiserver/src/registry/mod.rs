@@ -6,6 +6,7 @@ mod apply;
 mod binding;
 mod charge;
 mod components;
+mod connect;
 mod create;
 mod delete;
 mod eviction;
@@ -25,6 +26,7 @@ mod selection;
 mod services;
 mod token;
 mod update;
+mod versions;
 mod watch;
 
 pub(crate) use page_token::rewritten as rewritten_token;
@@ -161,6 +163,7 @@ async fn subresource(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response
         ("finalize", _) => namespace::finalize(call, body).await,
         ("token", _) => token::create(call, body).await,
         ("log", _) => log::log(call).await,
+        ("exec" | "attach" | "portforward" | "proxy", _) => connect::connect(call, row).await,
         _ => Err(Status::not_implemented(format_args!("{}/{name}", resource.plural))),
     }
 }

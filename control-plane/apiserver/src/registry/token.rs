@@ -2,7 +2,7 @@
 //! (`pkg/registry/core/serviceaccount/storage/token.go`). Nothing is stored.
 
 use super::{Call, admit, input};
-use crate::admission::node_restriction;
+use crate::admission::node_restriction::{self, Asked};
 use crate::authn::service_account::{Bound, Claims, ISSUER, Reference};
 use crate::authz::node;
 use crate::objects::Facts;
@@ -35,7 +35,9 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let spec = request.get("spec").cloned().unwrap_or_default();
     let seconds = validated_seconds(&spec)?;
     if let Some(node) = node::identity(call.user) {
-        node_restriction::token(node, call.name(), call.namespace(), &snapshot, &spec)?;
+        let (namespace, account, snapshot) = (call.namespace(), call.name(), &snapshot);
+        let asked = Asked { core: call.core, user: call.user, node, namespace, account, snapshot };
+        node_restriction::token(asked, &spec)?;
     }
     let mut claims = claims(call, &snapshot, account, &spec)?;
     let now = call.core.now();

@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
 
 mod owners;
+mod streams;
 
 use super::hook_server::{Behaviour, Server};
 use super::{Answer as Response, CONFIG_MAPS, Cluster, PODS, config_map, pod};
@@ -369,10 +370,12 @@ async fn a_rule_about_one_version_is_about_all_unless_it_says_so() {
     let exact = server.hook("two.example.com", json!({"rules": rules, "matchPolicy": "Exact"}));
     cluster.post(MUTATING, configuration("m", vec![equivalent, exact])).await;
     let scaler = json!({"metadata": {"name": "s"}, "spec": {"maxReplicas": 9,
-        "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}}});
+        "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"},
+        "behavior": {"scaleDown": {"selectPolicy": "Min"}}}});
     let made = cluster.post("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers", scaler).await;
     assert_eq!((&made["spec"]["minReplicas"], &made["apiVersion"]), (&json!(3), &json!("autoscaling/v2")));
     assert_eq!(made["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
+    assert_eq!(made["spec"]["behavior"]["scaleDown"]["selectPolicy"], "Min");
     let asked = server.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!((&asked[0]["kind"]["version"], &asked[0]["requestKind"]["version"]), (&json!("v1"), &json!("v2")));

@@ -8,7 +8,7 @@ mod restricted;
 #[cfg(test)]
 mod tests;
 
-use super::{Operation, Plugin, Request};
+use super::{Plugin, Request};
 use crate::objects::Index;
 use api::{Status, meta};
 use checks::{Violations, violations};
@@ -44,7 +44,7 @@ fn template(request: &Request<'_>) -> Option<&'static str> {
 
 impl Plugin for PodSecurity {
     fn handles(&self, request: &Request<'_>) -> bool {
-        if request.operation == Operation::Delete {
+        if !request.operation.is_write() {
             return false;
         }
         match request.resource.storage.as_ref() {

@@ -1,7 +1,7 @@
 //! Which webhooks a request concerns (`webhook/predicates`, `generic/webhook.go`).
 
 use super::config::{Hook, MatchPolicy, Rule, Scope};
-use crate::admission::{Operation, Request};
+use crate::admission::Request;
 use crate::objects::Index;
 use api::{Resource, Status, meta};
 use serde_json::Value;
@@ -53,22 +53,13 @@ fn rule_matches(rule: &Rule, request: &Request<'_>, row: &Resource) -> bool {
     };
     let listed = |list: &[String], wanted: &str| list.iter().any(|item| item == "*" || item == wanted);
     scope
-        && listed(&rule.operations, operation(request.operation))
+        && listed(&rule.operations, request.operation.name())
         && listed(&rule.groups, &row.group)
         && listed(&rule.versions, &row.version)
         && rule.resources.iter().any(|pattern| {
             let (resource, subresource) = pattern.split_once('/').unwrap_or((pattern, ""));
             (resource == "*" || resource == row.plural) && (subresource == "*" || subresource == request.subresource)
         })
-}
-
-/// As AdmissionReview spells it.
-pub(super) fn operation(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Create => "CREATE",
-        Operation::Update => "UPDATE",
-        Operation::Delete => "DELETE",
-    }
 }
 
 /// The namespace of the request; of Namespaces their own name.
@@ -80,7 +71,7 @@ fn selects_namespace(hook: &Hook, request: &Request<'_>) -> Result<bool, Status>
     if hook.namespaces.is_everything() || request.namespace.is_empty() && !is_namespace(request) {
         return Ok(true);
     }
-    let written = is_namespace(request) && request.subresource.is_empty() && request.operation != Operation::Delete;
+    let written = is_namespace(request) && request.subresource.is_empty() && request.operation.is_write();
     if written {
         return Ok(hook.namespaces.matches_map(meta::labels(request.object)));
     }

@@ -1,7 +1,7 @@
 //! What webhooks took and said, under kube-apiserver's names.
 
 use super::review::Role;
-use crate::admission::{Operation, webhook::matching::operation};
+use crate::admission::Operation;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -58,7 +58,7 @@ impl Metrics {
         let rejected = matches!(outcome, Outcome::Denied(_) | Outcome::Failed);
         let mut counters = self.0.lock();
         let name = if counters.durations.len() < MOST { name } else { "others" };
-        let (kind, operation) = (kind(role), operation(asked));
+        let (kind, operation) = (kind(role), asked.name());
         let series = counters.durations.entry((name.to_owned(), kind, operation, rejected)).or_default();
         let seconds = latency.as_secs_f64();
         series.count += 1;

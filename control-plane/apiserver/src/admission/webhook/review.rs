@@ -47,7 +47,7 @@ pub(super) fn facts(request: &Request<'_>, seen: &Seen<'_>, uid: &str) -> Value 
     facts["resource"] = resource(seen.row);
     facts["requestKind"] = kind(seen.request_kind);
     facts["requestResource"] = resource(request.resource);
-    facts["operation"] = matching::operation(request.operation).into();
+    facts["operation"] = request.operation.name().into();
     facts["userInfo"] = without_empty(json!({
         "username": user.name, "uid": user.uid, "groups": user.groups, "extra": user.extra,
     }));
@@ -62,6 +62,7 @@ fn options(request: &Request<'_>) -> Value {
         Operation::Create => "CreateOptions",
         Operation::Update => "UpdateOptions",
         Operation::Delete => "DeleteOptions",
+        Operation::Connect => return Value::Null,
     };
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let mut options = match &request.beside.options {

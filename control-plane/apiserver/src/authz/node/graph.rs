@@ -11,6 +11,8 @@ use store::{Batch, Entry, Store, Watch};
 
 const PODS: &[u8] = b"core/pods/";
 const VOLUMES: &str = "core/persistentvolumes/";
+const ATTACHMENTS: &str = "storage.k8s.io/volumeattachments/";
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// What pods refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +25,7 @@ pub(super) enum Kind {
     ResourceClaim,
     /// Related through the claim that it is bound to.
     Volume,
-    /// Not tracked: nothing attaches volumes here.
+    /// Says itself which node it is for.
     Attachment,
 }
 
@@ -45,13 +47,43 @@ pub(super) struct Graph {
 impl Graph {
     /// Whether a pod of `node` refers to the object.
     pub(super) fn relates(&mut self, store: &Store, node: &str, kind: Kind, (namespace, name): (&str, &str)) -> bool {
-        if kind == Kind::Volume {
-            return claim_of(store, name)
-                .is_some_and(|(namespace, claim)| self.relates(store, node, Kind::Claim, (&namespace, &claim)));
+        match kind {
+            Kind::Volume => {
+                let volume = stored(store, &format!("{VOLUMES}{name}"));
+                volume.is_some_and(|volume| self.relates_volume(store, node, &volume))
+            }
+            Kind::Attachment => {
+                let attachment = stored(store, &format!("{ATTACHMENTS}{name}")).unwrap_or_default();
+                text(&attachment, "/spec/nodeName") == node
+            }
+            _ => {
+                self.refers(store, node, kind, (namespace, name)) || {
+                    // Volumes have secrets of their own; whoever asks for none of them seldom gets here.
+                    kind == Kind::Secret && self.relates_secret(store, node, (namespace, name))
+                }
+            }
         }
+    }
+
+    fn refers(&mut self, store: &Store, node: &str, kind: Kind, (namespace, name): (&str, &str)) -> bool {
         self.catch_up(store);
         let at = (Box::from(node), Box::from(namespace));
         self.nodes.get(&at).is_some_and(|known| known.contains_key(&(kind, name.into())))
+    }
+
+    fn relates_volume(&mut self, store: &Store, node: &str, volume: &Value) -> bool {
+        let claim = (text(volume, "/spec/claimRef/namespace"), text(volume, "/spec/claimRef/name"));
+        self.refers(store, node, Kind::Claim, claim)
+    }
+
+    /// Whether a volume that a pod of the node claims names the secret for its node to use (`VisitPVSecretNames`).
+    fn relates_secret(&mut self, store: &Store, node: &str, secret: (&str, &str)) -> bool {
+        let snapshot = store.snapshot();
+        let mut volumes = snapshot.range(VOLUMES.as_bytes(), None);
+        volumes.any(|(_, entry)| {
+            let volume: Value = serde_json::from_slice(&entry.value.body).unwrap_or_default();
+            names_secret(&volume, secret) && self.relates_volume(store, node, &volume)
+        })
     }
 
     /// Takes in what happened to pods since the last time. What cannot be had at once is read anew.
@@ -124,25 +156,63 @@ fn subject(key: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(key.strip_prefix(PODS)?).ok()?.split_once('/')
 }
 
-/// The claim that a PersistentVolume is bound to.
-fn claim_of(store: &Store, volume: &str) -> Option<(String, String)> {
+fn stored(store: &Store, key: &str) -> Option<Value> {
     let snapshot = store.snapshot();
-    let entry = snapshot.get(format!("{VOLUMES}{volume}").as_bytes())?;
-    let object: Value = serde_json::from_slice(&entry.value.body).ok()?;
-    let claim = object.pointer("/spec/claimRef")?;
-    let text = |field: &str| Some(claim.get(field)?.as_str()?.to_owned());
-    Some((text("namespace")?, text("name")?))
+    serde_json::from_slice(&snapshot.get(key.as_bytes())?.value.body).ok()
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether a PersistentVolume names a secret that its node reads. A namespace that is not said is the claim's.
+fn names_secret(volume: &Value, (namespace, name): (&str, &str)) -> bool {
+    const REFERENCES: [&str; 11] = [
+        "cephfs/secretRef",
+        "cinder/secretRef",
+        "flexVolume/secretRef",
+        "rbd/secretRef",
+        "scaleIO/secretRef",
+        "iscsi/secretRef",
+        "storageos/secretRef",
+        "csi/controllerPublishSecretRef",
+        "csi/nodePublishSecretRef",
+        "csi/nodeStageSecretRef",
+        "csi/nodeExpandSecretRef",
+    ];
+    let claims = text(volume, "/spec/claimRef/namespace");
+    let is = |given: &str, of: &str| {
+        given == name && !name.is_empty() && (if of.is_empty() { claims } else { of }) == namespace
+    };
+    let named = |path: &&str| {
+        let reference = volume.pointer(&format!("/spec/{path}")).unwrap_or(&Value::Null);
+        is(text(reference, "/name"), text(reference, "/namespace"))
+    };
+    REFERENCES.iter().any(|path| named(&path))
+        || is(text(volume, "/spec/azureFile/secretName"), text(volume, "/spec/azureFile/secretNamespace"))
 }
 
 #[derive(Deserialize)]
 struct Pod {
     #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
     spec: Value,
 }
 
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    annotations: HashMap<String, Value>,
+}
+
 fn references(pod: &str, body: &[u8]) -> HashSet<Reference> {
-    let spec = serde_json::from_slice::<Pod>(body).map(|pod| pod.spec).unwrap_or_default();
     let mut found = HashSet::from([(Kind::Pod, pod.into())]);
+    let Ok(Pod { metadata, spec }) = serde_json::from_slice(body) else { return found };
+    // A node makes its mirror pods itself: they give it no rights.
+    if metadata.annotations.contains_key(MIRROR) {
+        return found;
+    }
     let mut add = |kind: Kind, name: Option<&Value>| {
         found.extend(name.and_then(Value::as_str).filter(|name| !name.is_empty()).map(|name| (kind, name.into())));
     };

@@ -3,7 +3,7 @@
 
 use super::index::GROUP;
 use super::rules::{Rule, missing};
-use crate::admission::{Operation, Plugin, Request};
+use crate::admission::{Plugin, Request};
 use crate::authz::{Attributes, Authorizers};
 use crate::user::{MASTERS, User};
 use api::{Status, meta};
@@ -19,7 +19,7 @@ pub(crate) struct Guard {
 
 impl Plugin for Guard {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.resource.group == GROUP && request.operation != Operation::Delete && !request.user.is_in(MASTERS)
+        request.resource.group == GROUP && request.operation.is_write() && !request.user.is_in(MASTERS)
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {

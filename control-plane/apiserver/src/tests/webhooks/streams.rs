@@ -1,0 +1,55 @@
+//! Streams that webhooks may refuse (`CONNECT`).
+
+use super::*;
+
+#[tokio::test]
+async fn a_stream_is_asked_about_before_it_is_there() {
+    let server = Server::start(|review| match review["request"]["object"]["container"].as_str() {
+        Some("secret") => respond(review, json!({"allowed": false, "status": {"message": "not there"}})),
+        _ => allow(review),
+    })
+    .await;
+    let cluster = Cluster::new().await;
+    cluster.post(PODS, pod("p")).await;
+    let rules =
+        json!({"rules": [{"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["*/*"]}]});
+    cluster.post(VALIDATING, configuration("v", vec![server.hook("one.example.com", rules)])).await;
+    let exec = format!("{PODS}/p/exec?command=sh&command=-c&stdin=true&tty=false&container=");
+    let refused = cluster.fails("POST", &format!("{exec}secret"), Value::Null).await;
+    assert_eq!(
+        (&refused["code"], &refused["message"]),
+        (&json!(400), &json!("admission webhook \"one.example.com\" denied the request: not there"))
+    );
+    let request = server.asked().remove(0);
+    assert_eq!(
+        request["object"],
+        json!({"kind": "PodExecOptions", "apiVersion": "v1", "stdin": true, "container": "secret", "command": ["sh", "-c"]})
+    );
+    let told = ["operation", "name", "subResource", "dryRun"].map(|field| request[field].clone());
+    assert_eq!(told, [json!("CONNECT"), json!("p"), json!("exec"), json!(false)]);
+    assert_eq!(request["kind"], json!({"group": "", "version": "v1", "kind": "PodExecOptions"}));
+    assert_eq!((&request["options"], &request["oldObject"]), (&Value::Null, &Value::Null));
+    for (method, path, kind, field) in [
+        ("GET", format!("{exec}c"), "PodExecOptions", json!({"container": "c"})),
+        ("GET", format!("{PODS}/p/attach?stdout=1"), "PodAttachOptions", json!({"stdout": true})),
+        (
+            "POST",
+            format!("{PODS}/p/portforward?ports=80&ports=443"),
+            "PodPortForwardOptions",
+            json!({"ports": [80, 443]}),
+        ),
+        ("GET", format!("{PODS}/p/proxy/metrics/a"), "PodProxyOptions", json!({"path": "/metrics/a"})),
+        ("GET", "/api/v1/nodes/n/proxy/".to_owned(), "NodeProxyOptions", json!({})),
+    ] {
+        assert_eq!(cluster.fails(method, &path, Value::Null).await["code"], 501, "{path}");
+        let object = server.asked().remove(0)["object"].clone();
+        assert_eq!(object["kind"], kind);
+        for (name, value) in field.as_object().unwrap() {
+            assert_eq!(object[name], *value, "{path}");
+        }
+    }
+    // A log is read, not connected to.
+    assert!(server.asked().is_empty());
+    cluster.send("GET", &format!("{PODS}/p/log"), &[], Vec::new()).await;
+    assert!(server.asked().is_empty());
+}
