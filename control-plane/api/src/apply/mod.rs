@@ -43,7 +43,8 @@ pub trait Versions {
     /// The schema of one of them, as `apps/v1`; `None` for a version without one.
     fn schema(&self, api_version: &str) -> Option<&Schema>;
 
-    /// An object of one version in another; `None` when that is not served.
+    /// An object of one version in another; `None` when that is not served, or not known yet: then what is computed is of no
+    /// use, and the computation is to be done again.
     fn convert<'v>(&self, object: &'v Value, from: &str, to: &str) -> Option<Cow<'v, Value>>;
 }
 

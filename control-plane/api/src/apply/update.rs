@@ -180,8 +180,10 @@ impl<'a> Compared<'a> {
     fn compare(&self, api_version: &str) -> Option<Comparison> {
         let versions: &dyn Versions = self.context.versions;
         let from = self.context.api_version;
-        let old = versions.convert(self.objects.0, from, api_version)?;
-        let new = versions.convert(self.objects.1, from, api_version)?;
+        // Both, that a conversion which is asked of others is asked for once.
+        let old = versions.convert(self.objects.0, from, api_version);
+        let new = versions.convert(self.objects.1, from, api_version);
+        let (old, new) = (old?, new?);
         let mut comparison = Comparison::of(versions.schema(api_version), &old, &new);
         comparison.retain_fields(|name| self.context.tracks(name));
         Some(comparison)

@@ -115,6 +115,17 @@ pub(crate) async fn between(core: &Core, to: &Resource, object: Value) -> Result
     Ok(object)
 }
 
+/// [`between`] for several objects of one kind, in their order.
+///
+/// # Errors
+/// As [`show`].
+pub(crate) async fn all(core: &Core, to: &Resource, mut objects: Vec<Value>) -> Result<Vec<Value>, Status> {
+    if let Some(custom) = &to.custom {
+        convert(core, custom, &mut objects, &to.api_version()).await?;
+    }
+    Ok(objects)
+}
+
 /// An object on its way to the store.
 pub(crate) struct Encoded {
     pub stored: store::Value,

@@ -122,7 +122,7 @@ async fn change(
 /// An apply that makes the object.
 async fn make(call: &Call<'_>, writer: &Writer<'_>, options: &WriteOptions, config: &Value) -> Result<Outcome, Status> {
     let nothing = Apart { object: Value::Null, managed: None };
-    let (object, owners) = applied(call, writer, options, &nothing, config)?;
+    let (object, owners) = writer.informed(|| applied(call, writer, options, &nothing, config)).await?;
     let uid = meta::uid(&object);
     if !uid.is_empty() {
         return Err(call.conflict(format_args!(

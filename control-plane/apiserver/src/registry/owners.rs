@@ -1,20 +1,21 @@
 //! Who owns the fields of what is written: the bridge from a request to `api::apply`.
 
 use super::Call;
-use crate::core::Core;
-use crate::objects::{self, Apart};
+use super::versions::{Rows, Settled};
+use crate::objects::Apart;
 use crate::request::Query;
 use crate::user::User;
-use api::apply::{Before, Context, Empty, Managed, Resets, Updated, Versions};
-use api::schema::Schema;
+use api::apply::{Before, Context, Empty, Managed, Resets, Updated};
 use api::{Resource, Status, time};
 use http::{HeaderMap, header};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
 
 /// Most bytes of a manager's name.
 pub(super) const MANAGER_MAX_BYTES: usize = 128;
+/// How often a computation may find that it needs further conversions. Each round asks for what the one before made of the
+/// answers: who applied in one version and applies in another now needs five.
+const ROUNDS: usize = 32;
 
 /// The `managedFields` of what is to be stored.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ impl<'a> Writer<'a> {
             name: manager(&call.query, call.headers, call.user),
             api_version: resource.api_version(),
             now: time::format(call.core.now()),
-            rows: Rows { own: resource, core: call.core, others: OnceLock::new() },
+            rows: Rows::of(resource, call.core),
             subresource: call.request.subresource,
             resets: resets(resource, call.request.subresource),
         }
@@ -60,7 +61,7 @@ impl<'a> Writer<'a> {
             api_version: &self.api_version,
             subresource: self.subresource,
             resets: self.resets,
-            empty: if self.rows.own.custom.is_some() { Empty::Custom } else { Empty::Typed },
+            empty: if self.rows.own().custom.is_some() { Empty::Custom } else { Empty::Typed },
             now: &self.now,
         }
     }
@@ -70,12 +71,35 @@ impl<'a> Writer<'a> {
         Owners::New(api::apply::created(&self.context(), object, &self.name))
     }
 
+    /// What `work` makes with [`Self::context`], once it has all that conversion webhooks have to say for it: until then it is
+    /// done again, so it must be free of effects.
+    ///
+    /// # Errors
+    /// What `work` says; 500 when a webhook does not convert what it asks for.
+    pub(super) async fn informed<T>(&self, mut work: impl FnMut() -> Result<T, Status>) -> Result<T, Status> {
+        for _ in 0..ROUNDS {
+            let made = work();
+            if self.rows.settle().await? == Settled::Known {
+                return made;
+            }
+        }
+        Err(Status::internal("the owners of fields in other versions cannot be found: there is no end to conversions"))
+    }
+
     /// The owners after an update. `given` is what the new object says its `managedFields` are; through a subresource
-    /// nobody may say.
-    pub(super) fn updated(&self, old: &Apart, new: &Value, given: Option<&Value>) -> Owners {
-        let stored = old.managed();
+    /// nobody may say. Where a webhook fails to say what has changed in another version, they stay who they were, as in
+    /// Kubernetes.
+    pub(super) async fn updated(&self, old: &Apart, new: &Value, given: Option<&Value>) -> Owners {
         let text = given.filter(|_| self.subresource.is_empty()).map(Given::of);
-        let before = match &text {
+        self.informed(|| Ok(self.follow(old, new, text.as_ref()))).await.unwrap_or_else(|error| {
+            tracing::warn!(why = error.message, "the owners of fields stay who they were before an update");
+            Owners::Same
+        })
+    }
+
+    fn follow(&self, old: &Apart, new: &Value, given: Option<&Given>) -> Owners {
+        let stored = old.managed();
+        let before = match given {
             Some(Given::Reset) => Before::Reset,
             Some(Given::Text(text)) if Some(text.as_str()) != stored => match Managed::parse(text) {
                 Ok(managed) if !managed.is_empty() => Before::Given(managed),
@@ -151,56 +175,6 @@ fn prefix(agent: &str) -> Cow<'_, str> {
         short.push(c);
     }
     short.into()
-}
-
-/// The versions of a kind, as the table of kinds has them.
-struct Rows<'a> {
-    own: &'a Arc<Resource>,
-    core: &'a Core,
-    /// Looked for when somebody has written in another version.
-    others: OnceLock<Vec<Arc<Resource>>>,
-}
-
-impl Rows<'_> {
-    fn row(&self, api_version: &str) -> Option<&Arc<Resource>> {
-        if is(self.own, api_version) {
-            return Some(self.own);
-        }
-        let others = self.others.get_or_init(|| {
-            let catalog = self.core.catalog();
-            catalog.kinds.iter().filter(|row| row.storage == self.own.storage).map(Arc::clone).collect()
-        });
-        others.iter().find(|row| is(row, api_version))
-    }
-}
-
-/// Whether a row serves this version.
-fn is(row: &Resource, api_version: &str) -> bool {
-    match api_version.split_once('/') {
-        Some((group, version)) => row.group == group && row.version == version,
-        None => row.group.is_empty() && row.version == api_version,
-    }
-}
-
-impl Versions for Rows<'_> {
-    fn schema(&self, api_version: &str) -> Option<&Schema> {
-        self.row(api_version).map(|row| &**row.schema.get())
-    }
-
-    /// A custom object is taken for the same in all versions: who has a conversion webhook sees its fields in the version
-    /// of the request.
-    fn convert<'v>(&self, object: &'v Value, from: &str, to: &str) -> Option<Cow<'v, Value>> {
-        if from == to {
-            return Some(Cow::Borrowed(object));
-        }
-        let (from, to) = (self.row(from)?, self.row(to)?);
-        if to.custom.is_some() {
-            let mut object = object.clone();
-            object["apiVersion"] = to.api_version().into();
-            return Some(Cow::Owned(object));
-        }
-        Some(Cow::Owned(objects::between(object, from, to)))
-    }
 }
 
 /// What an options object of a patch gets that does not fit its dialect.

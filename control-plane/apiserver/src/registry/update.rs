@@ -79,13 +79,16 @@ pub(super) async fn modify_owned(
         let entry = snapshot.get(&key).ok_or_else(|| call.not_found())?;
         let before = call.parse_apart(entry).await?;
         let old = &before.object;
-        let (mut new, owners) = produce(&before)?;
+        let (mut new, owners) = writer.informed(|| produce(&before)).await?;
         let given = objects::take_owners(&mut new);
         call.dedup_owners(&mut new);
         check_version(call, &new, old)?;
         call.resource.strategy.default(&mut new);
         meta::default_update(&mut new, old);
-        let owners = owners.unwrap_or_else(|| writer.updated(&before, &new, given.as_ref()));
+        let owners = match owners {
+            Some(owners) => owners,
+            None => writer.updated(&before, &new, given.as_ref()).await,
+        };
         let aside = beside(call, &before, managed_fields(&owners, &before, &new));
         let mut request = admission(call, &mut new, old, &snapshot, (options, aside));
         call.core.admission.mutate(&mut request).await?;

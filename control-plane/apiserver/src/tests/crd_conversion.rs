@@ -18,7 +18,7 @@ fn reply(review: &Value, response: Value) -> Value {
     json!({"apiVersion": review["apiVersion"], "kind": "ConversionReview", "response": response})
 }
 
-/// `spec.hostPort` of v1 is `spec.host` and `spec.port` of v2.
+/// `spec.hostPort` of v1 is `spec.host` and `spec.port` of v2; `spec.note` is the same.
 fn good(review: &Value) -> Value {
     let wanted = review["request"]["desiredAPIVersion"].clone();
     let objects: Vec<Value> = review["request"]["objects"]
@@ -28,13 +28,19 @@ fn good(review: &Value) -> Value {
         .map(|object| {
             let mut object = object.clone();
             let spec = object["spec"].clone();
+            // Of a part of an object, a part: who owns what is found by asking about such.
             object["spec"] = if wanted == "example.com/v2" {
-                let (host, port) = spec["hostPort"].as_str().unwrap().split_once(':').unwrap();
-                json!({"host": host, "port": port})
+                let pair = spec["hostPort"].as_str().and_then(|pair| pair.split_once(':'));
+                pair.map_or_else(|| json!({}), |(host, port)| json!({"host": host, "port": port}))
             } else {
-                let text = |field: &str| spec[field].as_str().unwrap().to_owned();
-                json!({"hostPort": format!("{}:{}", text("host"), text("port"))})
+                match (spec["host"].as_str(), spec["port"].as_str()) {
+                    (None, None) => json!({}),
+                    (host, port) => json!({"hostPort": format!("{}:{}", host.unwrap_or(""), port.unwrap_or(""))}),
+                }
             };
+            if let Some(note) = spec.get("note") {
+                object["spec"]["note"] = note.clone();
+            }
             object["apiVersion"] = wanted.clone();
             object["metadata"]["uid"] = object["metadata"]["uid"].clone();
             object
@@ -51,7 +57,8 @@ fn crd(webhook: &Server) -> Value {
     };
     json!({"metadata": {"name": "hosts.example.com"}, "spec": {
         "group": "example.com", "scope": "Namespaced", "names": {"plural": "hosts", "kind": "Host"},
-        "versions": [version("v1", true, json!({"hostPort": text})), version("v2", false, json!({"host": text, "port": text}))],
+        "versions": [version("v1", true, json!({"hostPort": text, "note": text})),
+            version("v2", false, json!({"host": text, "port": text, "note": text}))],
         "conversion": {"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
             "clientConfig": {"url": format!("https://localhost:{}/convert", webhook.port), "caBundle": webhook.ca}}},
     }})
@@ -125,4 +132,95 @@ async fn webhooks_that_fail_or_lie_are_told_of() {
     }
     // The stored version needs nobody.
     assert_eq!(cluster.get(&format!("{V1}/a")).await["spec"]["hostPort"], "x:80");
+}
+
+impl Cluster {
+    /// Applies a host's `spec`: the status code and the answer.
+    async fn apply_host(&self, path: &str, query: &str, spec: Value) -> (u16, Value) {
+        let version = if path == V1 { "example.com/v1" } else { "example.com/v2" };
+        let object = json!({"apiVersion": version, "kind": "Host", "metadata": {"name": "a"}, "spec": spec});
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        let path = format!("{path}/a?fieldManager={query}");
+        let answer = self.send("PATCH", &path, &headers, object.to_string()).await;
+        (answer.code.as_u16(), answer.json())
+    }
+}
+
+/// What a manager owns of the spec.
+fn owned(object: &Value, manager: &str) -> Value {
+    let entries = object["metadata"]["managedFields"].as_array().unwrap();
+    let own = entries.iter().filter(|entry| entry["manager"] == manager);
+    own.map(|entry| entry["fieldsV1"]["f:spec"].clone()).find(|fields| !fields.is_null()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn what_is_applied_in_one_version_is_owned_in_the_others() {
+    let (cluster, webhook) = with_webhook().await;
+    assert_eq!(cluster.apply_host(V1, "one", json!({"hostPort": "x:80"})).await.0, 201);
+    cluster.ok("PATCH", &format!("{V1}/a?fieldManager=one"), json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!(cluster.apply_host(V1, "one", json!({"hostPort": "x:80"})).await.0, 200);
+    assert_eq!(webhook.asked(), Vec::<Value>::new(), "all speak the stored version");
+    // Other fields are there in the other version, and its owner keeps what they were in his.
+    let labelled = json!({"metadata": {"labels": {"l": "m"}}});
+    let now = cluster.ok("PATCH", &format!("{V2}/a?fieldManager=two"), labelled).await;
+    assert_eq!(owned(&now, "one"), json!({"f:hostPort": {}}));
+    // A conflict names the field as its owner calls it.
+    let (code, refused) = cluster.apply_host(V2, "two", json!({"port": "90"})).await;
+    let message = r#"Apply failed with 1 conflict: conflict with "one": .spec.hostPort"#;
+    assert_eq!((code, &refused["message"]), (409, &json!(message)));
+    let (code, forced) = cluster.apply_host(V2, "two&force=true", json!({"port": "90"})).await;
+    assert_eq!((code, &forced["spec"]), (200, &json!({"host": "x", "port": "90"})));
+    assert_eq!((owned(&forced, "one"), owned(&forced, "two")), (Value::Null, json!({"f:port": {}})));
+    let (code, refused) = cluster.apply_host(V1, "one", json!({"hostPort": "x:80"})).await;
+    let message = r#"Apply failed with 1 conflict: conflict with "two": .spec.port"#;
+    assert_eq!((code, &refused["message"]), (409, &json!(message)));
+    // What both want both own.
+    let (code, shared) = cluster.apply_host(V1, "one", json!({"hostPort": "x:90"})).await;
+    assert_eq!((code, owned(&shared, "two")), (200, json!({"f:port": {}})));
+    // One review for an update: what was and what is to be.
+    webhook.asked();
+    let changed =
+        cluster.ok("PATCH", &format!("{V1}/a?fieldManager=three"), json!({"spec": {"hostPort": "y:90"}})).await;
+    let asked = webhook.asked();
+    assert_eq!((asked.len(), &asked[0]["desiredAPIVersion"]), (1, &json!("example.com/v2")));
+    let hosts: Vec<&Value> = asked[0]["objects"].as_array().unwrap().iter().map(|o| &o["spec"]["hostPort"]).collect();
+    assert_eq!(hosts, ["x:90", "y:90"]);
+    assert_eq!((owned(&changed, "one"), owned(&changed, "two")), (Value::Null, json!({"f:port": {}})));
+}
+
+#[tokio::test]
+async fn who_moves_to_another_version_takes_out_what_only_they_applied() {
+    let (cluster, webhook) = with_webhook().await;
+    let spec = json!({"hostPort": "x:80", "note": "mine"});
+    assert_eq!(cluster.apply_host(V1, "one", spec).await.0, 201);
+    assert_eq!(cluster.apply_host(V2, "two", json!({"port": "80"})).await.0, 200);
+    webhook.asked();
+    let (code, moved) = cluster.apply_host(V2, "one", json!({"host": "x"})).await;
+    // Still another's as a part of what was one field.
+    assert_eq!((code, &moved["spec"]), (200, &json!({"host": "x", "port": "80"})));
+    assert_eq!(owned(&moved, "one"), json!({"f:host": {}}));
+    assert!(webhook.asked().len() < 16, "a few rounds are enough");
+    let (code, noted) = cluster.apply_host(V1, "three", json!({"note": "ours"})).await;
+    assert_eq!((code, &noted["spec"]["note"]), (200, &json!("ours")));
+    assert_eq!(cluster.apply_host(V2, "four", json!({"note": "ours"})).await.0, 200);
+    let (code, left) = cluster.apply_host(V1, "three", json!({})).await;
+    assert_eq!((code, &left["spec"]), (200, &json!({"hostPort": "x:80", "note": "ours"})));
+    let (code, left) = cluster.apply_host(V2, "four", json!({})).await;
+    assert_eq!((code, left["spec"].get("note")), (200, None));
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_stops_applies_and_leaves_owners_to_updates() {
+    let (cluster, webhook) = with_webhook().await;
+    assert_eq!(cluster.apply_host(V1, "one", json!({"hostPort": "x:80"})).await.0, 201);
+    assert_eq!(cluster.apply_host(V2, "two", json!({"port": "80"})).await.0, 200);
+    let before = cluster.get(&format!("{V1}/a")).await;
+    webhook.behaves(|_| Behaviour::Code(503));
+    let (code, failed) = cluster.apply_host(V1, "one", json!({"hostPort": "x:81"})).await;
+    let message = failed["message"].as_str().unwrap();
+    assert!(code == 500 && message.contains("conversion webhook for example.com/v1, Kind=Host failed: "), "{message}");
+    let changed =
+        cluster.ok("PATCH", &format!("{V1}/a?fieldManager=three"), json!({"spec": {"hostPort": "y:80"}})).await;
+    assert_eq!(changed["spec"]["hostPort"], "y:80");
+    assert_eq!(changed["metadata"]["managedFields"], before["metadata"]["managedFields"]);
 }
