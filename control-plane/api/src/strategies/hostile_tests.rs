@@ -25,6 +25,7 @@ const ALL: &[(&str, &str)] = &[
     ("apps", "DaemonSet"),
     ("apps", "StatefulSet"),
     ("apps", "ControllerRevision"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
     ("batch", "Job"),
     ("batch", "CronJob"),
     ("coordination.k8s.io", "Lease"),

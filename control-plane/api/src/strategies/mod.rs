@@ -6,6 +6,7 @@
 
 mod addresses;
 mod apps;
+pub mod autoscaler;
 mod batch;
 mod certificates;
 mod classes;
@@ -72,6 +73,7 @@ pub fn for_kind(group: &str, kind: &str) -> Arc<dyn Strategy> {
         ("apps", "DaemonSet") => Arc::new(apps::DaemonSet),
         ("apps", "StatefulSet") => Arc::new(stateful::StatefulSet),
         ("apps", "ControllerRevision") => Arc::new(apps::ControllerRevision),
+        ("autoscaling", "HorizontalPodAutoscaler") => Arc::new(autoscaler::Autoscaler),
         ("batch", "Job") => Arc::new(batch::Job),
         ("batch", "CronJob") => Arc::new(batch::CronJob),
         (HOOKS, "MutatingWebhookConfiguration") => Arc::new(hooks::Webhooks::Mutating),

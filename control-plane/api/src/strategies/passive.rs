@@ -12,7 +12,6 @@ use std::sync::Arc;
 /// (group, kind, has a generation, waits for a controller)
 const KINDS: &[(&str, &str, bool, bool)] = &[
     ("", "ComponentStatus", false, false),
-    ("autoscaling", "HorizontalPodAutoscaler", false, true),
     ("policy", "PodDisruptionBudget", true, false),
     ("networking.k8s.io", "Ingress", true, true),
     ("networking.k8s.io", "IngressClass", true, true),
@@ -44,7 +43,6 @@ struct Passive {
 impl Strategy for Passive {
     fn default(&self, object: &mut Value) {
         match self.kind {
-            "HorizontalPodAutoscaler" => default_autoscaler(object),
             "NetworkPolicy" => default_network_policy(object),
             "StorageClass" => default_top(object, &[("reclaimPolicy", "Delete"), ("volumeBindingMode", "Immediate")]),
             "PriorityClass" => default_top(object, &[("preemptionPolicy", "PreemptLowerPriority")]),
@@ -55,7 +53,6 @@ impl Strategy for Passive {
 
     fn new_status(&self) -> Option<Value> {
         match self.kind {
-            "HorizontalPodAutoscaler" => Some(json!({"currentMetrics": null, "desiredReplicas": 0})),
             "Ingress" => Some(json!({"loadBalancer": {}})),
             "PodDisruptionBudget" => Some(json!({
                 "currentHealthy": 0,
@@ -78,7 +75,6 @@ impl Strategy for Passive {
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         match self.kind {
-            "HorizontalPodAutoscaler" => policy::autoscaler(object),
             "PodDisruptionBudget" => policy::budget(object),
             "Ingress" => networking::new_ingress(object),
             "IngressClass" => networking::ingress_class(object),
@@ -108,7 +104,6 @@ impl Strategy for Passive {
             "Ingress" => networking::ingress(object),
             // What may change of it is said by the update alone.
             "IPAddress" | "ServiceCIDR" | "CSIStorageCapacity" => Vec::new(),
-            "HorizontalPodAutoscaler" => policy::changed_autoscaler(object, old),
             _ => self.validate(object),
         };
         errors.extend(self.validate_update(object, old));
@@ -118,7 +113,6 @@ impl Strategy for Passive {
     fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
         match self.kind {
             "PodDisruptionBudget" => policy::budget_status(object),
-            "HorizontalPodAutoscaler" => policy::autoscaler_status(object),
             "Ingress" => networking::ingress_status(object),
             "VolumeAttachment" => storage::volume_attachment(object),
             _ => Vec::new(),
@@ -146,33 +140,6 @@ fn default_top(object: &mut Value, fields: &[(&str, &str)]) {
     let Some(object) = object.as_object_mut() else { return };
     for (field, value) in fields {
         fill(object, field, *value);
-    }
-}
-
-fn default_autoscaler(object: &mut Value) {
-    const CPU_UTILIZATION: i64 = 80;
-    let newest = object.get("apiVersion").is_none_or(|version| version == "autoscaling/v2");
-    let Some(spec) = spec_mut(object) else { return };
-    fill(spec, "minReplicas", 1);
-    if newest && is_empty(spec.get("metrics")) {
-        let target = json!({"type": "Utilization", "averageUtilization": CPU_UTILIZATION});
-        spec.insert("metrics".into(), json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
-    }
-    let Some(behavior) = spec.get_mut("behavior").filter(|_| newest).and_then(Value::as_object_mut) else { return };
-    let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
-    let pods = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
-    for (direction, window, policies) in
-        [("scaleUp", Some(0), json!([pods, percent])), ("scaleDown", None, json!([percent]))]
-    {
-        if behavior.get(direction).is_none_or(Value::is_null) {
-            behavior.insert(direction.into(), json!({}));
-        }
-        let Some(rules) = behavior.get_mut(direction).and_then(Value::as_object_mut) else { continue };
-        fill(rules, "selectPolicy", "Max");
-        fill(rules, "policies", policies);
-        if let Some(seconds) = window {
-            fill(rules, "stabilizationWindowSeconds", seconds);
-        }
     }
 }
 
@@ -232,16 +199,6 @@ mod tests {
         assert_eq!(policy["spec"]["egress"][0]["ports"][0]["protocol"], "TCP");
         let class = defaulted("storage.k8s.io", "StorageClass", json!({"provisioner": "x"}));
         assert_eq!(class, json!({"provisioner": "x", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"}));
-    }
-
-    #[test]
-    fn an_autoscaler_aims_at_the_cpu_unless_told_otherwise() {
-        let scaler = json!({"apiVersion": "autoscaling/v2", "spec": {"maxReplicas": 3}});
-        let spec = defaulted("autoscaling", "HorizontalPodAutoscaler", scaler)["spec"].clone();
-        assert_eq!(spec["minReplicas"], 1);
-        assert_eq!(spec["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
-        let old = json!({"apiVersion": "autoscaling/v1", "spec": {"maxReplicas": 3}});
-        assert_eq!(defaulted("autoscaling", "HorizontalPodAutoscaler", old)["spec"].get("metrics"), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! PodDisruptionBudget (`pkg/apis/policy/validation`) and HorizontalPodAutoscaler (`pkg/apis/autoscaling/validation`).
 
-use super::json::{check_name, check_non_negative, check_one_of, int, items, present, text};
+use super::json::{NON_NEGATIVE, check_name, check_non_negative, check_one_of, int, items, present, text};
 use super::pod::{check_container_resource_name, check_label_selector};
 use super::workloads::{check_at_most_hundred, check_int_or_percent};
 use crate::field::{Error, Path};
@@ -84,12 +84,6 @@ fn check_autoscaler(spec: &Value, least: i64) -> Vec<Error> {
         errors.push(Error::invalid(&path.child("maxReplicas"), max, "must be greater than or equal to `minReplicas`"));
     }
     check_target_reference(spec.get("scaleTargetRef"), &path.child("scaleTargetRef"), &mut errors);
-    let utilization = "targetCPUUtilizationPercentage";
-    if let Some(percent) = int(spec, utilization).filter(|percent| *percent < 1) {
-        // The form in which it is checked has a metric of it.
-        let path = path.child("metrics[0].resource.target.averageUtilization");
-        errors.push(Error::invalid(&path, percent, POSITIVE));
-    }
     let list = path.child("metrics");
     for (i, metric) in items(spec, "metrics").iter().enumerate() {
         check_metric(metric, &list.index(i), &mut errors);
@@ -266,5 +260,10 @@ fn check_scaling_rules(rules: &Value, path: &Path<'_>, errors: &mut Vec<Error>) 
             let detail = format!("must be less than or equal to {PERIOD_MAX}");
             errors.push(Error::invalid(&path.child("periodSeconds"), seconds, detail));
         }
+    }
+    if let Some(tolerance) = present(rules, "tolerance")
+        && Quantity::from_value(tolerance).is_ok_and(Quantity::is_negative)
+    {
+        errors.push(Error::invalid(&path.child("tolerance"), tolerance.clone(), NON_NEGATIVE));
     }
 }

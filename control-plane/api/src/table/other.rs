@@ -5,6 +5,7 @@ use super::Context;
 use super::format::{AGE, Definition, NAME, age, bool_word, columns, condition, int, items, or, quantity, text};
 use crate::kinds::Columns;
 use crate::meta;
+use crate::strategies::autoscaler::to_v2;
 use crate::time;
 use serde_json::Value;
 
@@ -191,6 +192,14 @@ fn budget(object: &Value, context: &Context) -> Vec<Value> {
 }
 
 fn autoscaler(object: &Value, context: &Context) -> Vec<Value> {
+    let mut newest;
+    let object = if text(object, "/apiVersion") == "autoscaling/v1" {
+        newest = object.clone();
+        to_v2(&mut newest);
+        &newest
+    } else {
+        object
+    };
     let target = format!("{}/{}", text(object, "/spec/scaleTargetRef/kind"), text(object, "/spec/scaleTargetRef/name"));
     let min =
         object.pointer("/spec/minReplicas").and_then(Value::as_i64).map_or_else(|| "<unset>".into(), |n| n.to_string());
@@ -205,13 +214,9 @@ fn autoscaler(object: &Value, context: &Context) -> Vec<Value> {
     ]
 }
 
-/// `cpu: 12%/80%` for each metric; a v1 autoscaler has only the one for CPU.
+/// `cpu: 12%/80%` for each metric.
 fn metrics(object: &Value) -> String {
     const SHOWN: usize = 2;
-    if let Some(target) = object.pointer("/spec/targetCPUUtilizationPercentage").and_then(Value::as_i64) {
-        let current = object.pointer("/status/currentCPUUtilizationPercentage").and_then(Value::as_i64);
-        return format!("cpu: {}/{target}%", current.map_or_else(|| "<unknown>".into(), |c| format!("{c}%")));
-    }
     let current = items(object, "/status/currentMetrics");
     let list: Vec<String> = items(object, "/spec/metrics")
         .iter()

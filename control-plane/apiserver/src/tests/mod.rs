@@ -2,6 +2,7 @@
 
 mod admission;
 mod apply;
+mod autoscalers;
 mod bad_input;
 mod crd;
 mod crd_conversion;
