@@ -34,7 +34,7 @@ pub use connect::{ConnectError, Connection, Target};
 pub use names::ResolveError;
 pub use network::{Config, External, Network};
 pub use pod::{Listener, PodKey, PodNet};
-pub use proxy::ListenState;
+pub use proxy::{ListenFailure, ListenState};
 pub use service::{
     Affinity, Endpoint, EndpointPort, EndpointSlice, EndpointState, Service, ServiceAddress, ServiceKey, ServicePort,
 };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -16,16 +16,19 @@ use crate::Cidr;
 use crate::address::{AttachError, Pools, RangeError};
 use crate::names::ResolveError;
 use crate::pod::{PodKey, PodNet};
-use crate::proxy::{ListenState, Proxy, Shared};
+use crate::proxy::{ListenFailure, ListenState, Proxy, Shared};
 use crate::service::{EndpointSlice, Service, ServiceAddress, ServiceKey};
 use crate::table::{Changed, Master, Table};
+
+/// Failures to listen that a slow reader may be behind; older ones are lost to it.
+const FAILURES: usize = 256;
 
 /// How the network is laid out.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// All pods' addresses, of every node (`--cluster-cidr`).
     pub cluster_cidr: Cidr,
-    /// All Services' addresses (`--service-cluster-ip-range`).
+    /// Services' addresses (`--service-cluster-ip-range`), beside [`Network::set_service_ranges`].
     pub service_cidr: Cidr,
     /// Without a leading or trailing dot.
     pub cluster_domain: String,
@@ -69,6 +72,7 @@ pub struct Network {
     pools: Mutex<Pools>,
     control: Mutex<Control>,
     table: ArcSwap<Table>,
+    service_ranges: ArcSwap<Vec<Cidr>>,
     /// Counts the tables.
     changes: watch::Sender<u64>,
     shared: Shared,
@@ -93,6 +97,7 @@ impl Network {
         let shared = Shared {
             connections: Arc::new(Semaphore::new(config.max_connections)),
             connect_timeout: config.connect_timeout,
+            failures: broadcast::Sender::new(FAILURES),
             shutdown: shutdown.clone(),
         };
         Arc::new(Self {
@@ -101,6 +106,7 @@ impl Network {
             pools: Mutex::default(),
             control: Mutex::default(),
             table: ArcSwap::default(),
+            service_ranges: ArcSwap::default(),
             changes: watch::Sender::new(0),
             shared,
             _shutdown: shutdown.drop_guard(),
@@ -186,6 +192,18 @@ impl Network {
         states
     }
 
+    /// Tells of each Service address that cannot be listened on, from now on.
+    #[must_use]
+    pub fn listen_failures(&self) -> broadcast::Receiver<ListenFailure> {
+        self.shared.failures.subscribe()
+    }
+
+    /// Tells which ranges Services' addresses come from beside [`Config::service_cidr`]: a guest that dials one that no
+    /// Service has is refused, and does not leave the cluster.
+    pub fn set_service_ranges(&self, ranges: Vec<Cidr>) {
+        self.service_ranges.store(Arc::new(ranges));
+    }
+
     /// Publishes the routes of `keys` in one new table, then brings the proxies in line.
     fn publish(&self, control: &mut Control, changed: Changed, keys: impl IntoIterator<Item = ServiceKey>) {
         if changed == Changed::No {
@@ -218,7 +236,7 @@ impl Network {
             match control.proxies.get(&address) {
                 Some((owner, proxy)) if owner == key => proxy.update(Arc::clone(backends)),
                 _ => {
-                    let proxy = Proxy::start(address, Arc::clone(backends), self.shared.clone());
+                    let proxy = Proxy::start((key.clone(), address), Arc::clone(backends), self.shared.clone());
                     control.proxies.insert(address, (key.clone(), proxy));
                 }
             }
@@ -239,7 +257,9 @@ impl Network {
 
     /// Whether an address is a Service's, or reserved for one.
     pub(crate) fn is_service(&self, address: Ipv4Addr) -> bool {
-        self.config.service_cidr.contains(address) || self.table.load().by_address(address).is_some()
+        self.config.service_cidr.contains(address)
+            || self.table.load().by_address(address).is_some()
+            || self.service_ranges.load().iter().any(|range| range.contains(address))
     }
 
     /// Waits until no Service of this process sends clients to `address`.

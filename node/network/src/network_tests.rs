@@ -299,3 +299,33 @@ async fn ranges_lie_inside_the_clusters() {
     let wider = Cidr::new(setup.network.config().cluster_cidr.first(), 16);
     assert!(matches!(setup.network.add_pod_range("n2", wider), Err(RangeError::Outside { .. })));
 }
+
+#[tokio::test]
+async fn an_address_that_is_not_the_hosts_is_told_and_reached_by_guests_all_the_same() {
+    let setup = setup(|_| {});
+    let server = pod(&setup.network, "server");
+    echo(server.listen(8080).unwrap(), "server");
+    let mut failures = setup.network.listen_failures();
+    setup.network.set_endpoints(slice(8080, &[server.ip()]));
+    // For documentation (RFC 5737): no host has it; the other one every host has for itself.
+    for (foreign, why) in [([203, 0, 113, 10], "not this host's"), ([127, 0, 7, 1], "127.0.0.0/16 is the host's own")] {
+        let foreign = Ipv4Addr::from(foreign);
+        setup.network.set_service(service(foreign, 18_080));
+        let failure = failures.recv().await.unwrap();
+        assert_eq!((&failure.service, failure.address), (&key(), SocketAddrV4::new(foreign, 18_080)));
+        assert!(failure.message.contains(why), "{}", failure.message);
+        let connection = server.connect(&name("web"), 18_080).await.unwrap();
+        assert_eq!(ask(connection).await.unwrap(), "server?");
+    }
+    assert!(failures.is_empty(), "each is told once");
+}
+
+#[tokio::test]
+async fn an_address_of_a_further_range_that_no_service_has_is_refused() {
+    let setup = setup(|config| config.external = External::Allow);
+    let client = pod(&setup.network, "client");
+    let free = Target::Ip(IpAddr::from([203, 0, 113, 77]));
+    setup.network.set_service_ranges(vec!["203.0.113.0/24".parse().unwrap()]);
+    let error = client.connect(&free, 80).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+}

@@ -4,18 +4,19 @@
 //! "connection refused" from the kernel, as under kube-proxy. A port that another process has is tried again.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
-use crate::connect;
+use crate::service::ServiceKey;
 use crate::table::Backends;
+use crate::{Cidr, connect};
 
 const BACKLOG: u32 = 1024;
 /// Between tries to bind: doubling from the first to the last.
@@ -37,12 +38,22 @@ pub enum ListenState {
     Failed(String),
 }
 
+/// A Service's address and port that host processes cannot reach for now: told when it begins, not at each retry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenFailure {
+    pub service: ServiceKey,
+    pub address: SocketAddrV4,
+    /// Why, and what that means: a sentence for users.
+    pub message: String,
+}
+
 /// What all proxies share.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     /// One permit for each proxied connection.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) connect_timeout: Duration,
+    pub(crate) failures: broadcast::Sender<ListenFailure>,
     /// Cancelled when the network goes.
     pub(crate) shutdown: CancellationToken,
 }
@@ -57,11 +68,15 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Must be called inside a tokio runtime.
-    pub(crate) fn start(address: SocketAddrV4, backends: Arc<Backends>, shared: Shared) -> Self {
+    pub(crate) fn start(
+        (service, address): (ServiceKey, SocketAddrV4),
+        backends: Arc<Backends>,
+        shared: Shared,
+    ) -> Self {
         let (backends, updates) = watch::channel(backends);
         let (report, state) = watch::channel(ListenState::NoEndpoints);
         let stop = shared.shutdown.child_token();
-        let task = Task { address, updates, report, shared };
+        let task = Task { service, address, updates, report, shared };
         let stopped = stop.clone();
         let span = tracing::info_span!("service proxy", %address);
         tokio::spawn(async move { stopped.run_until_cancelled(task.run()).await }.instrument(span));
@@ -78,6 +93,7 @@ impl Proxy {
 }
 
 struct Task {
+    service: ServiceKey,
     address: SocketAddrV4,
     updates: watch::Receiver<Arc<Backends>>,
     report: watch::Sender<ListenState>,
@@ -117,7 +133,8 @@ impl Task {
 
     /// Logs a failure once, not at each retry.
     fn report_failure(&self, error: &io::Error) {
-        let failed = ListenState::Failed(format!("cannot listen on {}: {error}", self.address));
+        let why = format!("cannot listen on {}: {error}", self.address);
+        let failed = ListenState::Failed(why.clone());
         let news = self.report.send_if_modified(|state| {
             let news = *state != failed;
             *state = failed;
@@ -125,6 +142,10 @@ impl Task {
         });
         if news {
             tracing::warn!(%error, "host processes cannot reach this service address; trying again");
+            let message = format!("{why}. {}", meaning(error.kind()));
+            let failure = ListenFailure { service: self.service.clone(), address: self.address, message };
+            // Nobody may want to know.
+            let _ = self.shared.failures.send(failure);
         }
     }
 
@@ -189,7 +210,29 @@ async fn forward(
     }
 }
 
+/// What a failure means for users, and what helps.
+fn meaning(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrNotAvailable => {
+            "Pods reach the Service, processes of this host do not: the address is not this host's. \
+             An administrator can make its range so, as with `ip route add local RANGE dev lo`"
+        }
+        io::ErrorKind::AddrInUse => {
+            "Pods reach the Service, processes of this host reach the one that has the address; it is tried again"
+        }
+        _ => "Pods reach the Service, processes of this host do not; it is tried again",
+    }
+}
+
+/// What other programs of a host take to be theirs: its own name, its resolver, servers for nobody else.
+fn is_hosts_own(address: SocketAddrV4) -> bool {
+    Cidr::new(Ipv4Addr::LOCALHOST, 16).contains(*address.ip())
+}
+
 fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
+    if is_hosts_own(address) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "127.0.0.0/16 is the host's own"));
+    }
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::V4(address))?;
