@@ -46,6 +46,42 @@ async fn the_frames_of_a_watch_as_tables() {
     );
 }
 
+/// A version and a page that history no longer reaches back to, and a version that is yet to be.
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_and_what_is_not_there_yet() {
+    let cluster = Cluster::new().await;
+    let old = cluster.core.store.revision();
+    for name in ["a", "b"] {
+        cluster.post(CONFIG_MAPS, config_map(name)).await;
+    }
+    let page = cluster.get(&format!("{CONFIG_MAPS}?limit=1")).await;
+    let token = page["metadata"]["continue"].as_str().unwrap().to_owned();
+    cluster.post(CONFIG_MAPS, config_map("c")).await;
+    cluster.core.store.compact(cluster.core.store.revision()).await.unwrap();
+    let mut text = String::new();
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    for (what, query, accept) in [
+        ("an old version", format!("resourceVersion={old}&resourceVersionMatch=Exact"), "application/json"),
+        ("an old version", format!("resourceVersion={old}&resourceVersionMatch=Exact"), table),
+        ("an old page", format!("limit=1&continue={token}"), "application/json"),
+        ("a version to come", "resourceVersion=999999&resourceVersionMatch=NotOlderThan".to_owned(), "application/json"),
+        ("a watch from an old version", format!("watch=1&resourceVersion={old}"), "application/json"),
+        ("a watch from an old version", format!("watch=1&resourceVersion={old}"), table),
+        ("a watch from a version to come", "watch=1&resourceVersion=999999".to_owned(), "application/json"),
+    ] {
+        let answer = cluster.send("GET", &format!("{CONFIG_MAPS}?{query}"), &[("accept", accept)], "").await;
+        let mut body = String::from_utf8(answer.bytes.to_vec()).unwrap();
+        if let Some((head, rest)) = body.split_once("\"continue\":\"") {
+            let (token, rest) = rest.split_once('"').unwrap();
+            assert!(!token.is_empty());
+            body = format!("{head}\"continue\":\"TOKEN\"{rest}");
+        }
+        let kind = answer.headers["content-type"].to_str().unwrap();
+        text.push_str(&format!("{what}, {accept}\n→ {} {kind}\n{}\n\n", answer.code, body.trim_end()));
+    }
+    insta::assert_snapshot!(text);
+}
+
 #[tokio::test]
 async fn lists_and_tables() {
     let cluster = Cluster::new().await;
