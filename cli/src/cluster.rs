@@ -2,6 +2,7 @@
 
 mod authority;
 mod election;
+mod service_ranges;
 mod stop;
 
 use crate::args::Serving;
@@ -54,7 +55,20 @@ pub struct Cluster {
 struct Ranges {
     pods: Range,
     services: Range,
+    usage: Use,
     claims: Vec<Claim>,
+}
+
+impl Ranges {
+    /// Both, where others of this host are kept from them.
+    fn claimed(&self) -> Result<Option<service_ranges::Own>> {
+        if self.usage == Use::Common {
+            return Ok(None);
+        }
+        let pods = self.pods.to_string().parse().context("--cluster-cidr")?;
+        let services = self.services.to_string().parse().context("--service-cluster-ip-range")?;
+        Ok(Some(service_ranges::Own { pods, services }))
+    }
 }
 
 /// Whether a cluster must find everything again at its next start.
@@ -109,7 +123,7 @@ impl Cluster {
         };
         paths::create_private(&dir).with_context(|| format!("cannot create the data directory {}", dir.display()))?;
         let keep = if place.is_memory() { Keep::Nothing } else { Keep::Everything };
-        let ranges = claim_ranges(args, keep, Use::of(nodes, sharing))?;
+        let mut ranges = claim_ranges(args, keep, Use::of(nodes, sharing))?;
         let store = place.open(args, &dir).await?;
         // A good part of it can be done while the API server waits for the disk.
         let count = if let Nodes::Local(count) = nodes { count } else { 0 };
@@ -132,7 +146,7 @@ impl Cluster {
             node_names: Vec::new(),
             token: CancellationToken::new(),
             tasks: JoinSet::new(),
-            _claims: ranges.claims,
+            _claims: std::mem::take(&mut ranges.claims),
             sharing,
             _scratch: scratch,
         };
@@ -145,6 +159,9 @@ impl Cluster {
             cluster.start_nodes(&dir, guests, count, (ranges.pods, node_prefix), ranges.services)?;
         }
         cluster.start_control_loops(ranges.pods, node_prefix);
+        if let Some(own) = ranges.claimed()? {
+            cluster.spawn("service ranges", service_ranges::follow(cluster.client.clone(), own));
+        }
         Ok(cluster)
     }
 
@@ -256,11 +273,11 @@ fn claim_ranges(args: &Serving, keep: Keep, usage: Use) -> Result<Ranges> {
         anyhow::bail!("--cluster-cidr {pods} and --service-cluster-ip-range {services} overlap");
     }
     if usage == Use::Common {
-        return Ok(Ranges { pods, services, claims: Vec::new() });
+        return Ok(Ranges { pods, services, usage, claims: Vec::new() });
     }
     let (pods, pod_claim) = claim("--cluster-cidr", pods, keep)?;
     let (services, service_claim) = claim("--service-cluster-ip-range", services, keep)?;
-    Ok(Ranges { pods, services, claims: vec![pod_claim, service_claim] })
+    Ok(Ranges { pods, services, usage, claims: vec![pod_claim, service_claim] })
 }
 
 /// A cluster in memory takes any free part of a wide range; one that is kept must find its addresses again.
@@ -271,7 +288,12 @@ fn claim(flag: &str, range: Range, keep: Keep) -> Result<(Range, Claim)> {
     } else {
         Claim::exactly(cidr)
     };
-    let claim = claim.with_context(|| format!("{flag} {range}: choose another range, or stop the other cluster"))?;
+    let claim = claim.with_context(|| {
+        format!(
+            "{flag} {range}: give this cluster ranges of its own with both --cluster-cidr and \
+             --service-cluster-ip-range, or stop the other cluster"
+        )
+    })?;
     let range = Range::parse(flag, &claim.range().to_string())?;
     Ok((range, claim))
 }

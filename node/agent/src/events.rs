@@ -57,11 +57,16 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder and the sink that [`Sink::run`] drains.
+    /// The kubelet's recorder and the sink that [`Sink::run`] drains.
     pub fn new() -> (Self, Sink) {
+        Self::of("kubelet")
+    }
+
+    /// As [`Recorder::new`], in the name of another component.
+    pub fn of(component: &'static str) -> (Self, Sink) {
         let (queue, records) = mpsc::channel(QUEUE);
         let dropped = std::sync::Arc::new(AtomicU64::new(0));
-        (Self { queue, dropped }, Sink { records })
+        (Self { queue, dropped }, Sink { component, records })
     }
 
     /// Notes that something happened to `object`.
@@ -78,6 +83,7 @@ impl Recorder {
 
 /// The writing end: one event in flight at a time, so that events never crowd out pod statuses.
 pub struct Sink {
+    component: &'static str,
     records: mpsc::Receiver<Record>,
 }
 
@@ -96,8 +102,9 @@ struct Written {
 }
 
 impl Sink {
-    /// Writes events until cancelled.
+    /// Writes events until cancelled. `node` is empty for what is no node's.
     pub async fn run(mut self, client: Client, node: String, clock: Clock, stop: CancellationToken) {
+        let source = EventSource { component: Some(self.component.into()), host: Some(node).filter(|n| !n.is_empty()) };
         let mut book = Book::default();
         loop {
             let record = tokio::select! {
@@ -105,7 +112,7 @@ impl Sink {
                 () = stop.cancelled() => return,
             };
             let Some(record) = record else { return };
-            if let Err(error) = book.write(&client, &node, &clock, record).await {
+            if let Err(error) = book.write(&client, &source, &clock, record).await {
                 tracing::debug!(%error, "an event was not written");
             }
         }
@@ -137,7 +144,13 @@ impl Book {
         true
     }
 
-    async fn write(&mut self, client: &Client, node: &str, clock: &Clock, record: Record) -> Result<(), kube::Error> {
+    async fn write(
+        &mut self,
+        client: &Client,
+        source: &EventSource,
+        clock: &Clock,
+        record: Record,
+    ) -> Result<(), kube::Error> {
         let now = Instant::now();
         let object = record.object.uid.clone().or_else(|| record.object.name.clone()).unwrap_or_default();
         if !self.admits(&object, now) {
@@ -164,7 +177,7 @@ impl Book {
                 other => return other.map(drop),
             }
         }
-        let event = event(node, clock, &namespace, record.object, &same);
+        let event = event(source, clock, &namespace, record.object, &same);
         let name = event.metadata.name.clone().unwrap_or_default();
         api.create(&PostParams::default(), &event).await?;
         self.written.insert(same, Written { name, count: 1, at: now });
@@ -172,7 +185,7 @@ impl Book {
     }
 }
 
-fn event(node: &str, clock: &Clock, namespace: &str, object: ObjectReference, same: &Same) -> Event {
+fn event(source: &EventSource, clock: &Clock, namespace: &str, object: ObjectReference, same: &Same) -> Event {
     let time = clock.time();
     let name = object.name.as_deref().unwrap_or("unknown");
     Event {
@@ -188,9 +201,9 @@ fn event(node: &str, clock: &Clock, namespace: &str, object: ObjectReference, sa
         count: Some(1),
         first_timestamp: Some(time.clone()),
         last_timestamp: Some(time),
-        source: Some(EventSource { component: Some("kubelet".into()), host: Some(node.to_owned()) }),
-        reporting_component: Some("kubelet".into()),
-        reporting_instance: Some(node.to_owned()),
+        source: Some(source.clone()),
+        reporting_component: source.component.clone(),
+        reporting_instance: source.host.clone(),
         ..Default::default()
     }
 }

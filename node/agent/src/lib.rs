@@ -36,6 +36,7 @@ mod pod;
 mod probes;
 mod resources;
 mod server;
+mod service_ranges;
 mod services;
 mod source;
 mod states;

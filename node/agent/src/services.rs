@@ -1,5 +1,6 @@
 //! Tells the network what Services and endpoints exist: one watch of each per process, whatever the
-//! number of nodes in it. Also remembers what containers' service variables need.
+//! number of nodes in it. Also remembers what containers' service variables need. Where their addresses come from, and
+//! which of them this host has no use for: [`crate::service_ranges`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::env::services::ServiceLink;
+use crate::service_ranges;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// How long a container's start waits for the first list of Services.
@@ -44,6 +46,8 @@ impl ServiceSync {
         tokio::select! {
             () = self.follow_services() => {}
             () = self.follow_slices() => {}
+            () = service_ranges::follow(&self.client, &self.network) => {}
+            () = service_ranges::tell_of_failures(&self.client, &self.network, stop.clone()) => {}
             () = stop.cancelled() => {}
         }
     }

@@ -58,7 +58,7 @@ impl ServiceAddresses {
         let source = assigned
             .and_then(|source| node_ports::assign(&books, service).map(|()| source))
             .map_err(|error| error.status(service))?;
-        Ok(Assignment::between(&books, &reserved(service)).from_range(source))
+        Ok(Assignment::between(&books, &reserved(service)).taken_from(source))
     }
 
     /// What goes with a Service that is removed.

@@ -125,7 +125,7 @@ impl Assignment {
     }
 
     /// The range that a new address is from has to be as it was: one that is being deleted gives none.
-    pub(super) fn from_range(mut self, range: Option<ServiceRange>) -> Self {
+    pub(super) fn taken_from(mut self, range: Option<ServiceRange>) -> Self {
         self.range = range.map(|range| (range.key, range.revision));
         self
     }
