@@ -233,7 +233,7 @@ async fn service_cidr_api_operations(scene: Scene) {
     let ready = super::scene::condition(&default, "Ready").unwrap_or_else(|| panic!("no condition: {default}"));
     assert_eq!(
         (&ready["status"], &ready["message"]),
-        (&json!("True"), &json!("Kubernetes default Service CIDR is ready"))
+        (&json!("True"), &json!("Kubernetes Service CIDR is ready"))
     );
     let status = scene.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes/status").await;
     assert_eq!((&status["kind"], &status["metadata"]["uid"]), (&json!("ServiceCIDR"), &default["metadata"]["uid"]));
