@@ -131,15 +131,15 @@ async fn patches_that_go_round_in_circles_are_cut_short() {
         Value::from(operations).to_string()
     };
     let cases = [
-        (often(json!([{"op": "add", "path": "/list/0", "value": 0}])), 422, "the operations move more than"),
+        (often(json!([{"op": "add", "path": "/list/0", "value": 0}])), 422, "due to an error in our request"),
         (
             often(
                 json!([{"op": "move", "from": "/list", "path": "/l"}, {"op": "move", "from": "/l", "path": "/list"}]),
             ),
             422,
-            "the operations move more than",
+            "due to an error in our request",
         ),
-        (often(json!([{"op": "copy", "from": "/list", "path": "/l"}])), 422, "the copy operations exceed"),
+        (often(json!([{"op": "copy", "from": "/list", "path": "/l"}])), 422, "due to an error in our request"),
         (
             often(json!([{"op": "add", "path": "/list/-", "value": 0}])).replacen(
                 '[',

@@ -27,7 +27,7 @@ pub const MAX_MOVED: usize = 100_000_000;
 /// RFC 6902 (`application/json-patch+json`).
 ///
 /// # Errors
-/// 400 for a malformed patch, 413 for one of too many operations, 422 for one that does not apply.
+/// 400 for what is no list of operations, 413 for too many of them, 422 where one is unknown or does not apply.
 pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
     let Some(list) = patch.as_array() else {
         let got = type_name(patch);
@@ -44,29 +44,44 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
     }
     let mut result = document.clone();
     let (mut copied, mut moved) = (0, 0_usize);
-    for (index, operation) in list.iter().enumerate() {
-        let operation: PatchOperation = serde::Deserialize::deserialize(operation)
-            .map_err(|e| Status::bad_request(format!("JSON patch operation {index} is malformed: {e}")))?;
+    let wrong = list.iter().find(|operation| !operation.is_object() && !operation.is_null());
+    if let Some(wrong) = wrong {
+        let got = type_name(wrong);
+        let why = format!("json: cannot unmarshal {got} into Go value of type jsonpatch.Operation");
+        return Err(Status::bad_request(why));
+    }
+    for operation in list {
+        let operation = operation_of(operation).ok_or_else(rejected)?;
         if let PatchOperation::Copy(copy) = &operation {
             copied += copy.from.resolve(&result).map_or(0, |source| source.to_string().len());
             if copied > MAX_COPIED_BYTES {
-                return Err(rejected(&format!("the copy operations exceed {MAX_COPIED_BYTES} bytes")));
+                return Err(rejected());
             }
         }
         moved = moved.saturating_add(effort(&operation, &result));
         if moved > MAX_MOVED {
-            return Err(rejected(&format!("the operations move more than {MAX_MOVED} values")));
+            return Err(rejected());
         }
         if depth_after(&operation, &result) > MAX_DEPTH {
-            return Err(rejected(&format!("operation {index} nests deeper than {MAX_DEPTH} levels")));
+            return Err(rejected());
         }
         if tests_absence(&operation, &result) {
             continue;
         }
-        json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation))
-            .map_err(|e| rejected(&format!("operation {index} failed at path '{}': {}", e.path, e.kind)))?;
+        json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation)).map_err(|_| rejected())?;
     }
     Ok(result)
+}
+
+/// An operation as kube-apiserver reads it: without a value, its value is null. `None`: none that it knows.
+fn operation_of(operation: &Value) -> Option<PatchOperation> {
+    let valued = matches!(operation["op"].as_str(), Some("add" | "replace" | "test"));
+    if valued && operation.get("value").is_none() {
+        let mut whole = operation.clone();
+        whole["value"] = Value::Null;
+        return serde::Deserialize::deserialize(&whole).ok();
+    }
+    serde::Deserialize::deserialize(operation).ok()
 }
 
 /// How many values `operation` moves or looks at, beyond those that are in it: of the list that it opens or closes a gap in,
@@ -156,7 +171,7 @@ pub fn merge(document: &Value, patch: &Value) -> Result<Value, Status> {
 pub fn strategic(schema: &Schema, document: &Value, patch: &Value) -> Result<Value, Status> {
     require_object(patch)?;
     strategic::apply(schema, document, patch).map_err(|error| match error {
-        strategic::Error::ListOfLists | strategic::Error::NotRetained => rejected(&error.to_string()),
+        strategic::Error::ListOfLists | strategic::Error::NotRetained => rejected(),
         strategic::Error::PrimitiveList | strategic::Error::RetainKeys | strategic::Error::ElementOrder => {
             Status::bad_request(error.to_string())
         }
@@ -172,11 +187,10 @@ fn require_object(patch: &Value) -> Result<(), Status> {
     Err(Status::bad_request(format!("json: cannot unmarshal {got} into Go value of type map[string]interface {{}}")))
 }
 
-/// 422 as Kubernetes answers a patch that is well-formed and does not fit, with the detail that Kubernetes keeps to
-/// itself. Not as a cause: kubectl would print only that, as if it were about a field without a name.
-fn rejected(detail: &str) -> Status {
-    let message = format!("the server rejected our request due to an error in our request: {detail}");
-    let mut status = Status::new(Reason::Invalid, message);
+/// 422 as Kubernetes answers a patch that is well-formed and does not fit: it does not say why
+/// (`errors.NewGenericServerResponse`).
+fn rejected() -> Status {
+    let mut status = Status::new(Reason::Invalid, "the server rejected our request due to an error in our request");
     status.details = Some(Box::default());
     status
 }

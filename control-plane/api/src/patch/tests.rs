@@ -82,10 +82,7 @@ fn retain_keys_clears_the_other_members_of_a_union() {
         json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}});
     assert_eq!(pod(volumes.clone(), patch), json!({"spec": {"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}}));
     let patch = json!({"spec": {"volumes": [{"name": "v", "$retainKeys": ["name"], "hostPath": {"path": "/x"}}]}});
-    assert_eq!(
-        pod_error(volumes, patch),
-        "the server rejected our request due to an error in our request: patch content doesn't match retainKeys list"
-    );
+    assert_eq!(pod_error(volumes, patch), "the server rejected our request due to an error in our request");
 }
 
 #[test]
@@ -166,7 +163,7 @@ fn merge_patch_follows_the_rfc() {
 }
 
 #[test]
-fn json_patch_applies_all_or_says_which_operation_failed() {
+fn json_patch_applies_all_or_nothing() {
     let document = json!({"spec": {"replicas": 1, "list": [1]}});
     let patch = json!([{"op": "test", "path": "/spec/replicas", "value": 1}, {"op": "replace", "path": "/spec/replicas", "value": 2},
         {"op": "add", "path": "/spec/list/-", "value": 2}, {"op": "remove", "path": "/spec/list/0"}]);
@@ -174,13 +171,20 @@ fn json_patch_applies_all_or_says_which_operation_failed() {
 
     let failed = json_patch(&document, &json!([{"op": "test", "path": "/spec/replicas", "value": 9}])).unwrap_err();
     assert_eq!(failed.code, 422);
-    assert_eq!(
-        failed.message,
-        "the server rejected our request due to an error in our request: operation 0 failed at path '/spec/replicas': value did not match"
-    );
+    assert_eq!(failed.message, "the server rejected our request due to an error in our request");
     assert!(failed.details.unwrap().causes.is_empty(), "kubectl prints causes in place of the message");
     assert_eq!(json_patch(&document, &json!({"op": "test"})).unwrap_err().code, 400);
-    assert_eq!(json_patch(&document, &json!([{"op": "fly", "path": "/a"}])).unwrap_err().code, 400);
+    for unknown in [json!({"op": "fly", "path": "/a"}), json!({"path": "/a"}), json!({"op": "add"}), json!(null)] {
+        assert_eq!(json_patch(&document, &json!([unknown])).unwrap_err().code, 422, "{unknown}");
+    }
+    let wrong = json_patch(&document, &json!([{"op": "test", "path": "/absent", "value": 1}, 7])).unwrap_err();
+    assert_eq!(
+        (wrong.code, wrong.message.as_str()),
+        (400, "json: cannot unmarshal number into Go value of type jsonpatch.Operation")
+    );
+    // Without a value it is null.
+    let added = json_patch(&document, &json!([{"op": "add", "path": "/a"}, {"op": "test", "path": "/a"}])).unwrap();
+    assert_eq!(added["a"], Value::Null);
 }
 
 #[test]
@@ -222,7 +226,6 @@ fn no_json_patch_moves_values_about_for_ever() {
         let often: Vec<Value> = patch.as_array().unwrap().iter().cycle().take(10_000).cloned().collect();
         let status = json_patch(&document, &often.into()).unwrap_err();
         assert_eq!(status.code, 422);
-        assert!(status.message.ends_with("the operations move more than 100000000 values"), "{}", status.message);
     }
     // At the end of a list there is nothing to move, and short lists may be turned over as often as there are operations.
     let append = vec![json!({"op": "add", "path": "/list/-", "value": 1}); 10_000];
