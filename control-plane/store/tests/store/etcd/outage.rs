@@ -159,7 +159,9 @@ async fn an_etcd_that_stops_where_it_stands_is_noticed_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn histories_are_linearizable_while_etcd_is_killed_and_stopped() {
     let server = Server::start(Disk::Synced);
-    let options = || quick(options(&server));
+    // A fresh read gives up soon: so long does a stop last.
+    let timeouts = Timeouts { barrier: Duration::from_millis(300), ..QUICK };
+    let options = || Options { timeouts, ..options(&server) };
     let stores = vec![Store::connect(options()).await.unwrap(), Store::connect(options()).await.unwrap()];
     let server = Arc::new(Mutex::new(server));
     for seed in 0..3 {
@@ -178,18 +180,19 @@ async fn histories_are_linearizable_while_etcd_is_killed_and_stopped() {
                     return;
                 }
                 let server = server.clone();
-                let disturb = move || {
-                    let mut server = server.lock();
-                    if round % 2 == 0 {
+                if round % 2 == 0 {
+                    let kill = move || {
+                        let mut server = server.lock();
                         server.kill();
                         server.restart();
-                    } else {
-                        server.pause();
-                        std::thread::sleep(Duration::from_millis(300));
-                        server.resume();
-                    }
-                };
-                tokio::task::spawn_blocking(disturb).await.unwrap();
+                    };
+                    tokio::task::spawn_blocking(kill).await.unwrap();
+                } else {
+                    server.lock().pause();
+                    // Long enough for what was asked meanwhile to be in doubt.
+                    while store.latest().await.is_ok() {}
+                    server.lock().resume();
+                }
             }
         })
         .await;
