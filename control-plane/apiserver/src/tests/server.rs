@@ -5,6 +5,7 @@ use crate::pki::KeyPair;
 use crate::{ApiServer, StartError};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -132,4 +133,56 @@ async fn shutdown_ends_open_watches() {
     let reading = tokio::spawn(response.into_body().collect());
     server.shutdown().await;
     tokio::time::timeout(Duration::from_secs(60), reading).await.unwrap().unwrap().unwrap();
+}
+
+/// How many watches the server says are open.
+async fn open_watches(server: &ApiServer) -> u64 {
+    let (code, page) = get(server, Some(server.pki().admin()), b"http/1.1", "/metrics").await;
+    assert_eq!(code, 200);
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let lines = page.lines().filter(|line| line.starts_with("apiserver_longrunning_requests{"));
+    let watches = lines.filter(|line| line.contains("verb=\"WATCH\""));
+    watches.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn a_watcher_that_stops_reading_is_cut_off() {
+    const MAPS: usize = 40;
+    const BYTES: usize = 900_000;
+    let mut config = Config::new(store::Store::open(store::Options::memory()).unwrap());
+    config.limits.write_stall = Duration::from_millis(10);
+    let server = ApiServer::start(config).await.unwrap();
+    let admin = server.pki().admin();
+    let mut slow = connect(&server, Some(admin), b"http/1.1").await;
+    let request = format!("GET {CONFIG_MAPS}?watch=1 HTTP/1.1\r\nhost: kubernetes\r\n\r\n");
+    slow.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    slow.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    assert_eq!(open_watches(&server).await, 1);
+    let io = TokioIo::new(connect(&server, Some(admin), b"http/1.1").await);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    // More than all the buffers in between take.
+    for n in 0..MAPS {
+        let map = json!({"metadata": {"name": format!("c{n}")}, "data": {"filler": "x".repeat(BYTES)}});
+        let request =
+            Request::post(CONFIG_MAPS).header("host", "kubernetes").header("content-type", "application/json");
+        let response = sender.send_request(request.body(Body::from(map.to_string())).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 201);
+        response.into_body().collect().await.unwrap();
+    }
+    // What the server held for it goes before it looks again.
+    let released = async {
+        while open_watches(&server).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), released).await.expect("the watch ends");
+    let mut seen = Vec::new();
+    let rest = tokio::time::timeout(Duration::from_secs(60), slow.read_to_end(&mut seen)).await;
+    rest.expect("the connection ends").expect_err("in the middle of the stream");
+    assert!(seen.len() < MAPS * BYTES, "{} bytes came after all", seen.len());
+    assert_eq!(get(&server, Some(admin), b"http/1.1", "/api/v1/namespaces").await.0, 200, "others go on");
+    server.shutdown().await;
 }
