@@ -154,6 +154,11 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
+/// Whether CEL keeps a word for itself.
+pub(super) fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word)
+}
+
 /// A property's name as expressions write it: `__namespace__`, `foo__dash__bar`. None: no expression can.
 #[must_use]
 pub fn escape(property: &str) -> Option<Cow<'_, str>> {

@@ -99,8 +99,12 @@ impl ObjectType {
 
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Field> {
-        let at = self.fields.binary_search_by(|field| field.name.as_str().cmp(name)).ok()?;
-        self.fields.get(at)
+        let find = |name: &str| {
+            let at = self.fields.binary_search_by(|field| field.name.as_str().cmp(name)).ok()?;
+            self.fields.get(at)
+        };
+        // `self.namespace` reads as `self.__namespace__`: after a dot words that CEL reserves are names.
+        find(name).or_else(|| super::decl::is_reserved(name).then(|| find(&format!("__{name}__"))).flatten())
     }
 
     /// The field that objects call so.

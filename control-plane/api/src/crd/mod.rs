@@ -7,7 +7,10 @@ mod acceptance;
 mod bundle;
 pub mod checks;
 mod columns;
+#[cfg(test)]
+mod fact_tests;
 pub(crate) mod formats;
+mod internal;
 pub mod jsonpath;
 pub(crate) mod pattern;
 mod rows;

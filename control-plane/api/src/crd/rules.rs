@@ -10,6 +10,7 @@ pub(super) mod field_path;
 #[cfg(test)]
 mod tests;
 
+use super::internal;
 use crate::cel::decl::{self, MAX_REQUEST, Root};
 use crate::cel::{Declared, Fault, PER_CALL_LIMIT, Program, Type, Val};
 use crate::field::{self, Error, Path};
@@ -87,11 +88,7 @@ impl Totals {
         let Some(node) = site.node.as_object() else { return };
         let list = site.path.child("x-kubernetes-validations");
         let Some(decl) = decl::of_schema(node, site.role.root()) else {
-            let keep = node.get("x-kubernetes-preserve-unknown-fields").and_then(Value::as_bool).unwrap_or_default();
-            let kind = node.get("type").and_then(Value::as_str).unwrap_or_default();
-            let detail = format!(
-                "rule declared on schema that does not support validation rules type: '{kind}' x-kubernetes-preserve-unknown-fields: '{keep}'"
-            );
+            let detail = "internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations";
             errors.push(Error {
                 kind: field::Type::Internal,
                 value: None,
@@ -106,23 +103,23 @@ impl Totals {
             return;
         }
         let times = site.cardinality.unwrap_or(MAX_REQUEST / (decl.least + 1));
-        for (index, source) in sources(node).enumerate() {
+        let rules = node.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+        for (index, (written, source)) in rules.zip(sources(node)).enumerate() {
             self.rules += 1;
             if self.rules > MAX_RULES {
                 let detail = format!("too many validation rules: a schema may have at most {MAX_RULES}");
                 errors.push(Error::forbidden(&list.index(index), detail));
                 return;
             }
-            self.rule(site, &source, &decl.ty, times, &list.index(index), errors);
+            self.rule(site, (written, &source), (&decl.ty, times), &list.index(index), errors);
         }
     }
 
     fn rule(
         &mut self,
         site: &Site<'_>,
-        source: &Source,
-        ty: &Type,
-        times: u64,
+        (written, source): (&Value, &Source),
+        (ty, times): (&Type, u64),
         at: &Path<'_>,
         errors: &mut Vec<Error>,
     ) {
@@ -131,11 +128,7 @@ impl Totals {
         }
         let (rule_at, message_at) = (at.child("rule"), at.child("messageExpression"));
         let declared = source.declared(ty);
-        // The value is Go's text of the rule, which is no JSON: it is part of the detail.
-        let wrong = |path: &Path<'_>, detail: String| Error {
-            value: None,
-            ..Error::invalid(path, Value::Null, format!("{}: {detail}", source.go_syntax()))
-        };
+        let wrong = |path: &Path<'_>, detail: String| internal::invalid(path, &internal::rule(written), &detail);
         match compile(
             &source.rule,
             &declared,
@@ -143,7 +136,10 @@ impl Totals {
             "compilation failed",
             "cel expression must evaluate to a bool",
         ) {
-            Err(detail) => errors.push(wrong(&rule_at, detail)),
+            Err(detail) => {
+                errors.push(wrong(&rule_at, detail));
+                useless_optional(source, at, errors);
+            }
             Ok(program) => {
                 let cost = program.cost().saturating_mul(times);
                 if cost > RULE_LIMIT {
@@ -166,16 +162,10 @@ impl Totals {
                     let detail =
                         format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {path}");
                     errors.push(Error::invalid(&rule_at, source.rule.as_str(), detail));
-                } else if let Some(optional) = source.optional_old_self.filter(|_| !program.uses("oldSelf")) {
-                    let detail = "may not be set if oldSelf is not used in rule";
-                    errors.push(Error::invalid(&at.child("optionalOldSelf"), optional, detail));
+                } else if !program.uses("oldSelf") {
+                    useless_optional(source, at, errors);
                 }
             }
-        }
-        if let Some(Err(why)) = (!source.field_path.is_empty()).then(|| field_path::read(&source.field_path, site.node))
-        {
-            let detail = format!("fieldPath must be a valid path: {why}");
-            errors.push(Error::invalid(&at.child("fieldPath"), source.field_path.as_str(), detail));
         }
     }
 
@@ -199,9 +189,21 @@ impl Totals {
     }
 }
 
+fn useless_optional(source: &Source, at: &Path<'_>, errors: &mut Vec<Error>) {
+    if let Some(optional) = source.optional_old_self {
+        let detail = "may not be set if oldSelf is not used in rule";
+        errors.push(Error::invalid(&at.child("optionalOldSelf"), optional, detail));
+    }
+}
+
 fn exceeds(what: &str, cost: u64, limit: u64) -> String {
     let factor = cost as f64 / limit as f64;
-    let factor = if factor > 100.0 { "more than 100x".to_owned() } else { format!("{factor:.1}x") };
+    let factor = match factor {
+        factor if factor > 100.0 => "more than 100x".to_owned(),
+        // A limit that is hardly exceeded does not read as one that is kept.
+        factor if factor < 1.5 => format!("{factor:.6}x"),
+        factor => format!("{factor:.1}x"),
+    };
     format!(
         "{what} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
     )
@@ -237,21 +239,6 @@ impl Source {
     fn declared(&self, ty: &Type) -> Declared {
         let old = if self.optional_old_self == Some(true) { Type::optional(ty.clone()) } else { ty.clone() };
         Declared::new().with("self", ty.clone()).with("oldSelf", old)
-    }
-
-    /// The rule as Go's `%#v` prints it: messages show it as the bad value.
-    fn go_syntax(&self) -> String {
-        // Go prints what set pointers point at as an address; a fixed one keeps messages the same from call to call.
-        let pointer = |is_set: bool, ty: &str| format!("(*{ty})({})", if is_set { "0xc000000000" } else { "nil" });
-        format!(
-            "apiextensions.ValidationRule{{Rule:{}, Message:{}, MessageExpression:{}, Reason:{}, FieldPath:{}, OptionalOldSelf:{}}}",
-            field::quoted(&self.rule),
-            field::quoted(&self.message),
-            field::quoted(&self.message_expression),
-            pointer(self.reason.is_some(), "apiextensions.FieldValueErrorReason"),
-            field::quoted(&self.field_path),
-            pointer(self.optional_old_self.is_some(), "bool"),
-        )
     }
 
     /// How messages name the rule.

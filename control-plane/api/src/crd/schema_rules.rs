@@ -1,10 +1,13 @@
 //! The rules of a CRD's `openAPIV3Schema` (`ValidateCustomResourceDefinitionOpenAPISchema`), and the limits that keep a
 //! hostile one from costing more than it weighs.
 
+mod defaults;
+mod keywords;
+
 use super::rules::{Role, Site, Totals};
-use super::{pattern, structural, value};
+use super::{internal, pattern, structural, value};
 use crate::field::{Error, Path};
-use crate::schema::{self, Place, flag, strings};
+use crate::schema::flag;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,28 +53,37 @@ pub(super) fn check(schema: &Value, has_status: bool, path: &Path<'_>) -> Vec<Er
         return vec![Error::forbidden(path, detail)];
     }
     root(schema, has_status, path, &mut errors);
-    let mut structure = structural::check(schema, path);
-    structure.extend(patterns(schema, path));
-    structure.sort_by_cached_key(ToString::to_string);
-    let is_structural = structure.is_empty();
-    errors.extend(structure);
-    let walk = Walk { forbidden_defaults: None, inside_meta: false };
-    node(schema, &walk, true, path, &mut errors);
-    if is_structural && errors.is_empty() {
-        defaults(schema, true, path, &mut errors);
+    let unconvertible = structural::unconvertible(schema);
+    let sound = unconvertible.is_none() && is_sound(schema, path, &mut errors);
+    let mut walk = Walk { errors, rule_errors: Vec::new(), totals: Totals::default() };
+    let way = Way { is_root: true, forbidden_defaults: None, inside_meta: false };
+    let reach = Reach { is_root: true, uncorrelatable: None, cardinality: Some(1) };
+    walk.node(schema, &way, sound.then_some(&reach), path);
+    let Walk { mut errors, rule_errors, totals } = walk;
+    errors.extend(rule_errors);
+    if let Some(why) = unconvertible.filter(|_| errors.is_empty()) {
+        errors.push(Error::invalid(path, "", why));
     }
-    if is_structural && errors.is_empty() {
-        let reach = Reach { is_root: true, uncorrelatable: None, cardinality: Some(1) };
-        let mut totals = Totals::default();
-        expressions(schema, &reach, path, &mut totals, &mut errors);
-        let has_rules = totals.has_rules();
-        totals.conclude(path, &mut errors);
-        if has_rules && errors.is_empty() {
-            default_rules(schema, path, &mut value::CEL_BUDGET.clone(), &mut errors);
-        }
+    let has_rules = totals.has_rules();
+    totals.conclude(path, &mut errors);
+    if has_rules && errors.is_empty() {
+        defaults::check_rules(schema, path, &mut value::CEL_BUDGET.clone(), &mut errors);
     }
     errors.truncate(MAX_ERRORS);
     errors
+}
+
+/// Whether the schema is structural and its defaults are values of it: only then are rules in CEL looked at.
+fn is_sound(schema: &Value, path: &Path<'_>, errors: &mut Vec<Error>) -> bool {
+    let before = errors.len();
+    let mut structure = structural::check(schema, path);
+    structure.extend(patterns(schema, path));
+    structure.sort_by_cached_key(ToString::to_string);
+    errors.extend(structure);
+    if errors.len() == before {
+        defaults::check(schema, path, errors);
+    }
+    errors.len() == before
 }
 
 fn is_bounded(node: &Value, depth: usize, nodes: &mut usize) -> bool {
@@ -134,311 +146,51 @@ fn each(node: &Value, path: &Path<'_>, look: &mut dyn FnMut(&Value, &Path<'_>)) 
 }
 
 fn root(schema: &Value, has_status: bool, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
     if has_status {
-        if !kind.is_empty() && kind != "object" {
-            let detail =
-                "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
-            errors.push(Error::invalid(&path.child("type"), kind, detail));
-        }
-        let keys = schema.as_object().into_iter().flat_map(Map::keys);
-        if keys.into_iter().any(|key| !ROOT_FIELDS.iter().any(|(_, known)| known == key)) {
-            let names: Vec<&str> = ROOT_FIELDS.iter().map(|(name, _)| *name).collect();
-            let detail = format!(
-                "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
-                names.join(" ")
-            );
-            errors.push(Error::invalid(path, schema.clone(), detail));
-        }
+        root_with_status(schema, path, errors);
     }
     if schema.get("nullable") == Some(&Value::Bool(true)) {
         errors.push(Error::forbidden(&path.child("nullable"), "nullable cannot be true at the root"));
     }
 }
 
+/// The schema of the status is taken out of the whole one: what the root says beyond that would be lost. The first fault, in
+/// the order of the fields in Go's struct, is all that is told.
+fn root_with_status(schema: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    let is_set = |value: &Value| !(value.is_null() || value == "" || value == false);
+    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    let foreign = ["id", "$schema"].iter().any(|name| schema.get(name).is_some_and(is_set))
+        || schema.get("$ref").is_some_and(|value| !value.is_null());
+    if !foreign && !kind.is_empty() && kind != "object" {
+        let detail =
+            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        errors.push(Error::invalid(&path.child("type"), kind, detail));
+        return;
+    }
+    let fields = schema.as_object().into_iter().flatten();
+    let known = |name: &String| ROOT_FIELDS.iter().any(|(_, known)| known == name);
+    if foreign || fields.into_iter().any(|(name, value)| is_set(value) && !known(name)) {
+        let names: Vec<&str> = ROOT_FIELDS.iter().map(|(name, _)| *name).collect();
+        let detail = format!(
+            "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
+            names.join(" ")
+        );
+        errors.push(internal::invalid(path, &internal::schema(schema), &detail));
+    }
+}
+
 /// What holds on the way down to a node.
 #[derive(Clone)]
-struct Walk {
+struct Way {
+    is_root: bool,
     /// Why no default may be set here.
     forbidden_defaults: Option<String>,
     /// Inside of `metadata`, `kind` or `apiVersion` of a resource.
     inside_meta: bool,
 }
 
-fn node(schema: &Value, walk: &Walk, is_root: bool, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let Some(map) = schema.as_object().filter(|_| errors.len() < MAX_ERRORS) else { return };
-    keywords(map, walk, path, errors);
-    extensions(map, path, errors);
-    if let Some(additional) = map.get("additionalProperties") {
-        let at = path.child("additionalProperties");
-        let has_fields = map.get("properties").and_then(Value::as_object).is_some_and(|p| !p.is_empty());
-        if has_fields && additional != &Value::Bool(true) {
-            errors.push(Error::forbidden(&at, "additionalProperties and properties are mutual exclusive"));
-        }
-        let mut below = walk.clone();
-        if walk.inside_meta {
-            below.forbidden_defaults = Some("inside additionalProperties applying to object metadata".into());
-        }
-        node(additional, &below, false, &at, errors);
-    }
-    let properties = path.child("properties");
-    for (name, field) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let mut below = walk.clone();
-        let is_resource = is_root || flag(map, "x-kubernetes-embedded-resource");
-        if is_resource && matches!(name.as_str(), "metadata" | "kind" | "apiVersion") {
-            below.inside_meta = true;
-            if is_root {
-                below.forbidden_defaults = Some(format!("in top-level {name}"));
-            }
-        }
-        node(field, &below, false, &properties.key(name), errors);
-    }
-    for name in ["not", "items"] {
-        if let Some(inner) = map.get(name) {
-            node(inner, walk, false, &path.child(name), errors);
-        }
-    }
-    for name in ["allOf", "oneOf", "anyOf"] {
-        let at = path.child(name);
-        for (index, inner) in map.get(name).and_then(Value::as_array).into_iter().flatten().enumerate() {
-            node(inner, walk, false, &at.index(index), errors);
-        }
-    }
-    expressions_shape(map, path, errors);
-}
-
-/// `specStandardValidatorV3.validate`.
-fn keywords(map: &Map<String, Value>, walk: &Walk, path: &Path<'_>, errors: &mut Vec<Error>) {
-    const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
-    let kind = map.get("type").and_then(Value::as_str).unwrap_or_default();
-    if !kind.is_empty() && !TYPES.contains(&kind) {
-        errors.push(Error::not_supported(&path.child("type"), kind, TYPES));
-    }
-    if map.get("default").is_some_and(|d| !d.is_null())
-        && let Some(reason) = &walk.forbidden_defaults
-    {
-        errors.push(Error::forbidden(&path.child("default"), format!("must not be set {reason}")));
-    }
-    for name in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
-        let empty = |value: &Value| value == "" || value.as_object().is_some_and(Map::is_empty) || value.is_null();
-        if map.get(name).is_some_and(|value| !empty(value)) {
-            errors.push(Error::forbidden(&path.child(name), format!("{name} is not supported")));
-        }
-    }
-    if kind == "null" {
-        let detail = "type cannot be set to null, use nullable as an alternative";
-        errors.push(Error::forbidden(&path.child("type"), detail));
-    }
-    if map.get("items").is_some_and(Value::is_array) {
-        errors.push(Error::forbidden(&path.child("items"), "items must be a schema object and not an array"));
-    }
-    if flag(map, "uniqueItems") {
-        let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        errors.push(Error::forbidden(&path.child("uniqueItems"), detail));
-    }
-    if walk.inside_meta && flag(map, "x-kubernetes-embedded-resource") {
-        let at = path.child("x-kubernetes-embedded-resource");
-        errors.push(Error::forbidden(&at, "must not be used inside of resource meta"));
-    }
-    if map.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(false)) {
-        let at = path.child("x-kubernetes-preserve-unknown-fields");
-        errors.push(Error::invalid(&at, false, "must be true or undefined"));
-    }
-}
-
-fn extensions(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    let text = |name: &str| map.get(name).and_then(Value::as_str);
-    let kind = text("type").unwrap_or_default();
-    let at_type = path.child("type");
-    let mut wanted = |extension: &str, wanted: &str| {
-        let detail = format!("must be {wanted} if {extension} is specified");
-        errors.push(if kind.is_empty() {
-            Error::required(&at_type, detail)
-        } else {
-            Error::invalid(&at_type, kind, detail)
-        });
-    };
-    let (list_type, map_type) = (text("x-kubernetes-list-type"), text("x-kubernetes-map-type"));
-    if map_type.is_some() && kind != "object" {
-        wanted("x-kubernetes-map-type", "object");
-    }
-    if list_type.is_some() && kind != "array" {
-        wanted("x-kubernetes-list-type", "array");
-    }
-    if let Some(word) = map_type.filter(|word| !matches!(*word, "atomic" | "granular")) {
-        errors.push(Error::not_supported(&path.child("x-kubernetes-map-type"), word, &["atomic", "granular"]));
-    }
-    if let Some(word) = list_type.filter(|word| !matches!(*word, "atomic" | "set" | "map")) {
-        errors.push(Error::not_supported(&path.child("x-kubernetes-list-type"), word, &["atomic", "set", "map"]));
-    }
-    if list_type == Some("set") && kind == "array" {
-        atomic_items(map, path, errors);
-    }
-    let keys = strings(map.get("x-kubernetes-list-map-keys"));
-    if !keys.is_empty() && list_type != Some("map") {
-        let (at, detail) =
-            (path.child("x-kubernetes-list-type"), "must be map if x-kubernetes-list-map-keys is non-empty");
-        errors.push(list_type.map_or_else(|| Error::required(&at, detail), |word| Error::invalid(&at, word, detail)));
-    }
-    if list_type == Some("map") {
-        map_keys(map, &keys, path, errors);
-    }
-    if let Some(word @ ("set" | "map")) = list_type
-        && map.get("items").is_some_and(|items| items["nullable"] == true)
-    {
-        let detail = format!("cannot be nullable when x-kubernetes-list-type is {word}");
-        errors.push(Error::forbidden(&path.child("items").child("nullable"), detail));
-    }
-}
-
-/// The items of a set compare as wholes.
-fn atomic_items(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    const DETAIL: &str = "must be atomic as item of a list with x-kubernetes-list-type=set";
-    let Some(items) = map.get("items") else { return };
-    let at = path.child("items");
-    let (name, bad) = match items.get("type").and_then(Value::as_str) {
-        Some("array") => {
-            let word = items.get("x-kubernetes-list-type");
-            ("x-kubernetes-list-type", word.is_some_and(|word| word != "atomic"))
-        }
-        Some("object") => {
-            ("x-kubernetes-map-type", items.get("x-kubernetes-map-type").is_none_or(|word| word != "atomic"))
-        }
-        _ => return,
-    };
-    if bad {
-        errors.push(Error::invalid(&at.child(name), items.get(name).cloned().unwrap_or_default(), DETAIL));
-    }
-}
-
-fn map_keys(map: &Map<String, Value>, keys: &[String], path: &Path<'_>, errors: &mut Vec<Error>) {
-    let at_keys = path.child("x-kubernetes-list-map-keys");
-    if keys.is_empty() {
-        errors.push(Error::required(&at_keys, "must not be empty if x-kubernetes-list-type is map"));
-    }
-    let at = path.child("items");
-    let Some(items) = map.get("items") else {
-        errors.push(Error::required(&at, "must have a schema if x-kubernetes-list-type is map"));
-        return;
-    };
-    if items["type"] != "object" {
-        let detail = "must be object if parent array's x-kubernetes-list-type is map";
-        errors.push(Error::invalid(&at.child("type"), items.get("type").cloned().unwrap_or_default(), detail));
-        return;
-    }
-    let required = strings(items.get("required"));
-    let properties = at.child("properties");
-    for (index, key) in keys.iter().enumerate() {
-        if keys[..index].contains(key) {
-            errors.push(Error::invalid(&at_keys, keys.to_vec(), "must not contain duplicate entries"));
-        }
-        let at = properties.key(key);
-        let Some(field) = items.get("properties").and_then(|p| p.get(key)) else {
-            errors.push(Error::invalid(&at_keys, keys.to_vec(), "entries must all be names of item properties"));
-            continue;
-        };
-        if matches!(field["type"].as_str(), Some("array" | "object")) {
-            let detail = "must be a scalar type if parent array's x-kubernetes-list-type is map";
-            errors.push(Error::invalid(&at.child("type"), "object", detail));
-        }
-        if !required.contains(key) && field.get("default").is_none_or(Value::is_null) {
-            let detail =
-                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-            errors.push(Error::required(&at.child("default"), detail));
-        }
-        if field["nullable"] == true {
-            let detail = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
-            errors.push(Error::forbidden(&at.child("nullable"), detail));
-        }
-    }
-}
-
-/// Defaults must be what their own schema accepts and keeps (`structuraldefaulting.ValidateDefaults`).
-fn defaults(node: &Value, is_root: bool, path: &Path<'_>, errors: &mut Vec<Error>) {
-    if let Some(default) = node.get("default").filter(|d| !d.is_null()) {
-        let at = path.child("default");
-        let schema = schema::crd_node(node, Place::Structure, 0);
-        let mut pruned = default.clone();
-        schema::prune(&schema, &mut pruned);
-        if pruned != *default {
-            errors.push(Error::invalid(&at, default.clone(), "must not have unknown fields"));
-        }
-        let found = value::validate_part(&schema, default, &at);
-        errors.extend(found);
-    }
-    let properties = path.child("properties");
-    for (name, field) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        if !(is_root && matches!(name.as_str(), "metadata" | "kind" | "apiVersion")) {
-            defaults(field, false, &properties.key(name), errors);
-        }
-    }
-    for name in ["items", "additionalProperties"] {
-        if let Some(inner) = node.get(name).filter(|inner| inner.is_object()) {
-            defaults(inner, false, &path.child(name), errors);
-        }
-    }
-}
-
-/// Defaults must keep the rules of their own schema too, once these are known to be rules.
-fn default_rules(node: &Value, path: &Path<'_>, budget: &mut u64, errors: &mut Vec<Error>) {
-    if let Some(default) = node.get("default").filter(|d| !d.is_null()) {
-        let schema = schema::crd_node(node, Place::Structure, 1);
-        errors.extend(value::validate_rules(&schema, default, &path.child("default"), budget));
-    }
-    let properties = path.child("properties");
-    for (name, field) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        default_rules(field, &properties.key(name), budget, errors);
-    }
-    for name in ["items", "additionalProperties"] {
-        if let Some(inner) = node.get(name).filter(|inner| inner.is_object()) {
-            default_rules(inner, &path.child(name), budget, errors);
-        }
-    }
-}
-
-/// What rules in CEL must be before anybody compiles them.
-fn expressions_shape(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Vec<Error>) {
-    const REASONS: &[&str] = &["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
-    let list = path.child("x-kubernetes-validations");
-    for (index, rule) in map.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten().enumerate()
-    {
-        let at = list.index(index);
-        let text = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default();
-        let broken = |text: &str| text.contains(['\n', '\r']);
-        let (rule_text, message) = (text("rule").trim(), text("message").trim());
-        if rule_text.is_empty() {
-            errors.push(Error::required(&at.child("rule"), "rule is not specified"));
-        } else if !text("message").is_empty() && message.is_empty() {
-            errors.push(Error::invalid(
-                &at.child("message"),
-                text("message"),
-                "message must be non-empty if specified",
-            ));
-        } else if broken(message) {
-            errors.push(Error::invalid(&at.child("message"), text("message"), "message must not contain line breaks"));
-        } else if broken(rule_text) && message.is_empty() {
-            let detail = "message must be specified if rule contains line breaks";
-            errors.push(Error::required(&at.child("message"), detail));
-        }
-        if !text("messageExpression").is_empty() && text("messageExpression").trim().is_empty() {
-            let detail = "messageExpression must be non-empty if specified";
-            errors.push(Error::required(&at.child("messageExpression"), detail));
-        }
-        if !text("reason").is_empty() && !REASONS.contains(&text("reason")) {
-            errors.push(Error::not_supported(&at.child("reason"), text("reason"), REASONS));
-        }
-        if !text("fieldPath").is_empty() && text("fieldPath").trim().is_empty() {
-            let detail = "fieldPath must be non-empty if specified";
-            errors.push(Error::invalid(&at.child("fieldPath"), text("fieldPath"), detail));
-        }
-        if broken(text("fieldPath")) {
-            let detail = "fieldPath must not contain line breaks";
-            errors.push(Error::invalid(&at.child("fieldPath"), text("fieldPath"), detail));
-        }
-    }
-}
-
-/// How the values of a node can be met by its rules.
+/// How the values of a node can be met by its rules in CEL.
+#[derive(Clone)]
 struct Reach {
     is_root: bool,
     uncorrelatable: Option<String>,
@@ -446,36 +198,100 @@ struct Reach {
     cardinality: Option<u64>,
 }
 
-/// Hands the rules of every node to the interpreter.
-fn expressions(node: &Value, reach: &Reach, path: &Path<'_>, totals: &mut Totals, errors: &mut Vec<Error>) {
-    let Some(map) = node.as_object().filter(|_| errors.len() < MAX_ERRORS) else { return };
-    let role = if reach.is_root || flag(map, "x-kubernetes-embedded-resource") { Role::Resource } else { Role::Value };
-    if map.get("x-kubernetes-validations").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty()) {
-        let uncorrelatable = reach.uncorrelatable.clone();
-        totals.check(&Site { node, role, uncorrelatable, cardinality: reach.cardinality, path }, errors);
+/// What a walk over a schema finds. Rules in CEL are looked at where no other fault is at the node or below it.
+struct Walk {
+    errors: Vec<Error>,
+    rule_errors: Vec<Error>,
+    totals: Totals,
+}
+
+impl Walk {
+    /// Without `reach` rules are not looked at: the node is part of a judgement, or something is wrong with the structure.
+    fn node(&mut self, schema: &Value, way: &Way, reach: Option<&Reach>, path: &Path<'_>) {
+        let Some(map) = schema.as_object() else { return };
+        if self.errors.len().max(self.rule_errors.len()) >= MAX_ERRORS {
+            return;
+        }
+        let before = self.errors.len();
+        keywords::plain(map, way, path, &mut self.errors);
+        self.fields(map, way, reach, path);
+        let way = &Way { is_root: false, ..way.clone() };
+        if let Some(inner) = map.get("not") {
+            self.node(inner, way, None, &path.child("not"));
+        }
+        for name in ["allOf", "oneOf", "anyOf"] {
+            let at = path.child(name);
+            for (index, inner) in map.get(name).and_then(Value::as_array).into_iter().flatten().enumerate() {
+                self.node(inner, way, None, &at.index(index));
+            }
+        }
+        for name in ["definitions", "dependencies"] {
+            let at = path.child(name);
+            for (name, inner) in map.get(name).and_then(Value::as_object).into_iter().flatten() {
+                self.node(inner, way, None, &at.key(name));
+            }
+        }
+        if let Some(items) = map.get("items") {
+            let keyed = map.get("x-kubernetes-list-type").is_some_and(|word| word == "map");
+            let below = reach.map(|reach| reach.below(path, keyed, count(map, "maxItems")));
+            self.node(items, way, below.as_ref(), &path.child("items"));
+        }
+        keywords::extensions(map, path, &mut self.errors);
+        keywords::rules(schema, path, &mut self.errors);
+        let has_rules =
+            map.get("x-kubernetes-validations").and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
+        if let Some(reach) = reach.filter(|_| has_rules && self.errors.len() == before) {
+            let is_resource = reach.is_root || flag(map, "x-kubernetes-embedded-resource");
+            let role = if is_resource { Role::Resource } else { Role::Value };
+            let uncorrelatable = reach.uncorrelatable.clone();
+            let site = Site { node: schema, role, uncorrelatable, cardinality: reach.cardinality, path };
+            self.totals.check(&site, &mut self.rule_errors);
+        }
     }
-    let below = |correlatable: bool, cardinality: Option<u64>| Reach {
-        is_root: false,
-        uncorrelatable: reach.uncorrelatable.clone().or_else(|| (!correlatable).then(|| path.to_string())),
-        cardinality: reach.cardinality.zip(cardinality).map(|(above, here)| above.saturating_mul(here)),
-    };
-    let count = |limit: &str| map.get(limit).and_then(Value::as_u64);
-    let granular = map.get("x-kubernetes-map-type").is_none_or(|word| word != "atomic");
-    let properties = path.child("properties");
-    for (name, field) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        expressions(field, &below(granular, Some(1)), &properties.key(name), totals, errors);
+
+    fn fields(&mut self, map: &Map<String, Value>, way: &Way, reach: Option<&Reach>, path: &Path<'_>) {
+        let known = |word: &Value| matches!(word.as_str(), Some("granular" | "atomic"));
+        let correlatable = map.get("x-kubernetes-map-type").is_none_or(known);
+        let fields = map.get("properties").and_then(Value::as_object).filter(|fields| !fields.is_empty());
+        if let Some(additional) = map.get("additionalProperties") {
+            let at = path.child("additionalProperties");
+            if fields.is_some() && !(additional.is_null() || additional == true) {
+                self.errors.push(Error::forbidden(&at, "additionalProperties and properties are mutual exclusive"));
+            }
+            let mut below = Way { is_root: false, ..way.clone() };
+            if way.inside_meta {
+                below.forbidden_defaults = Some("inside additionalProperties applying to object metadata".into());
+            }
+            let inner = reach.map(|reach| reach.below(path, correlatable, count(map, "maxProperties")));
+            self.node(additional, &below, inner.as_ref(), &at);
+        }
+        let properties = path.child("properties");
+        for (name, field) in fields.into_iter().flatten() {
+            let mut below = Way { is_root: false, ..way.clone() };
+            let is_resource = way.is_root || flag(map, "x-kubernetes-embedded-resource");
+            if is_resource && matches!(name.as_str(), "metadata" | "kind" | "apiVersion") {
+                below.inside_meta = true;
+                if way.is_root {
+                    below.forbidden_defaults = Some(format!("in top-level {name}"));
+                }
+            }
+            let inner = reach.map(|reach| reach.below(path, correlatable, Some(1)));
+            self.node(field, &below, inner.as_ref(), &properties.key(name));
+        }
     }
-    if let Some(values) = map.get("additionalProperties") {
-        expressions(
-            values,
-            &below(granular, count("maxProperties")),
-            &path.child("additionalProperties"),
-            totals,
-            errors,
-        );
+}
+
+impl Reach {
+    /// Of what is below a node at `path`, of which each value holds up to `count`.
+    fn below(&self, path: &Path<'_>, correlatable: bool, count: Option<u64>) -> Self {
+        Self {
+            is_root: false,
+            uncorrelatable: self.uncorrelatable.clone().or_else(|| (!correlatable).then(|| path.to_string())),
+            cardinality: self.cardinality.zip(count).map(|(above, here)| above.saturating_mul(here)),
+        }
     }
-    if let Some(items) = map.get("items") {
-        let keyed = map.get("x-kubernetes-list-type").is_some_and(|word| word == "map");
-        expressions(items, &below(keyed, count("maxItems")), &path.child("items"), totals, errors);
-    }
+}
+
+fn count(map: &Map<String, Value>, limit: &str) -> Option<u64> {
+    map.get(limit).and_then(Value::as_u64)
 }

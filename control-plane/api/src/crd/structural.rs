@@ -16,9 +16,37 @@ enum Level {
 pub(super) fn check(schema: &Value, path: &Path<'_>) -> Vec<Error> {
     let mut errors = Vec::new();
     invariants(schema, Level::Root, path, &mut errors);
-    complete(schema, path, &mut errors);
+    // What the root's nested schemas speak of must be there outside of them, too. Kubernetes asks it of no other node.
+    judged(schema, schema, path, path, &mut errors);
     errors.sort_by_cached_key(ToString::to_string);
     errors
+}
+
+/// Why `schema` has no structural form at all (`NewStructural`); None: it has one.
+pub(super) fn unconvertible(node: &Value) -> Option<&'static str> {
+    let set = |name: &str| node.get(name).filter(|value| !(value.is_null() || *value == ""));
+    let filled = |name: &str| set(name).is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty()));
+    let own = [
+        (set("id").is_some(), "OpenAPIV3Schema 'id' is not supported"),
+        (set("$schema").is_some(), "OpenAPIV3Schema 'schema' is not supported"),
+        (set("$ref").is_some(), "OpenAPIV3Schema '$ref' is not supported"),
+        (filled("patternProperties"), "OpenAPIV3Schema 'patternProperties' is not supported"),
+        (filled("dependencies"), "OpenAPIV3Schema 'dependencies' is not supported"),
+        (set("additionalItems").is_some(), "OpenAPIV3Schema 'additionalItems' is not supported"),
+        (filled("definitions"), "OpenAPIV3Schema 'definitions' is not supported"),
+        (!list(node, "items").is_empty(), "OpenAPIV3Schema 'items' must be a schema, but is an array"),
+        (
+            node.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(false)),
+            "internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined",
+        ),
+    ];
+    let inner = ["not", "items", "additionalProperties"].iter().filter_map(|name| node.get(name));
+    let lists = ["allOf", "anyOf", "oneOf"].iter().flat_map(|name| list(node, name));
+    let all = inner.chain(lists).chain(fields(node, "properties").map(|(_, field)| field));
+    own.iter().find(|(found, _)| *found).map(|(_, why)| *why).or_else(|| {
+        let mut below = all.filter(|inner| inner.is_object());
+        below.find_map(unconvertible)
+    })
 }
 
 fn text<'v>(node: &'v Value, field: &str) -> &'v str {
@@ -38,7 +66,7 @@ fn list<'v>(node: &'v Value, name: &str) -> &'v [Value] {
 }
 
 fn invariants(node: &Value, level: Level, path: &Path<'_>, errors: &mut Vec<Error>) {
-    match node.get("items") {
+    match node.get("items").filter(|items| items.is_object()) {
         Some(items) => invariants(items, Level::Item, &path.child("items"), errors),
         None if text(node, "type") == "array" => {
             errors.push(Error::required(&path.child("items"), "must be specified"));
@@ -201,20 +229,6 @@ fn junctor(node: &Value, skip_any_of: bool, path: &Path<'_>, errors: &mut Vec<Er
     }
     if node.get("properties").is_some_and(|p| p.get("metadata").is_some()) {
         errors.push(Error::forbidden(&properties.key("metadata"), "must not be specified in a nested context"));
-    }
-}
-
-/// Whatever a nested schema speaks of must be there outside of it, too.
-fn complete(node: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    judged(node, node, path, path, errors);
-    let properties = path.child("properties");
-    for (name, field) in fields(node, "properties") {
-        complete(field, &properties.key(name), errors);
-    }
-    for name in ["items", "additionalProperties"] {
-        if let Some(inner) = node.get(name).filter(|inner| inner.is_object()) {
-            complete(inner, &path.child(name), errors);
-        }
     }
 }
 

@@ -404,8 +404,7 @@ fn programs(
     }
     // What cannot be correlated is the same where what holds it is.
     let below = |this, old| Judged { this, old, change };
-    let is_atomic = schema.merge() == Merge::Atomic;
-    let before = |name: &str| old.filter(|_| !is_atomic).and_then(|old| old.get(name));
+    let before = |name: &str| old.and_then(|old| old.get(name));
     match (&schema.shape, this) {
         (Shape::Object(object), Value::Object(map)) => {
             for (name, item) in map {

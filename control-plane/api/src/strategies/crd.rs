@@ -3,7 +3,7 @@
 use crate::crd::spec;
 use crate::field::Error;
 use crate::schema::strings;
-use crate::strategy::{METADATA_KEPT, Strategy, keep_all_but_status, keep_from_old, keep_metadata};
+use crate::strategy::{Strategy, keep_from_old};
 use serde_json::{Value, json};
 
 pub(super) struct CustomResourceDefinition;
@@ -23,11 +23,6 @@ impl Strategy for CustomResourceDefinition {
         remember_storage(object);
     }
 
-    fn prepare_status_update(&self, object: &mut Value, old: &Value) {
-        keep_all_but_status(object, old);
-        keep_metadata(object, old, METADATA_KEPT);
-    }
-
     fn validate(&self, object: &Value) -> Vec<Error> {
         spec::validate(object, None)
     }
@@ -38,6 +33,10 @@ impl Strategy for CustomResourceDefinition {
 
     fn validate_status_update(&self, object: &Value, _old: &Value) -> Vec<Error> {
         spec::validate_status(object)
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
     }
 }
 

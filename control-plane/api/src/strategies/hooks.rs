@@ -1,10 +1,13 @@
 //! Validating and mutating webhook configurations (`admissionregistration/v1/defaults.go`, `validation.go`).
 
-use super::json::{check_one_of, check_required_one_of, fill, fill_zero, items, text};
+use super::json::{check_name, fill, items, present, text};
+use super::pod::check_label_selector;
+use crate::crd::spec::Unknown;
 use crate::field::{Error, Path};
 use crate::strategy::Strategy;
 use crate::{names, schema};
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What differs between the two kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +16,18 @@ pub(super) enum Webhooks {
     Mutating,
 }
 
-/// Webhooks of one configuration; Kubernetes has no limit but the object's size.
+/// Conditions of one webhook. Of webhooks there is no limit but the object's size.
 const MAX_MATCH_CONDITIONS: usize = 64;
+/// Most different expressions in one object, and bytes of them together: what compiling them may take. Kubernetes has no
+/// such limit.
+const MAX_EXPRESSIONS: usize = 4_096;
+const MAX_EXPRESSION_BYTES: usize = 512 << 10;
 const TIMEOUT_MAX_SECONDS: i64 = 30;
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const REVIEWS: &[&str] = &["v1", "v1beta1"];
+const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
+/// What webhooks could say before `admissionregistration.k8s.io/v1`.
+const ALL_SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun", "Some", "Unknown"];
 
 impl Strategy for Webhooks {
     fn default(&self, object: &mut Value) {
@@ -36,17 +46,11 @@ impl Strategy for Webhooks {
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {
-        let mut errors = Vec::new();
-        let path = Path::new("webhooks");
-        let mut seen = std::collections::BTreeSet::new();
-        for (index, hook) in items(object, "webhooks").iter().enumerate() {
-            let at = path.index(index);
-            self.webhook(hook, &at, &mut errors);
-            if !seen.insert(text(hook, "name")) {
-                errors.push(Error::duplicate(&at.child("name"), text(hook, "name")));
-            }
-        }
-        errors
+        self.check(object, &Forgiven::default())
+    }
+
+    fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
+        self.check(object, &Forgiven::of(object, old))
     }
 
     fn unconditional_update(&self) -> bool {
@@ -54,11 +58,45 @@ impl Strategy for Webhooks {
     }
 }
 
+/// What an update may go on doing wrong, because the old object does.
+#[derive(Default)]
+struct Forgiven {
+    match_conditions: bool,
+    side_effects: bool,
+    review_versions: bool,
+    names: bool,
+    label_values: bool,
+}
+
+impl Forgiven {
+    fn of(object: &Value, old: &Value) -> Self {
+        let (new, old) = (items(object, "webhooks"), items(old, "webhooks"));
+        let conditions = |hook: &Value| items(hook, "matchConditions").to_vec();
+        let mut names = BTreeSet::new();
+        let unknown = |hook: &Value| {
+            let versions = schema::strings(hook.get("admissionReviewVersions"));
+            !versions.is_empty() && !versions.iter().any(|version| REVIEWS.contains(&version.as_str()))
+        };
+        Self {
+            match_conditions: new.len() == old.len()
+                && new.iter().zip(old).all(|(new, old)| conditions(new) == conditions(old)),
+            side_effects: old.iter().any(|hook| !SIDE_EFFECTS.contains(&text(hook, "sideEffects"))),
+            review_versions: old.iter().any(unknown),
+            names: !old.iter().all(|hook| names.insert(text(hook, "name"))),
+            label_values: old.iter().any(|hook| {
+                let mut errors = Vec::new();
+                selectors(hook, &Path::new(""), &mut errors);
+                !errors.is_empty()
+            }),
+        }
+    }
+}
+
 fn default_parts(hook: &mut Map<String, Value>) {
     if let Some(service) =
         hook.get_mut("clientConfig").and_then(|c| c.get_mut("service")).and_then(Value::as_object_mut)
     {
-        fill_zero(service, "port", 443);
+        fill(service, "port", 443);
     }
     for rule in hook.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(rule) = rule.as_object_mut() {
@@ -68,35 +106,67 @@ fn default_parts(hook: &mut Map<String, Value>) {
 }
 
 impl Webhooks {
-    fn webhook(self, hook: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-        let name = text(hook, "name");
-        full_name(name, &path.child("name"), errors);
-        review_versions(hook, &path.child("admissionReviewVersions"), errors);
+    fn check(self, object: &Value, forgiven: &Forgiven) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let path = Path::new("webhooks");
+        let mut seen = BTreeSet::new();
+        let mut compiled = Compiled::default();
+        for (index, hook) in items(object, "webhooks").iter().enumerate() {
+            let at = path.index(index);
+            self.webhook(hook, forgiven, &at, &mut errors);
+            if !forgiven.match_conditions {
+                conditions(hook, &mut compiled, &at.child("matchConditions"), &mut errors);
+            }
+            review_versions(hook, forgiven, &at.child("admissionReviewVersions"), &mut errors);
+            let name = text(hook, "name");
+            if !forgiven.names && !name.is_empty() && !seen.insert(name) {
+                errors.push(Error::duplicate(&at.child("name"), name));
+            }
+        }
+        errors
+    }
+
+    fn webhook(self, hook: &Value, forgiven: &Forgiven, path: &Path<'_>, errors: &mut Vec<Error>) {
+        full_name(text(hook, "name"), &path.child("name"), errors);
         let rules = path.child("rules");
         for (index, rule) in items(hook, "rules").iter().enumerate() {
             check_rule(rule, &rules.index(index), errors);
         }
-        check_one_of(hook, "failurePolicy", &["Fail", "Ignore"], path, errors);
-        check_one_of(hook, "matchPolicy", &["Equivalent", "Exact"], path, errors);
-        check_required_one_of(hook, "sideEffects", &["None", "NoneOnDryRun"], path, errors);
-        if self == Self::Mutating {
-            check_one_of(hook, "reinvocationPolicy", &["IfNeeded", "Never"], path, errors);
+        check_pointer(hook, "failurePolicy", &["Fail", "Ignore"], path, errors);
+        check_pointer(hook, "matchPolicy", &["Equivalent", "Exact"], path, errors);
+        let allowed = if forgiven.side_effects { ALL_SIDE_EFFECTS } else { SIDE_EFFECTS };
+        if present(hook, "sideEffects").is_none() {
+            let detail = format!("must specify one of {}", allowed.join(", "));
+            errors.push(Error::required(&path.child("sideEffects"), detail));
         }
+        check_pointer(hook, "sideEffects", allowed, path, errors);
         if let Some(seconds) = hook.get("timeoutSeconds").and_then(Value::as_i64)
             && !(1..=TIMEOUT_MAX_SECONDS).contains(&seconds)
         {
             let detail = "the timeout value must be between 1 and 30 seconds";
             errors.push(Error::invalid(&path.child("timeoutSeconds"), seconds, detail));
         }
-        for selector in ["namespaceSelector", "objectSelector"] {
-            if let Err(why) = crate::selector::Labels::from_label_selector(hook.get(selector)) {
-                let value = hook.get(selector).cloned().unwrap_or_default();
-                errors.push(Error::invalid(&path.child(selector), value, why));
-            }
+        if !forgiven.label_values {
+            selectors(hook, path, errors);
+        }
+        if self == Self::Mutating {
+            check_pointer(hook, "reinvocationPolicy", &["IfNeeded", "Never"], path, errors);
         }
         let client = hook.get("clientConfig").unwrap_or(&Value::Null);
         crate::crd::spec::client_config(client, &path.child("clientConfig"), errors);
-        conditions(hook, &path.child("matchConditions"), errors);
+    }
+}
+
+fn selectors(hook: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+    for selector in ["namespaceSelector", "objectSelector"] {
+        check_label_selector(hook.get(selector), &path.child(selector), errors);
+    }
+}
+
+/// Complains about a member that is there and not in `supported`: an empty text is there.
+fn check_pointer(hook: &Value, field: &str, supported: &[&str], path: &Path<'_>, errors: &mut Vec<Error>) {
+    if let Some(word) = hook.get(field).and_then(Value::as_str).filter(|word| !supported.contains(word)) {
+        errors.push(Error::not_supported(&path.child(field), word, supported));
     }
 }
 
@@ -114,81 +184,131 @@ fn full_name(name: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
     }
 }
 
-fn review_versions(hook: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+fn review_versions(hook: &Value, forgiven: &Forgiven, path: &Path<'_>, errors: &mut Vec<Error>) {
     let versions = schema::strings(hook.get("admissionReviewVersions"));
     if versions.is_empty() {
         let detail = format!("must specify one of {}", REVIEWS.join(", "));
         errors.push(Error::required(path, detail));
         return;
     }
-    for (index, version) in versions.iter().enumerate() {
-        let at = path.index(index);
-        if versions[..index].contains(version) {
-            errors.push(Error::invalid(&at, version.as_str(), "duplicate version"));
-        }
-        for complaint in names::check_dns1035_label(version) {
-            errors.push(Error::invalid(&at, version.as_str(), complaint));
-        }
-    }
-    if !versions.iter().any(|version| REVIEWS.contains(&version.as_str())) {
-        let detail = format!("must include at least one of {}", REVIEWS.join(", "));
-        errors.push(Error::invalid(path, versions, detail));
-    }
+    let unknown = if forgiven.review_versions { Unknown::Allowed } else { Unknown::Refused };
+    crate::crd::spec::review_versions(&versions, unknown, path, errors);
 }
 
 fn check_rule(rule: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
-    for field in ["operations", "apiGroups", "apiVersions", "resources"] {
+    for (field, what) in [("operations", "operations"), ("apiGroups", "API groups"), ("apiVersions", "API versions")] {
         let (list, at) = (schema::strings(rule.get(field)), path.child(field));
         if list.is_empty() {
             errors.push(Error::required(&at, ""));
         }
-        // In resources a star may stand beside subresources: `*/status`.
-        if field != "resources" && list.len() > 1 && list.iter().any(|word| word == "*") {
-            let detail = "if '*' is present, must not specify other ".to_owned() + plural(field);
+        if list.len() > 1 && list.iter().any(|word| word == "*") {
+            let detail = format!("if '*' is present, must not specify other {what}");
             errors.push(Error::invalid(&at, list.clone(), detail));
         }
         for (index, word) in list.iter().enumerate() {
-            if word.is_empty() && field != "apiGroups" {
-                errors.push(Error::required(&at.index(index), ""));
-            } else if field == "operations" && !OPERATIONS.contains(&word.as_str()) {
+            if field == "operations" && !OPERATIONS.contains(&word.as_str()) {
                 errors.push(Error::not_supported(&at.index(index), word.as_str(), OPERATIONS));
+            } else if field == "apiVersions" && word.is_empty() {
+                errors.push(Error::required(&at.index(index), ""));
             }
         }
     }
-    check_one_of(rule, "scope", &["*", "Cluster", "Namespaced"], path, errors);
+    check_resources(&schema::strings(rule.get("resources")), &path.child("resources"), errors);
+    check_pointer(rule, "scope", &["*", "Cluster", "Namespaced"], path, errors);
 }
 
-fn plural(field: &str) -> &'static str {
-    match field {
-        "operations" => "operations",
-        "apiGroups" => "API groups",
-        _ => "API versions",
+/// Resources and subresources, of which none may be covered by another before it.
+fn check_resources(list: &[String], path: &Path<'_>, errors: &mut Vec<Error>) {
+    if list.is_empty() {
+        errors.push(Error::required(path, ""));
+    }
+    let (mut whole, mut everywhere) = (BTreeSet::new(), BTreeSet::new());
+    let mut bare = false;
+    for (index, word) in list.iter().enumerate() {
+        if word.is_empty() {
+            errors.push(Error::required(&path.index(index), ""));
+            continue;
+        }
+        let Some((resource, sub)) = word.split_once('/') else {
+            // As in Kubernetes: the last one counts.
+            bare = word != "*";
+            continue;
+        };
+        for (covered, by) in
+            [(whole.contains(resource), format!("{resource}/*")), (everywhere.contains(sub), format!("*/{sub}"))]
+        {
+            if covered {
+                let detail = format!("if '{by}' is present, must not specify {word}");
+                errors.push(Error::invalid(&path.index(index), word.as_str(), detail));
+            }
+        }
+        if sub == "*" {
+            whole.insert(resource);
+        }
+        if resource == "*" {
+            everywhere.insert(sub);
+        }
+    }
+    if list.len() > 1 && list.iter().any(|word| word == "*/*") {
+        let detail = "if '*/*' is present, must not specify other resources";
+        errors.push(Error::invalid(path, list, detail));
+    }
+    if bare && list.iter().any(|word| word == "*") {
+        let detail = "if '*' is present, must not specify other resources without subresources";
+        errors.push(Error::invalid(path, list, detail));
     }
 }
 
-fn conditions(hook: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
+/// The expressions of one object, each compiled once however often it stands there.
+#[derive(Default)]
+struct Compiled<'a> {
+    verdicts: BTreeMap<&'a str, Option<String>>,
+    /// Bytes of all of them.
+    bytes: usize,
+}
+
+impl<'a> Compiled<'a> {
+    /// What is wrong with an expression.
+    fn judge(&mut self, expression: &'a str) -> Option<String> {
+        if let Some(known) = self.verdicts.get(expression) {
+            return known.clone();
+        }
+        self.bytes = self.bytes.saturating_add(expression.len());
+        let verdict = if self.verdicts.len() >= MAX_EXPRESSIONS || self.bytes > MAX_EXPRESSION_BYTES {
+            Some(format!(
+                "too many different expressions: at most {MAX_EXPRESSIONS}, of {MAX_EXPRESSION_BYTES} bytes together"
+            ))
+        } else {
+            super::match_conditions::compile(expression).err()
+        };
+        self.verdicts.insert(expression, verdict.clone());
+        verdict
+    }
+}
+
+fn conditions<'a>(hook: &'a Value, compiled: &mut Compiled<'a>, path: &Path<'_>, errors: &mut Vec<Error>) {
     let list = items(hook, "matchConditions");
     if list.len() > MAX_MATCH_CONDITIONS {
         errors.push(Error::too_many(path, list.len(), MAX_MATCH_CONDITIONS));
+        // Kubernetes judges them all the same; nobody needs more than the first.
     }
-    for (index, condition) in list.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for (index, condition) in list.iter().take(MAX_MATCH_CONDITIONS).enumerate() {
         let at = path.index(index);
-        match text(condition, "name") {
-            "" => errors.push(Error::required(&at.child("name"), "")),
-            name => {
-                for complaint in names::check_qualified_name(name) {
-                    errors.push(Error::invalid(&at.child("name"), name, complaint));
-                }
-            }
-        }
-        let expression = text(condition, "expression");
-        if expression.trim().is_empty() {
+        let expression = text(condition, "expression").trim();
+        if expression.is_empty() {
             errors.push(Error::required(&at.child("expression"), ""));
-        } else if let Err(why) = super::match_conditions::compile(expression) {
+        } else if let Some(why) = compiled.judge(expression) {
             errors.push(Error::invalid(&at.child("expression"), expression, why));
         }
-        if list[..index].iter().any(|other| text(other, "name") == text(condition, "name")) {
-            errors.push(Error::duplicate(&at.child("name"), text(condition, "name")));
+        let name = text(condition, "name");
+        if name.is_empty() {
+            errors.push(Error::required(&at.child("name"), ""));
+            continue;
+        }
+        check_name(name, &at.child("name"), names::check_qualified_name, errors);
+        if !seen.insert(name) {
+            errors.push(Error::duplicate(&at.child("name"), name));
         }
     }
 }

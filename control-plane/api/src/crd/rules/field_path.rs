@@ -7,16 +7,34 @@ use serde_json::Value;
 /// # Errors
 /// Why it is no path of `schema`.
 pub fn read(text: &str, schema: &Value) -> Result<String, String> {
-    let mut schema = schema;
+    walk(text, schema, Brackets::Allowed).map(|(path, _)| path)
+}
+
+/// The same of a path without brackets, and the schema of the field it names.
+///
+/// # Errors
+/// Why it is no path of `schema`.
+pub fn read_plain<'s>(text: &str, schema: &'s Value) -> Result<(String, &'s Value), String> {
+    walk(text, schema, Brackets::Refused)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Brackets {
+    Allowed,
+    Refused,
+}
+
+fn walk<'s>(text: &str, mut schema: &'s Value, brackets: Brackets) -> Result<(String, &'s Value), String> {
     let mut out = String::new();
     let mut rest = text;
     while !rest.is_empty() {
         let (name, after) = match rest.strip_prefix('[') {
+            Some(_) if brackets == Brackets::Refused => return Err("array notation is not allowed".into()),
             Some(inside) => quoted(inside)?,
             None => {
                 let Some(name) = rest.strip_prefix('.') else {
-                    let token = rest.split(['.', '[', ']']).next().unwrap_or_default();
-                    return Err(format!("expected [ or . but got: {token}"));
+                    let end = rest.find(['.', '[', ']']).unwrap_or(rest.len()).max(1);
+                    return Err(format!("expected [ or . but got: {}", &rest[..end]));
                 };
                 let end = name.find(['.', '[', ']']).unwrap_or(name.len());
                 if end == 0 && name.is_empty() {
@@ -38,7 +56,7 @@ pub fn read(text: &str, schema: &Value) -> Result<String, String> {
             out.push_str(&format!("[{name}]"));
         }
     }
-    Ok(out)
+    Ok((out, schema))
 }
 
 /// What stands in `'…']`, and what follows.
