@@ -68,7 +68,7 @@ impl Strategy for Passive {
 
     fn prepare_status_update(&self, object: &mut Value, old: &Value) {
         keep_all_but_status(object, old);
-        if self.kind == "VolumeAttachment" {
+        if matches!(self.kind, "ServiceCIDR" | "VolumeAttachment") {
             keep_metadata(object, old, METADATA_KEPT);
         }
     }

@@ -420,6 +420,7 @@ fn a_status_update_keeps_the_metadata_that_it_may_not_change() {
     let all = ["labels", "annotations", "ownerReferences"];
     assert_eq!(kept("apiextensions.k8s.io", "CustomResourceDefinition"), all);
     assert_eq!(kept("storage.k8s.io", "VolumeAttachment"), all);
+    assert_eq!(kept("networking.k8s.io", "ServiceCIDR"), all);
     assert!(kept("batch", "Job").is_empty());
 }
 

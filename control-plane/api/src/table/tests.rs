@@ -226,3 +226,30 @@ fn every_kind_has_as_many_cells_as_columns() {
         }
     }
 }
+
+#[test]
+fn ranges_and_addresses_print_as_in_kubectl() {
+    let made = "2026-01-10T11:55:00Z";
+    let object = |name: &str, spec: Value| json!({"metadata": {"name": name, "creationTimestamp": made}, "spec": spec});
+    let ranges = [
+        object("kubernetes", json!({"cidrs": ["10.96.0.0/28"]})),
+        object("both", json!({"cidrs": ["10.96.0.0/24", "2001:db8::/64"]})),
+    ];
+    insta::assert_snapshot!(print("networking.k8s.io", "ServiceCIDR", &ranges), @r"
+    NAME         CIDRS                        AGE
+    kubernetes   10.96.0.0/28                 5m
+    both         10.96.0.0/24,2001:db8::/64   5m
+    ");
+    let parent = |group: &str, resource: &str, namespace: &str| json!({"parentRef": {"group": group, "resource": resource, "namespace": namespace, "name": "x"}});
+    let addresses = [
+        object("10.96.0.1", parent("", "services", "default")),
+        object("10.96.0.2", parent("Example.com", "Gateways", "")),
+        object("10.96.0.3", json!({})),
+    ];
+    insta::assert_snapshot!(print("networking.k8s.io", "IPAddress", &addresses), @r"
+    NAME        PARENTREF                AGE
+    10.96.0.1   services/default/x       5m
+    10.96.0.2   gateways.example.com/x   5m
+    10.96.0.3   <none>                   5m
+    ");
+}
