@@ -7,6 +7,8 @@ mod admission;
 mod api;
 #[cfg(feature = "clients")]
 mod auth;
+#[cfg(feature = "clients")]
+mod autoscalers;
 mod comeback;
 #[cfg(feature = "clients")]
 mod commands;
@@ -38,6 +40,7 @@ mod python;
 mod rules;
 mod run;
 mod scheduling;
+mod service_cidrs;
 mod services;
 #[cfg(feature = "clients")]
 mod ssa;
