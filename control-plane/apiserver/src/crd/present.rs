@@ -145,18 +145,18 @@ impl Encoded {
     }
 }
 
-/// `object` of the row's version in its stored form.
+/// `object` of the row's version in its stored form, in the place of the one in the body `before`, if any.
 ///
 /// # Errors
 /// As [`show`], for kinds whose stored version is another.
 pub(crate) async fn encode(
     core: &Core,
     resource: &Resource,
-    object: &Value,
+    (object, before): (&Value, Option<&Bytes>),
     now_seconds: i64,
 ) -> Result<Encoded, Status> {
     let Some(custom) = resource.custom.as_ref().filter(|custom| !custom.is_stored_version()) else {
-        let stored = objects::encode(resource, object, now_seconds);
+        let stored = objects::encode_over(resource, object, before, now_seconds);
         return Ok(Encoded { shown: stored.body.clone(), stored });
     };
     let wanted = custom.definition.stored_api_version();

@@ -24,9 +24,23 @@ pub(crate) fn parse(resource: &Resource, body: &[u8], revision: Option<Revision>
 
 /// `object` as it is to be stored, with its index. `now_seconds` (Unix) dates the write.
 pub(crate) fn encode(resource: &Resource, object: &Value, now_seconds: i64) -> store::Value {
+    encode_over(resource, object, None, now_seconds)
+}
+
+/// [`encode`] for an object that takes the place of the one in the body `stored`, if any: another version than the stored one
+/// may be unable to tell all that is in it.
+pub(crate) fn encode_over(
+    resource: &Resource,
+    object: &Value,
+    stored: Option<&Bytes>,
+    now_seconds: i64,
+) -> store::Value {
     let converted = (!super::wire::is_native(resource)).then(|| {
         let mut copy = object.clone();
-        super::convert::to_stored(&mut copy, resource);
+        match stored.and_then(|body| serde_json::from_slice(body).ok()) {
+            Some(stored) => super::convert::to_stored_over(&mut copy, resource, &stored),
+            None => super::convert::to_stored(&mut copy, resource),
+        }
         copy
     });
     let object = converted.as_ref().unwrap_or(object);

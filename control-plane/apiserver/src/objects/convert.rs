@@ -4,6 +4,8 @@ use api::Resource;
 use api::strategies::{autoscaler, events};
 use serde_json::Value;
 
+const AUTOSCALERS: &str = "autoscaling/horizontalpodautoscalers";
+
 /// A stored object in the version that `resource` serves.
 pub(super) fn to_served(object: &mut Value, resource: &Resource) {
     convert(object, resource, Direction::ToServed);
@@ -14,6 +16,14 @@ pub(super) fn to_served(object: &mut Value, resource: &Resource) {
 pub(super) fn to_stored(object: &mut Value, resource: &Resource) {
     convert(object, resource, Direction::ToStored);
     object["apiVersion"] = resource.storage_api_version.as_ref().into();
+}
+
+/// An object of `resource`'s version that takes the place of `stored`, in the version that is stored.
+pub(super) fn to_stored_over(object: &mut Value, resource: &Resource, stored: &Value) {
+    to_stored(object, resource);
+    if resource.storage.as_ref() == AUTOSCALERS {
+        autoscaler::restore(object, stored);
+    }
 }
 
 /// An object that `from` serves as `to` would serve it; both are rows of one storage.
@@ -37,8 +47,8 @@ fn convert(object: &mut Value, resource: &Resource, direction: Direction) {
     match (resource.storage.as_ref(), direction) {
         ("core/events", Direction::ToServed) => events::convert(object, &resource.group),
         ("core/events", Direction::ToStored) => events::convert(object, ""),
-        ("autoscaling/horizontalpodautoscalers", Direction::ToServed) => autoscaler::to_v1(object),
-        ("autoscaling/horizontalpodautoscalers", Direction::ToStored) => autoscaler::to_v2(object),
+        (AUTOSCALERS, Direction::ToServed) => autoscaler::to_v1(object),
+        (AUTOSCALERS, Direction::ToStored) => autoscaler::to_v2(object),
         _ => {}
     }
 }

@@ -10,7 +10,7 @@ mod index;
 mod owners;
 pub(crate) mod wire;
 
-pub(crate) use body::{encode, encode_as, encode_marked, encode_unserved, parse};
+pub(crate) use body::{encode, encode_as, encode_marked, encode_over, encode_unserved, parse};
 pub(crate) use convert::between;
 pub(crate) use facts::Facts;
 pub(crate) use index::Index;

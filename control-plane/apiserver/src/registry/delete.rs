@@ -178,7 +178,7 @@ async fn attempt(
         if !(marked || changed) {
             return Ok(Some(Deleted::Pending(unchanged(entry.value.body.clone()))));
         }
-        let Encoded { stored, shown: body } = call.encode(&next).await?;
+        let Encoded { stored, shown: body } = call.encode_over(&next, &entry.value.body).await?;
         if dry_run {
             return Ok(Some(Deleted::Pending(unchanged(body))));
         }

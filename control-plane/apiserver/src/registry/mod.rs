@@ -226,7 +226,15 @@ impl Call<'_> {
     /// # Errors
     /// 500 when a custom object cannot be converted to the version that is stored.
     pub(crate) async fn encode(&self, object: &Value) -> Result<Encoded, Status> {
-        present::encode(self.core, self.resource, object, self.core.now().as_second()).await
+        present::encode(self.core, self.resource, (object, None), self.core.now().as_second()).await
+    }
+
+    /// [`Self::encode`] for an object that takes the place of the one in the stored body `before`.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub(crate) async fn encode_over(&self, object: &Value, before: &Bytes) -> Result<Encoded, Status> {
+        present::encode(self.core, self.resource, (object, Some(before)), self.core.now().as_second()).await
     }
 
     /// The object of an entry, in the version of the request, with its resourceVersion; its `managedFields` beside it.

@@ -101,7 +101,7 @@ pub(super) async fn modify_owned(
         let step = Step { new: &new, old: Some(old), subresource: call.request.subresource };
         charge::check(call, &step, options).await?;
         let managed = managed_fields(&owners, &before, &new);
-        let Encoded { stored, shown } = call.encode(&new).await?.owned(managed);
+        let Encoded { stored, shown } = call.encode_over(&new, &entry.value.body).await?.owned(managed);
         let removed = should_be_removed(call, &new, old);
         if stored.body == entry.value.body && !removed {
             return Ok(Outcome { body: shown, revision: Some(entry.mod_revision) });

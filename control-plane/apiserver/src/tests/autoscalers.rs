@@ -185,3 +185,26 @@ async fn owners_of_fields_meet_across_the_versions() {
     assert!(owned["metadata"]["managedFields"].as_array().unwrap().iter().all(|entry| entry["manager"] != "old"));
     assert_eq!(note(&owned, METRICS), memory(90));
 }
+
+#[tokio::test]
+async fn what_v1_cannot_tell_stays_where_nothing_else_changes() {
+    let cluster = Cluster::new().await;
+    rich(&cluster).await;
+    let cpu = |percent: i64| {
+        json!({"type": "Resource", "resource":
+        {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}})
+    };
+    let memory = json!({"type": "Resource", "resource":
+        {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}}});
+    let metrics = json!([cpu(50), memory, cpu(60)]);
+    cluster.ok("PATCH", &format!("{NEW}/h"), json!({"spec": {"metrics": metrics}})).await;
+    cluster.ok("PATCH", &format!("{OLD}/h"), json!({"metadata": {"finalizers": ["a/b"]}})).await;
+    cluster.ok("PATCH", &format!("{OLD}/h/status"), json!({"status": {"desiredReplicas": 3}})).await;
+    cluster.ok("DELETE", &format!("{OLD}/h"), Value::Null).await;
+    let after = cluster.get(&format!("{NEW}/h")).await;
+    assert_eq!((&after["spec"]["metrics"], &after["status"]["desiredReplicas"]), (&metrics, &json!(3)));
+    assert!(after["metadata"]["deletionTimestamp"].is_string());
+    // Who changes it through v1 has it in the order of v1.
+    cluster.ok("PATCH", &format!("{OLD}/h"), json!({"spec": {"targetCPUUtilizationPercentage": 55}})).await;
+    assert_eq!(cluster.get(&format!("{NEW}/h")).await["spec"]["metrics"], json!([memory, cpu(55)]));
+}

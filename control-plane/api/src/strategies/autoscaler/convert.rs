@@ -88,6 +88,22 @@ pub fn to_v2(object: &mut Value) {
     rename(object, "autoscaling/v2");
 }
 
+/// Gives an object of v2 that has come through v1 what it had in the store and v1 cannot tell, such as the order of its
+/// metrics, in each part that was left as it was.
+pub fn restore(object: &mut Value, stored: &Value) {
+    let mut shown = stored.clone();
+    to_v1(&mut shown);
+    to_v2(&mut shown);
+    let Some(map) = object.as_object_mut() else { return };
+    for name in ["spec", "status"] {
+        if let (Some(now), Some(before)) = (map.get_mut(name), stored.get(name))
+            && shown.get(name) == Some(&*now)
+        {
+            *now = before.clone();
+        }
+    }
+}
+
 /// Takes away the annotations that only v1 has.
 pub(super) fn take_annotations(object: &mut Value) -> Object {
     let mut taken = Map::new();

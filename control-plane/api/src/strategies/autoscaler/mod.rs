@@ -7,7 +7,7 @@ mod go;
 #[cfg(test)]
 mod tests;
 
-pub use convert::{to_v1, to_v2};
+pub use convert::{restore, to_v1, to_v2};
 
 use super::json::{fill, items, present, spec_mut};
 use super::policy;

@@ -115,6 +115,23 @@ fn the_metric_of_the_cpu_comes_last_and_only_one_is_kept() {
 }
 
 #[test]
+fn a_part_that_was_left_as_it_was_is_as_it_was() {
+    let mut stored = full();
+    stored["spec"]["metrics"].as_array_mut().unwrap().rotate_right(1);
+    stored["status"]["currentMetrics"][0]["resource"]["current"] = json!({"averageUtilization": 40});
+    let mut same = v2(v1(stored.clone()));
+    assert_ne!(same, stored);
+    restore(&mut same, &stored);
+    assert_eq!(same, stored);
+    let mut changed = v1(stored.clone());
+    changed["spec"]["targetCPUUtilizationPercentage"] = 51.into();
+    let mut changed = v2(changed);
+    restore(&mut changed, &stored);
+    assert_eq!(changed["status"], stored["status"]);
+    assert_eq!(changed["spec"]["metrics"][5], aim_at_cpu(51));
+}
+
+#[test]
 fn an_average_alone_is_no_zero() {
     let average = json!({"type": "Object", "object": {"describedObject": {"kind": "Ingress", "name": "i"},
         "metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": "10"}}});
