@@ -69,3 +69,13 @@ pub async fn apply(cluster: &Cluster, manifest: &str) -> String {
     std::fs::write(&file, manifest).expect("the scratch folder is writable");
     run(cluster, &["apply", "-f", file.to_str().expect("UTF-8 path")]).await
 }
+
+/// Applies a CRD and waits until its kind is served; what kubectl said of the first.
+///
+/// # Panics
+/// When kubectl fails, or the CRD is not established within ten seconds.
+pub async fn establish(cluster: &Cluster, name: &str, manifest: &str) -> String {
+    let said = apply(cluster, manifest).await;
+    run(cluster, &["wait", "--for=condition=Established", &format!("crd/{name}"), "--timeout=10s"]).await;
+    said
+}

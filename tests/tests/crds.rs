@@ -1,7 +1,7 @@
 //! Custom resources as kubectl users meet them: a CRD is applied, its objects are used like any others, and it goes.
 
 use std::time::Duration;
-use tests::kubectl::{apply, fails, run};
+use tests::kubectl::{apply, establish, fails, run};
 use tests::{Cluster, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -54,12 +54,8 @@ fn tab(name: &str, color: &str) -> String {
 
 async fn with_crd() -> Cluster {
     let cluster = Cluster::up().await;
-    assert!(
-        apply(&cluster, CRD)
-            .await
-            .contains("customresourcedefinition.apiextensions.k8s.io/crontabs.stable.example.com created")
-    );
-    run(&cluster, &["wait", "--for=condition=Established", "crd/crontabs.stable.example.com", "--timeout=10s"]).await;
+    let said = establish(&cluster, "crontabs.stable.example.com", CRD).await;
+    assert_eq!(said.trim(), "customresourcedefinition.apiextensions.k8s.io/crontabs.stable.example.com created");
     cluster
 }
 
@@ -175,8 +171,7 @@ async fn rules_in_cel_are_told_to_kubectls_users() {
     };
     let told = refused(&RULES.replace("self.min <= self.max\"", "self.min <= self.maximum\"")).await;
     assert!(told.contains("compilation failed: ERROR: <input>:1:17: undefined field 'maximum'"), "{told}");
-    apply(&cluster, RULES).await;
-    run(&cluster, &["wait", "--for=condition=Established", "crd/ranges.rules.example.com", "--timeout=10s"]).await;
+    establish(&cluster, "ranges.rules.example.com", RULES).await;
     let range = |min: u32, max: u32| {
         format!(
             "apiVersion: rules.example.com/v1\nkind: Range\nmetadata: {{name: r}}\nspec: {{min: {min}, max: {max}}}\n"
