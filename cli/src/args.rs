@@ -333,10 +333,43 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// The API server under load: each verb, a crowd of watchers, and their cost; beside another cluster's if one is named
+    Api(BenchApi),
     /// From exec to ready, to the first pod Running and to the first HTTP answer; idle cost; pod start times
     Startup(BenchStartup),
     /// The store on this machine's disk: durable writes beside etcd's, lists, watches, memory, opening, compaction
     Store(BenchStore),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchApi {
+    /// How many objects to create, read, write and delete
+    #[arg(short = 'n', long, default_value_t = 5000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub objects: u32,
+
+    /// Requests at a time
+    #[arg(short, long, default_value_t = 32, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub concurrency: u32,
+
+    /// How often to list all objects, one list at a time
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub lists: u32,
+
+    /// How many watch while more objects are created
+    #[arg(short, long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub watchers: u32,
+
+    /// How many objects are created for them
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub events: u32,
+
+    /// Keep the store in memory instead of on disk
+    #[arg(long)]
+    pub ephemeral: bool,
+
+    /// The kubeconfig of a cluster to measure by turns with our own, in a namespace that is deleted at the end
+    #[arg(long, value_name = "KUBECONFIG")]
+    pub beside: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
