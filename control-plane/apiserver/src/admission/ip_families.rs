@@ -136,9 +136,9 @@ mod tests {
     use super::*;
 
     /// Families and policy afterwards, or the errors.
-    fn init_of(spec: Value, old: Option<Value>) -> String {
+    fn init_of(spec: &Value, old: Option<&Value>) -> String {
         let mut spec = spec.as_object().unwrap().clone();
-        let errors = init(&mut spec, old.as_ref().and_then(Value::as_object));
+        let errors = init(&mut spec, old.and_then(Value::as_object));
         match errors.is_empty() {
             true => format!("{} {}", text(&spec, "ipFamilyPolicy"), spec["ipFamilies"]),
             false => errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
@@ -179,7 +179,7 @@ mod tests {
                 r#"SingleStack ["IPv6"]"#,
             ),
         ] {
-            assert_eq!(init_of(spec.clone(), None), expected, "{spec}");
+            assert_eq!(init_of(&spec, None), expected, "{spec}");
         }
     }
 
@@ -188,10 +188,10 @@ mod tests {
         let bare = json!({"clusterIP": "None", "clusterIPs": ["None"], "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv4", "IPv6"]});
         let mut single = bare.clone();
         single["ipFamilyPolicy"] = "SingleStack".into();
-        assert_eq!(init_of(single, Some(bare.clone())), r#"SingleStack ["IPv4"]"#);
-        assert_eq!(init_of(bare.clone(), Some(bare)), r#"RequireDualStack ["IPv4","IPv6"]"#);
+        assert_eq!(init_of(&single, Some(&bare)), r#"SingleStack ["IPv4"]"#);
+        assert_eq!(init_of(&bare, Some(&bare)), r#"RequireDualStack ["IPv4","IPv6"]"#);
         // From a cluster that had two.
         let dual = json!({"clusterIPs": ["10.0.0.1", "fd00::1"], "ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv4", "IPv6"]});
-        assert_eq!(init_of(dual.clone(), Some(dual)), r#"PreferDualStack ["IPv4","IPv6"]"#);
+        assert_eq!(init_of(&dual, Some(&dual)), r#"PreferDualStack ["IPv4","IPv6"]"#);
     }
 }
