@@ -103,6 +103,24 @@ async fn a_node_reads_what_belongs_to_its_volumes() {
     }
 }
 
+#[tokio::test]
+async fn a_node_is_who_has_both_the_name_and_the_group() {
+    let cluster = cluster().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    let binding = json!({"metadata": {"name": "all"}, "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "Group", "name": "system:nodes"}]});
+    cluster.post(rbac, binding).await;
+    let made = async |name: &str| {
+        let user = User { name: name.to_owned(), ..node() };
+        cluster.as_user(user, "POST", PODS, &pod(&name.replace(':', "-"))).await
+    };
+    assert_eq!(made("somebody").await.code, 201);
+    assert_eq!(made("system:node:n1").await.code, 403);
+    let refused = made("system:node:").await.json();
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.ends_with("could not determine node from user \"system:node:\""), "{message}");
+}
+
 fn mirror(name: &str, uid: &str) -> Value {
     let mut mirror = pod(name);
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "h"});

@@ -64,7 +64,11 @@ async fn what_is_gone_and_what_is_not_there_yet() {
         ("an old version", format!("resourceVersion={old}&resourceVersionMatch=Exact"), "application/json"),
         ("an old version", format!("resourceVersion={old}&resourceVersionMatch=Exact"), table),
         ("an old page", format!("limit=1&continue={token}"), "application/json"),
-        ("a version to come", "resourceVersion=999999&resourceVersionMatch=NotOlderThan".to_owned(), "application/json"),
+        (
+            "a version to come",
+            "resourceVersion=999999&resourceVersionMatch=NotOlderThan".to_owned(),
+            "application/json",
+        ),
         ("a watch from an old version", format!("watch=1&resourceVersion={old}"), "application/json"),
         ("a watch from an old version", format!("watch=1&resourceVersion={old}"), table),
         ("a watch from a version to come", "watch=1&resourceVersion=999999".to_owned(), "application/json"),

@@ -85,6 +85,8 @@ fn selects_object(hook: &Hook, request: &Request<'_>) -> bool {
     if hook.objects.is_everything() {
         return true;
     }
-    let selects = |object: &Value| object.is_object() && hook.objects.matches_map(meta::labels(object));
+    // What has no metadata, such as the options of a stream, is never selected.
+    let has_labels = |object: &Value| object.get("metadata").is_some_and(Value::is_object);
+    let selects = |object: &Value| has_labels(object) && hook.objects.matches_map(meta::labels(object));
     selects(request.object) || request.old.is_some_and(selects)
 }

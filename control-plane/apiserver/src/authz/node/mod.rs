@@ -20,9 +20,9 @@ pub(super) struct NodeAuthorizer {
     graph: Mutex<Graph>,
 }
 
-/// The node that a user speaks for: `Some("")` for a member of `system:nodes` that names none.
+/// The node that a user speaks for; empty for `system:node:` itself.
 pub(crate) fn identity(user: &User) -> Option<&str> {
-    user.is_in(NODES).then(|| user.name.strip_prefix(USER_PREFIX).unwrap_or_default())
+    user.name.strip_prefix(USER_PREFIX).filter(|_| user.is_in(NODES))
 }
 
 /// The parts of a question about a resource.

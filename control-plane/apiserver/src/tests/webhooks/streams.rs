@@ -48,6 +48,12 @@ async fn a_stream_is_asked_about_before_it_is_there() {
             assert_eq!(object[name], *value, "{path}");
         }
     }
+    // Options have no labels that could be selected, or not.
+    let unlabelled = json!({"objectSelector": {"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]},
+        "rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["*/*"]}]});
+    cluster.ok("DELETE", &format!("{VALIDATING}/v"), Value::Null).await;
+    cluster.post(VALIDATING, configuration("v", vec![server.hook("one.example.com", unlabelled)])).await;
+    assert_eq!(cluster.fails("GET", &format!("{PODS}/p/attach"), Value::Null).await["code"], 501);
     // A log is read, not connected to.
     assert!(server.asked().is_empty());
     cluster.send("GET", &format!("{PODS}/p/log"), &[], Vec::new()).await;
