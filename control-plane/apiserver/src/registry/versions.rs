@@ -82,33 +82,40 @@ impl<'a> Rows<'a> {
         None
     }
 
-    /// Asks the webhook for what a computation lacked, in one review for each version.
+    /// Asks the webhook for what a computation lacked, in one review for each version, all at once.
     ///
     /// # Errors
-    /// What the webhook has said to what a computation that lacked nothing else asked for.
+    /// What the webhook said to what the computation asked for: it is not asked for more then, so a webhook that hangs takes
+    /// no more than its time.
     pub(super) async fn settle(&self) -> Result<Settled, Status> {
         let (mut wanted, refused) = {
             let mut webhook = self.webhook.lock();
             (std::mem::take(&mut webhook.wanted), webhook.refused.take())
         };
-        if wanted.is_empty() {
+        if refused.is_some() || wanted.is_empty() {
             self.webhook.lock().answers.clear();
             return refused.map_or(Ok(Settled::Known), Err);
         }
+        let mut reviews = Vec::new();
         while let Some((_, to)) = wanted.first() {
             let to = Arc::clone(to);
             let (batch, rest): (Vec<_>, Vec<_>) =
                 wanted.into_iter().partition(|(_, version)| Arc::ptr_eq(version, &to));
             wanted = rest;
-            let objects: Vec<Value> = batch.into_iter().map(|(object, _)| object).collect();
-            let converted: Vec<Result<Value, Status>> = match present::all(self.core, &to, objects.clone()).await {
-                Ok(converted) => converted.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error); objects.len()],
-            };
-            let answer = |(object, converted)| Answer { object, to: Arc::clone(&to), converted };
-            self.webhook.lock().answers.extend(objects.into_iter().zip(converted).map(answer));
+            reviews.push(self.review(batch.into_iter().map(|(object, _)| object).collect(), to));
         }
+        let answers = futures::future::join_all(reviews).await;
+        self.webhook.lock().answers.extend(answers.into_iter().flatten());
         Ok(Settled::Again)
+    }
+
+    async fn review(&self, objects: Vec<Value>, to: Arc<Resource>) -> Vec<Answer> {
+        let converted: Vec<Result<Value, Status>> = match present::all(self.core, &to, objects.clone()).await {
+            Ok(converted) => converted.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); objects.len()],
+        };
+        let answer = |(object, converted)| Answer { object, to: Arc::clone(&to), converted };
+        objects.into_iter().zip(converted).map(answer).collect()
     }
 }
 

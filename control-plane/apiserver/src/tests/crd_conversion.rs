@@ -223,4 +223,12 @@ async fn a_webhook_that_fails_stops_applies_and_leaves_owners_to_updates() {
         cluster.ok("PATCH", &format!("{V1}/a?fieldManager=three"), json!({"spec": {"hostPort": "y:80"}})).await;
     assert_eq!(changed["spec"]["hostPort"], "y:80");
     assert_eq!(changed["metadata"]["managedFields"], before["metadata"]["managedFields"]);
+    // One that hangs costs its own time, once.
+    webhook.behaves(|_| Behaviour::Hang);
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let (code, failed) = cluster.apply_host(V1, "one", json!({"hostPort": "x:82"})).await;
+    let message = failed["message"].as_str().unwrap();
+    assert!(code == 500 && message.contains("context deadline exceeded"), "{message}");
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
 }
