@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use tests::cluster::{Options, own_ranges};
+use tests::command::on;
 use tests::rest::{self, LIMIT, Rest};
 use tests::{Cluster, eventually, web};
 
@@ -86,6 +87,7 @@ async fn services_move_on_to_a_range_that_is_added_and_hold_it() {
 
     // What a wider one covers may go; the wider one may not, and gives nothing more.
     add_range(&rest, "wide", &format!("{free}.0/23")).await;
+    let before = rest.get(CIDRS).await["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
     rest.delete(&format!("{CIDRS}/more"), json!(null)).await;
     rest.gone(&format!("{CIDRS}/more")).await;
     rest.delete(&format!("{CIDRS}/wide"), json!(null)).await;
@@ -103,6 +105,11 @@ async fn services_move_on_to_a_range_that_is_added_and_hold_it() {
     answers(&ip).await;
     rest.delete("services/web", json!(null)).await;
     rest.gone(&wide).await;
+
+    // It is its user's, so it goes back with the rest.
+    on(&cluster, &["history", "restore", "servicecidr", "wide", "--to", &before]).await.ok();
+    rest.until(&wide, "ready", |cidr| rest::has_condition(cidr, "Ready", "True").then_some(())).await;
+    rest.create(service("web")).await;
 }
 
 #[tokio::test]

@@ -129,9 +129,10 @@ fn addresses(
     if !step.place.resource.as_ref().is_some_and(|row| cluster_ip::concerns(row)) {
         return Ok((Assignment::default(), String::new()));
     }
-    if let Ok(assignment) = core.services.assign(core, snapshot, object, current) {
-        return Ok((assignment, String::new()));
-    }
+    let refused = match core.services.assign(core, snapshot, object, current) {
+        Ok(assignment) => return Ok((assignment, String::new())),
+        Err(refused) => refused,
+    };
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("clusterIP");
         spec.remove("clusterIPs");
@@ -141,5 +142,5 @@ fn addresses(
     }
     let assignment = core.services.assign(core, snapshot, object, None)?;
     let ip = object.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default();
-    Ok((assignment, format!("with the new address {ip}: another Service has one of its old address and ports")))
+    Ok((assignment, format!("with the new address {ip}: {}", refused.message)))
 }
