@@ -17,6 +17,7 @@ pub mod meta;
 pub mod names;
 pub mod openapi;
 pub mod patch;
+mod pem;
 pub mod quantity;
 pub mod quota;
 pub mod schema;

@@ -370,7 +370,7 @@ fn a_bundle_that_cannot_be_read_is_taken_only_where_nothing_is_served() {
     };
     let now = jiff::Timestamp::UNIX_EPOCH;
     let settled = |object: &Value| settle(object, std::iter::empty(), &Kinds::builtin(), now).change.unwrap();
-    let (bad, good) = (with("Cg=="), with(&super::bundle::tests::good()));
+    let (bad, good) = (with("Cg=="), with(&crate::pem::tests::good()));
     assert_eq!(texts(&spec::validate(&bad, None)), Vec::<String>::new());
     let waiting = settled(&bad);
     assert!(!acceptance::established(&waiting));

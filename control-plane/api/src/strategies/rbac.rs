@@ -1,10 +1,11 @@
 //! Roles and their bindings (`pkg/apis/rbac/validation`).
 
-use super::json::fill_zero;
+use super::json::{fill_zero, present};
+use super::pod::check_label_selector;
 use crate::field::{Error, Path};
 use crate::names;
 use crate::strategy::Strategy;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -27,7 +28,11 @@ impl Strategy for Rbac {
     fn validate(&self, object: &Value) -> Vec<Error> {
         let mut errors = Vec::new();
         match self {
-            Self::Role | Self::ClusterRole => self.check_rules(object, &mut errors),
+            Self::Role => self.check_rules(object, &mut errors),
+            Self::ClusterRole => {
+                self.check_rules(object, &mut errors);
+                check_aggregation(object, &mut errors);
+            }
             Self::RoleBinding | Self::ClusterRoleBinding => self.check_binding(object, &mut errors),
         }
         errors
@@ -38,7 +43,9 @@ impl Strategy for Rbac {
         if role(object) == role(old) {
             return Vec::new();
         }
-        vec![Error::invalid(&Path::new("roleRef"), role(object), "cannot change roleRef")]
+        let text = |field: &str| role(object).get(field).cloned().unwrap_or_else(|| "".into());
+        let shown = json!({"APIGroup": text("apiGroup"), "Kind": text("kind"), "Name": text("name")});
+        vec![Error::invalid(&Path::new("roleRef"), shown, "cannot change roleRef")]
     }
 
     fn has_generation(&self) -> bool {
@@ -90,7 +97,7 @@ impl Rbac {
         if role("apiGroup") != GROUP {
             errors.push(Error::not_supported(&path.child("apiGroup"), role("apiGroup"), &[GROUP]));
         }
-        let kinds: &[&str] = if self == Self::ClusterRoleBinding { &["ClusterRole"] } else { &["ClusterRole", "Role"] };
+        let kinds: &[&str] = if self == Self::ClusterRoleBinding { &["ClusterRole"] } else { &["Role", "ClusterRole"] };
         if !kinds.contains(&role("kind")) {
             errors.push(Error::not_supported(&path.child("kind"), role("kind"), kinds));
         }
@@ -139,6 +146,24 @@ impl Rbac {
     }
 }
 
+/// Whose rules a ClusterRole collects.
+fn check_aggregation(object: &Value, errors: &mut Vec<Error>) {
+    let Some(rule) = present(object, "aggregationRule") else { return };
+    let path = Path::new("aggregationRule");
+    let path = path.child("clusterRoleSelectors");
+    if items(rule, "clusterRoleSelectors").next().is_none() {
+        let why = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        errors.push(Error::required(&path, why));
+    }
+    for (at, selector) in items(rule, "clusterRoleSelectors").enumerate() {
+        let (path, before) = (path.index(at), errors.len());
+        check_label_selector(Some(selector), &path, errors);
+        if errors.len() > before {
+            errors.push(Error::invalid(&path, Value::Null, "invalid label selector."));
+        }
+    }
+}
+
 fn items<'v>(object: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
     object.get(field).and_then(Value::as_array).into_iter().flatten()
 }
@@ -158,7 +183,6 @@ fn default_binding(object: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn texts(kind: Rbac, mut object: Value) -> Vec<String> {
         kind.default(&mut object);

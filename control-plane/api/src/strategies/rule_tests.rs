@@ -95,6 +95,35 @@ fn driven(kind: &str) -> (&'static str, Value) {
             json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.1.0.1"]}],
             "ports": [{"port": 80}]}),
         ),
+        other => ruling(other),
+    }
+}
+
+/// The same of the kinds of rights and webhooks.
+fn ruling(kind: &str) -> (&'static str, Value) {
+    let rule = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]});
+    let subjects =
+        json!([{"kind": "User", "name": "bob"}, {"kind": "ServiceAccount", "name": "a", "namespace": "default"}]);
+    let hook = json!({"name": "a.b.example", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+        "clientConfig": {"service": {"name": "s", "namespace": "n"}},
+        "matchConditions": [{"name": "a", "expression": "true"}],
+        "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]});
+    match kind {
+        "Role" => ("rbac.authorization.k8s.io", json!({"rules": [rule]})),
+        "ClusterRole" => (
+            "rbac.authorization.k8s.io",
+            json!({"rules": [rule], "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}}),
+        ),
+        "RoleBinding" => {
+            ("rbac.authorization.k8s.io", json!({"subjects": subjects, "roleRef": {"kind": "Role", "name": "r"}}))
+        }
+        "ClusterRoleBinding" => (
+            "rbac.authorization.k8s.io",
+            json!({"subjects": subjects, "roleRef": {"kind": "ClusterRole", "name": "r"}}),
+        ),
+        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => {
+            ("admissionregistration.k8s.io", json!({"webhooks": [hook]}))
+        }
         other => panic!("no example of {other}"),
     }
 }

@@ -4,7 +4,8 @@
 use super::{Operation, Plugin, Request};
 use crate::authz::{Attributes, Authorizers};
 use crate::config::Clock;
-use crate::pki::read_request;
+use crate::pki::{RequestError, read_request};
+use api::field::{self, Path};
 use api::{Status, time};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,6 +36,7 @@ impl Certificates {
         match (request.operation, request.subresource) {
             (Operation::Create, _) => {
                 sign_off(request);
+                check_request(request)?;
                 restrict_subject(request)
             }
             (_, "approval") => {
@@ -109,6 +111,18 @@ fn sign_off(request: &mut Request<'_>) {
     }
     if !user.extra.is_empty() {
         spec.insert("extra".into(), json!(user.extra));
+    }
+}
+
+/// A request must be one, and signed with its own key. Whether it is PEM at all is said with the kind's other rules.
+fn check_request(request: &Request<'_>) -> Result<(), Status> {
+    let base64 = text(request.object, "/spec/request");
+    match read_request(&STANDARD.decode(base64).unwrap_or_default()) {
+        Ok(_) | Err(RequestError::Pem) => Ok(()),
+        Err(why) => {
+            let error = field::Error::invalid(&Path::new("spec.request"), base64, why.to_string());
+            Err(Status::invalid(GROUP, &request.resource.kind, request.name, &[error]))
+        }
     }
 }
 

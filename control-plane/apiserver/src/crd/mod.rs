@@ -36,9 +36,11 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<(), Status> {
     Ok(())
 }
 
-/// Runs rules that may take long: those of CRDs, whose schemas may be huge. Other requests go on meanwhile.
+/// Runs rules that may take long: those of CRDs, whose schemas may be huge, and of webhooks, whose conditions are compiled.
+/// Other requests go on meanwhile.
 pub(crate) fn judged<T>(resource: &Resource, rules: impl FnOnce() -> T) -> T {
-    if resource.group == api::crd::GROUP { apart(rules) } else { rules() }
+    let is_long = matches!(&*resource.group, api::crd::GROUP | "admissionregistration.k8s.io");
+    if is_long { apart(rules) } else { rules() }
 }
 
 /// Off the threads that answer requests, where there are several.

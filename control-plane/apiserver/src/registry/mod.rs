@@ -152,11 +152,13 @@ async fn subresource(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response
         ("status", Verb::Update) => update::put(call, update::Part::Status, body).await,
         ("status", Verb::Patch) => patch::patch(call, update::Part::Status, body).await,
         ("approval", Verb::Get) => get::get(call).await,
-        ("approval", Verb::Update) => update::put(call, update::Part::Status, body).await,
-        ("approval", Verb::Patch) => patch::patch(call, update::Part::Status, body).await,
         ("ephemeralcontainers" | "resize", Verb::Get) => get::get(call).await,
-        ("ephemeralcontainers" | "resize", Verb::Update) => update::put(call, update::Part::Subresource, body).await,
-        ("ephemeralcontainers" | "resize", Verb::Patch) => patch::patch(call, update::Part::Subresource, body).await,
+        ("approval" | "ephemeralcontainers" | "resize", Verb::Update) => {
+            update::put(call, update::Part::Subresource, body).await
+        }
+        ("approval" | "ephemeralcontainers" | "resize", Verb::Patch) => {
+            patch::patch(call, update::Part::Subresource, body).await
+        }
         ("scale", _) => scale::serve(call, row, verb, body).await,
         ("binding", _) => binding::create(call, body).await,
         ("eviction", _) => eviction::create(call, body).await,

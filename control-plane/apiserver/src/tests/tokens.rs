@@ -165,8 +165,16 @@ async fn certificate_requests_say_who_asked_and_approving_is_a_right() {
     use base64::Engine as _;
     let cluster = Cluster::new().await;
     let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    let pem = base64::engine::general_purpose::STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\n");
-    let spec = json!({"request": pem, "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"], "username": "somebody-else"});
+    let key = rcgen::KeyPair::generate().unwrap();
+    let signed = rcgen::CertificateParams::new(Vec::new()).unwrap().serialize_request(&key).unwrap().pem().unwrap();
+    let mut broken = signed.clone().into_bytes();
+    let at = broken.len() / 2;
+    broken[at] = if broken[at] == b'A' { b'B' } else { b'A' };
+    let base64 = |pem: &[u8]| base64::engine::general_purpose::STANDARD.encode(pem);
+    let spec = json!({"request": base64(&broken), "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"]});
+    let refused = cluster.json("POST", requests, &json!({"metadata": {"name": "c"}, "spec": spec})).await.json();
+    assert_eq!((&refused["reason"], &refused["details"]["causes"][0]["field"]), (&json!("Invalid"), &json!("spec.request")));
+    let spec = json!({"request": base64(signed.as_bytes()), "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"], "username": "somebody-else"});
     let made = cluster.post(requests, json!({"metadata": {"name": "c"}, "spec": spec})).await;
     assert_eq!(made["spec"]["username"], "system:admin");
     let rule = |verbs: &[&str], resource: &str| json!({"verbs": verbs, "apiGroups": ["certificates.k8s.io"], "resources": [resource]});
@@ -188,4 +196,13 @@ async fn certificate_requests_say_who_asked_and_approving_is_a_right() {
     cluster.ok("PATCH", &format!("{rbac}/clusterroles/approver"), json!({"rules": [rules[0], signers]})).await;
     let approved = cluster.as_user(bob, "PATCH", &path, &approval).await.json();
     assert!(approved["status"]["conditions"][0]["lastUpdateTime"].is_string(), "{approved}");
+    let denied = json!({"status": {"conditions": [{"type": "Denied", "status": "True", "reason": "x"}]}});
+    let refused = cluster.json("PATCH", &format!("{requests}/c/status"), &denied).await.json();
+    let causes: Vec<&str> =
+        refused["details"]["causes"].as_array().unwrap().iter().filter_map(|c| c["message"].as_str()).collect();
+    let wanted = [
+        r#"Forbidden: updates may not remove a condition of type "Approved""#,
+        r#"Forbidden: updates may not add a condition of type "Denied""#,
+    ];
+    assert_eq!(causes, wanted, "{refused}");
 }

@@ -53,4 +53,8 @@ pub(super) const ROWS: &[Row] = &[
     ("VolumeAttributesClass", "/driverName", r#""example.com/other""#, "driverName: Forbidden: updates to driverName are forbidden."),
     ("EndpointSlice", "/endpoints/0/addresses", r#"["10.1.0.2"]"#, ""),
     ("Lease", "/spec/holderIdentity", r#""me""#, ""),
+    ("RoleBinding", "/roleRef/name", r#""other""#, r#"roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"Role","Name":"other"}: cannot change roleRef"#),
+    ("RoleBinding", "/subjects", "[]", ""),
+    ("ValidatingWebhookConfiguration", "/webhooks/0/sideEffects", r#""Some""#, r#"webhooks[0].sideEffects: Unsupported value: "Some": supported values: "None", "NoneOnDryRun""#),
+    ("ValidatingWebhookConfiguration", "/webhooks/0/timeoutSeconds", "5", ""),
 ];

@@ -1,6 +1,7 @@
 //! Facts about validation, as kube-apiserver's own code states them: a valid object, one thing made wrong in it, and all that
 //! it then says.
 
+mod access;
 mod changes;
 mod kinds;
 mod pods;
@@ -13,6 +14,10 @@ type Row = (&'static str, &'static str, &'static str, &'static str);
 
 /// Long texts that many rows share.
 const TEXTS: &[(&str, &str)] = &[
+    (
+        "LABEL_1035",
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+    ),
     (
         "LABEL_VALUE",
         "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
@@ -58,7 +63,7 @@ fn report(row: &Row, errors: &[String]) -> Option<String> {
 #[test]
 fn new_objects_are_judged_as_kubernetes_judges_them() {
     let mut failures = Vec::new();
-    for row in pods::ROWS.iter().chain(kinds::ROWS) {
+    for row in pods::ROWS.iter().chain(kinds::ROWS).chain(access::ROWS) {
         let (group, mut object) = stored(row.0);
         set(&mut object, row.1, row.2);
         let errors: Vec<String> = for_kind(group, row.0).validate(&object).iter().map(ToString::to_string).collect();
