@@ -1,5 +1,5 @@
-//! Admission of what is never stored: what is posted to a subresource (a Binding, an Eviction, a TokenRequest), and the
-//! options of a stream.
+//! Admission of what is never stored: what is posted to a subresource (a Binding, an Eviction, a TokenRequest), reviews,
+//! and the options of a stream.
 
 use super::Call;
 use crate::admission::{Beside, Operation, Options, Request};

@@ -1,7 +1,7 @@
 //! The reviews of `authentication.k8s.io` and `authorization.k8s.io`: questions put as objects and answered in their
 //! `status`. Nothing is stored.
 
-use super::{Call, input};
+use super::{Call, admit, input};
 use crate::authz::{Attributes, Decision, Target, node};
 use crate::negotiate::{Shape, not_acceptable};
 use crate::request::WriteOptions;
@@ -25,6 +25,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     }
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
     let mut review = input::object(call, body, options.field_validation).await?;
+    admit::body(call, &mut review, options.common).await?;
     let spec = review.get("spec").cloned().unwrap_or_default();
     review["status"] = match call.resource.kind.as_ref() {
         "SelfSubjectReview" => json!({"userInfo": user_info(call.user)}),

@@ -3,7 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
 
 mod owners;
-mod streams;
+mod unstored;
 
 use super::hook_server::{Behaviour, Server};
 use super::{Answer as Response, CONFIG_MAPS, Cluster, PODS, config_map, pod};

@@ -1,4 +1,4 @@
-//! Streams that webhooks may refuse (`CONNECT`).
+//! What is never stored and asked about all the same: streams (`CONNECT`) and reviews.
 
 use super::*;
 
@@ -58,4 +58,31 @@ async fn a_stream_is_asked_about_before_it_is_there() {
     assert!(server.asked().is_empty());
     cluster.send("GET", &format!("{PODS}/p/log"), &[], Vec::new()).await;
     assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_review_is_asked_about_too() {
+    let server = Server::start(|review| match review["request"]["kind"]["kind"].as_str() {
+        Some("SelfSubjectAccessReview") => respond(review, json!({"allowed": false})),
+        Some("SubjectAccessReview") => {
+            patched(review, &json!([{"op": "replace", "path": "/spec/user", "value": "nobody"}]))
+        }
+        _ => allow(review),
+    })
+    .await;
+    let cluster = Cluster::new().await;
+    let rules = json!({"rules": [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]});
+    cluster.post(MUTATING, configuration("m", vec![server.hook("one.example.com", rules)])).await;
+    let group = "/apis/authorization.k8s.io/v1";
+    let spec = json!({"user": "bob", "groups": ["system:masters"], "resourceAttributes": {"verb": "get", "resource": "pods"}});
+    let own = json!({"spec": {"resourceAttributes": spec["resourceAttributes"]}});
+    let refused = cluster.fails("POST", &format!("{group}/selfsubjectaccessreviews"), own).await;
+    assert_eq!(refused["message"], "admission webhook \"one.example.com\" denied the request without explanation");
+    let review = cluster.post(&format!("{group}/subjectaccessreviews"), json!({"spec": spec})).await;
+    assert_eq!((&review["spec"]["user"], &review["status"]["allowed"]), (&json!("nobody"), &json!(true)));
+    // Of a namespace that is not there nobody is told so.
+    let mut local = json!({"spec": spec});
+    local["spec"]["resourceAttributes"]["namespace"] = "none".into();
+    let path = format!("{group}/namespaces/none/localsubjectaccessreviews");
+    assert_eq!(cluster.post(&path, local).await["status"]["allowed"], true);
 }
