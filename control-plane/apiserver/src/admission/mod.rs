@@ -26,6 +26,7 @@ mod small;
 mod storage;
 mod token_secret;
 mod tolerations;
+mod topology_labels;
 pub(crate) mod webhook;
 
 pub use plugins::{AdmissionPlugins, PluginsError};
@@ -187,6 +188,7 @@ impl Chain {
                 }),
             ),
             (Some("DefaultIngressClass"), Arc::new(small::DefaultIngressClass)),
+            (Some("PodTopologyLabels"), Arc::new(topology_labels::PodTopologyLabels)),
         ];
         let validating: Vec<Named> = vec![
             (None, Arc::new(rbac::Guard { authorizers: Arc::clone(authorizers) })),

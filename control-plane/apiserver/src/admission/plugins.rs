@@ -46,7 +46,7 @@ const ALL: &[(&str, Standing)] = &[
     ("CertificateSubjectRestriction", Always),
     ("DefaultIngressClass", On),
     ("DenyServiceExternalIPs", Off),
-    ("PodTopologyLabels", Absent),
+    ("PodTopologyLabels", On),
     ("PodGroupWorkloadExists", Absent),
     ("NodeDeclaredFeatureValidator", Absent),
     ("JobValidation", Absent),

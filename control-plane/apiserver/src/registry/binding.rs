@@ -95,9 +95,10 @@ fn check(pod: &Value, name: &str, binding: &Value) -> Result<(), Status> {
 
 fn assign(pod: &mut Value, node: &str, binding: &Value, now: &str) {
     pod["spec"]["nodeName"] = node.into();
-    if let (Some(annotations), Some(metadata)) = (meta::annotations(binding), meta::metadata_mut(pod)) {
-        let own = metadata.entry("annotations").or_insert_with(|| json!({}));
-        for (key, value) in annotations {
+    for (field, given) in [("annotations", meta::annotations(binding)), ("labels", meta::labels(binding))] {
+        let (Some(given), Some(metadata)) = (given, meta::metadata_mut(pod)) else { continue };
+        let own = metadata.entry(field).or_insert_with(|| json!({}));
+        for (key, value) in given {
             own[key] = value.clone();
         }
     }

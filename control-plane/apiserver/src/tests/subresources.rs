@@ -115,3 +115,24 @@ async fn a_scale_prints_as_kubectl_knows_it() {
     assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("d"), json!(3), json!(0)]);
     assert_eq!(table["rows"][0]["object"]["metadata"]["name"], "d");
 }
+
+#[tokio::test]
+async fn a_pod_learns_where_its_node_is() {
+    let cluster = Cluster::new().await;
+    let labels = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r", "other": "o"});
+    cluster.post("/api/v1/nodes", json!({"metadata": {"name": "n", "labels": labels}})).await;
+    let target = json!({"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "n"}});
+    let mut own = pod("bound");
+    own["metadata"]["labels"] = json!({"app": "a"});
+    cluster.post(PODS, own).await;
+    cluster.post(&format!("{PODS}/bound/binding"), target).await;
+    let there = |pod: &Value| pod["metadata"]["labels"].clone();
+    let wanted = json!({"app": "a", "topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r"});
+    assert_eq!(there(&cluster.get(&format!("{PODS}/bound")).await), wanted);
+    // Of a pod that is made on its node, its own word counts.
+    let mut placed = pod("placed");
+    placed["metadata"]["labels"] = json!({"topology.kubernetes.io/zone": "mine"});
+    placed["spec"]["nodeName"] = "n".into();
+    let wanted = json!({"topology.kubernetes.io/zone": "mine", "topology.kubernetes.io/region": "r"});
+    assert_eq!(there(&cluster.post(PODS, placed).await), wanted);
+}
