@@ -11,7 +11,7 @@ use super::workloads::{
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::selector::Labels;
-use crate::strategy::{Strategy, keep_all_but_status, keep_metadata};
+use crate::strategy::{Strategy, keep_all_but_status, keep_from_old, keep_metadata, replace_status};
 use serde_json::{Value, json};
 
 fn spec(object: &Value) -> &Value {
@@ -330,6 +330,25 @@ impl Strategy for DaemonSet {
         }))
     }
 
+    fn prepare_create(&self, object: &mut Value) {
+        replace_status(object, self.new_status());
+        let given = meta::annotation(object, TEMPLATE_GENERATION).and_then(|text| text.parse().ok()).unwrap_or(1);
+        set_template_generation(object, i64::max(given, 1));
+    }
+
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        keep_from_old(object, old, "status");
+        let before = meta::annotation(old, TEMPLATE_GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0_i64);
+        let changed = spec(object).get("template") != spec(old).get("template");
+        set_template_generation(object, before.saturating_add(i64::from(changed)));
+    }
+
+    fn prepare_status_update(&self, object: &mut Value, old: &Value) {
+        keep_all_but_status(object, old);
+        let before = meta::annotation(old, TEMPLATE_GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0);
+        set_template_generation(object, before);
+    }
+
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, spec, path) = (Vec::new(), spec(object), Path::new("spec"));
         check_daemon_selector(spec, &path, &mut errors);
@@ -359,6 +378,16 @@ impl Strategy for DaemonSet {
         let mut warnings = no_controller("DaemonSet");
         warnings.extend(workload_warnings(object));
         warnings
+    }
+}
+
+/// How often a DaemonSet's template has changed, as its first version counted it.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn set_template_generation(object: &mut Value, generation: i64) {
+    let Some(metadata) = meta::metadata_mut(object) else { return };
+    if let Some(annotations) = object_mut(metadata, "annotations") {
+        annotations.insert(TEMPLATE_GENERATION.into(), generation.to_string().into());
     }
 }
 

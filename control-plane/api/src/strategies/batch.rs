@@ -33,18 +33,22 @@ fn default_job_spec(spec: &mut Object) {
     fill(spec, "parallelism", 1);
     let per_index = !unset(spec, "backoffLimitPerIndex");
     fill(spec, "backoffLimit", if per_index { i32::MAX } else { 6 });
-    fill_zero(spec, "completionMode", "NonIndexed");
+    fill(spec, "completionMode", "NonIndexed");
     fill(spec, "suspend", false);
     fill(spec, "manualSelector", false);
     let replacement = if unset(spec, "podFailurePolicy") { "TerminatingOrFailed" } else { "Failed" };
     fill(spec, "podReplacementPolicy", replacement);
+    default_failure_policy(spec);
+    default_template(spec);
+}
+
+fn default_failure_policy(spec: &mut Object) {
     let rules = spec.get_mut("podFailurePolicy").and_then(|p| p.get_mut("rules")).and_then(Value::as_array_mut);
     for pattern in rules.into_iter().flatten().filter_map(|r| r.get_mut("onPodConditions")?.as_array_mut()).flatten() {
         if let Some(pattern) = pattern.as_object_mut() {
             fill_zero(pattern, "status", "True");
         }
     }
-    default_template(spec);
 }
 
 pub(super) struct Job;
@@ -291,8 +295,9 @@ impl Strategy for CronJob {
         fill(spec, "suspend", false);
         fill(spec, "successfulJobsHistoryLimit", 3);
         fill(spec, "failedJobsHistoryLimit", 1);
-        // A job template gets the defaults of its pods only: those of the Job come when one is made of it.
+        // A job template gets the defaults of its parts only: those of the Job come when one is made of it.
         if let Some(job) = object_mut(spec, "jobTemplate").and_then(|t| object_mut(t, "spec")) {
+            default_failure_policy(job);
             default_template(job);
         }
     }

@@ -4,8 +4,8 @@ use super::addresses;
 use super::json::{check_immutable, check_name, check_required_one_of, each_mut, fill, fill_zero, int, items, text};
 use super::pod::{check_ip, check_protocol};
 use crate::field::{Error, Path};
-use crate::names;
 use crate::strategy::Strategy;
+use crate::{meta, names};
 use serde_json::Value;
 use std::net::IpAddr;
 
@@ -128,7 +128,16 @@ impl Strategy for EndpointSlice {
     }
 
     fn prepare_create(&self, _object: &mut Value) {}
-    fn prepare_update(&self, _object: &mut Value, _old: &Value) {}
+
+    /// Labels count, too. Other changes are counted by the pipeline, from the old generation: never twice.
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        let labels = |object: &Value| meta::labels(object).filter(|labels| !labels.is_empty()).cloned();
+        if labels(object) != labels(old)
+            && let Some(metadata) = meta::metadata_mut(object)
+        {
+            metadata.insert("generation".into(), (meta::generation(old) + 1).into());
+        }
+    }
 
     fn validate(&self, object: &Value) -> Vec<Error> {
         let (mut errors, root) = (Vec::new(), Path::new(""));

@@ -5,7 +5,8 @@ use super::json::{fill, spec_mut};
 use super::workloads::no_controller;
 use super::{classes, networking, policy, storage};
 use crate::field::Error;
-use crate::strategy::{METADATA_KEPT, Strategy, keep_all_but_status, keep_metadata};
+use crate::meta;
+use crate::strategy::{METADATA_KEPT, Strategy, keep_all_but_status, keep_metadata, replace_status};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
     ("networking.k8s.io", "NetworkPolicy", true, true),
     ("networking.k8s.io", "IPAddress", false, false),
     ("networking.k8s.io", "ServiceCIDR", false, false),
-    ("scheduling.k8s.io", "PriorityClass", true, false),
+    // Its generation is 1 for ever.
+    ("scheduling.k8s.io", "PriorityClass", false, false),
     ("storage.k8s.io", "StorageClass", false, true),
     ("storage.k8s.io", "CSIDriver", true, true),
     ("storage.k8s.io", "CSINode", false, true),
@@ -32,7 +34,7 @@ const KINDS: &[(&str, &str, bool, bool)] = &[
 const CONDITIONAL: &[&str] =
     &["PodDisruptionBudget", "RuntimeClass", "CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment"];
 /// Kinds that a PUT may create.
-const CREATED_BY_UPDATE: &[&str] = &["PriorityClass"];
+const CREATED_BY_UPDATE: &[&str] = &["RuntimeClass"];
 
 struct Passive {
     kind: &'static str,
@@ -47,7 +49,17 @@ impl Strategy for Passive {
             "StorageClass" => default_top(object, &[("reclaimPolicy", "Delete"), ("volumeBindingMode", "Immediate")]),
             "PriorityClass" => default_top(object, &[("preemptionPolicy", "PreemptLowerPriority")]),
             "CSIDriver" => default_csi_driver(object),
+            "IngressClass" => default_ingress_class(object),
             _ => {}
+        }
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        replace_status(object, self.new_status());
+        if self.kind == "PriorityClass"
+            && let Some(metadata) = meta::metadata_mut(object)
+        {
+            metadata.insert("generation".into(), 1.into());
         }
     }
 
@@ -155,6 +167,13 @@ fn default_network_policy(object: &mut Value) {
         for port in ports.filter_map(Value::as_object_mut) {
             fill(port, "protocol", "TCP");
         }
+    }
+}
+
+fn default_ingress_class(object: &mut Value) {
+    let parameters = object.pointer_mut("/spec/parameters").and_then(Value::as_object_mut);
+    if let Some(parameters) = parameters {
+        fill(parameters, "scope", "Cluster");
     }
 }
 

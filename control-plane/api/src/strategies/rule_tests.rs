@@ -357,7 +357,7 @@ fn kinds_with_a_spec_count_its_changes() {
         ("Ingress", true),
         ("IngressClass", true),
         ("NetworkPolicy", true),
-        ("PriorityClass", true),
+        ("PriorityClass", false),
         ("EndpointSlice", true),
         ("Service", false),
         ("ConfigMap", false),

@@ -2,7 +2,8 @@
 
 use super::apps::{check_collisions, check_ready};
 use super::json::{
-    check_name, check_non_negative, each_mut, fill, fill_zero, int, items, map, object_mut, present, spec_mut, text,
+    check_name, check_non_negative, each_mut, existing_mut, fill, fill_zero, int, items, map, object_mut, present,
+    spec_mut, text, zero,
 };
 use super::pod::{check_claim_spec, default_claim_spec, template_warnings};
 use super::workloads::{
@@ -13,6 +14,7 @@ use crate::field::{Error, Path};
 use crate::meta;
 use crate::strategy::Strategy;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 fn spec(object: &Value) -> &Value {
     object.get("spec").unwrap_or(&Value::Null)
@@ -52,11 +54,16 @@ impl Strategy for StatefulSet {
         fill(spec, "replicas", 1);
         fill(spec, "revisionHistoryLimit", 10);
         if let Some(strategy) = object_mut(spec, "updateStrategy") {
-            fill_zero(strategy, "type", "RollingUpdate");
+            if zero(strategy.get("type")) {
+                strategy.insert("type".into(), "RollingUpdate".into());
+                let _ = object_mut(strategy, "rollingUpdate");
+            }
+            // Who says `RollingUpdate`, and nothing of how, gets no more than that.
             if strategy.get("type").and_then(Value::as_str) == Some("RollingUpdate")
-                && let Some(rolling) = object_mut(strategy, "rollingUpdate")
+                && let Some(rolling) = existing_mut(strategy, "rollingUpdate")
             {
                 fill(rolling, "partition", 0);
+                fill(rolling, "maxUnavailable", 1);
             }
         }
         if let Some(policy) = object_mut(spec, "persistentVolumeClaimRetentionPolicy") {
@@ -205,10 +212,12 @@ fn check_stateful_template(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error
         pod.remove("subdomain");
         pod.remove("hostname");
         let volumes = pod.entry("volumes").or_insert_with(|| json!([]));
-        let names: Vec<&str> = claims.iter().map(meta::name).collect();
+        let names: HashSet<&str> = claims.iter().map(meta::name).collect();
         if let Some(list) = volumes.as_array_mut() {
-            list.retain(|v| !names.contains(&text(v, "name")));
-            list.extend(names.iter().map(|n| json!({"name": n, "persistentVolumeClaim": {"claimName": n}})));
+            list.retain(|v| !names.contains(text(v, "name")));
+            list.extend(
+                claims.iter().map(meta::name).map(|n| json!({"name": n, "persistentVolumeClaim": {"claimName": n}})),
+            );
         }
     }
     check_running_template(&whole, "StatefulSet", path, errors);

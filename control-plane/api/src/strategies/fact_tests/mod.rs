@@ -3,6 +3,7 @@
 
 mod access;
 mod changes;
+mod defaults;
 mod kinds;
 mod pods;
 
