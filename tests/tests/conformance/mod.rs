@@ -14,6 +14,7 @@ mod cli;
 mod cli_cluster;
 mod hooks;
 mod integration;
+mod machinery_conversion;
 mod machinery_crds;
 mod machinery_gc;
 mod machinery_namespaces;

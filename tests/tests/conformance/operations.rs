@@ -42,10 +42,24 @@ struct Kind<'a> {
     namespaced: bool,
     /// What a patch of the status subresource writes, where there is one.
     status: Option<Value>,
-    body: &'a (dyn Fn(usize) -> Value + Sync),
+    body: Body<'a>,
+}
+
+type Body<'a> = &'a (dyn Fn(usize) -> Value + Sync);
+
+fn namespaced<'a>(group_version: &'a str, plural: &'a str, body: Body<'a>) -> Kind<'a> {
+    Kind { group_version, plural, namespaced: true, status: None, body }
+}
+
+fn cluster_wide<'a>(group_version: &'a str, plural: &'a str, body: Body<'a>) -> Kind<'a> {
+    Kind { group_version, plural, namespaced: false, status: None, body }
 }
 
 impl Kind<'_> {
+    fn with_status(self, status: Value) -> Self {
+        Self { status: Some(status), ..self }
+    }
+
     /// The collection, of the scenario's namespace or of the cluster.
     fn collection(&self, scene: &Scene) -> String {
         if self.namespaced { scene.path(&format!("{}/{}", self.group_version, self.plural)) } else { self.everywhere() }
@@ -145,32 +159,12 @@ async fn ingress_api_operations(scene: Scene) {
         {"path": "/", "pathType": "ImplementationSpecific", "backend": backend}]}}]}})
     };
     let status = json!({"loadBalancer": {"ingress": [{"ip": "169.1.1.1"}]}});
-    operations(
-        &scene,
-        Kind {
-            group_version: "networking.k8s.io/v1",
-            plural: "ingresses",
-            namespaced: true,
-            status: Some(status),
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, namespaced("networking.k8s.io/v1", "ingresses", &body).with_status(status)).await;
 }
 
 async fn ingress_class_api_operations(scene: Scene) {
     let body = |_| json!({"spec": {"controller": "example.com/controller"}});
-    operations(
-        &scene,
-        Kind {
-            group_version: "networking.k8s.io/v1",
-            plural: "ingressclasses",
-            namespaced: false,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, cluster_wide("networking.k8s.io/v1", "ingressclasses", &body)).await;
 }
 
 async fn endpoint_slice_api_operations(scene: Scene) {
@@ -178,17 +172,7 @@ async fn endpoint_slice_api_operations(scene: Scene) {
         json!({"addressType": "IPv4", "endpoints": [
         {"addresses": ["1.2.3.4", "5.6.7.8"]}, {"addresses": ["2.2.3.4", "6.6.7.8"]}]})
     };
-    operations(
-        &scene,
-        Kind {
-            group_version: "discovery.k8s.io/v1",
-            plural: "endpointslices",
-            namespaced: true,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, namespaced("discovery.k8s.io/v1", "endpointslices", &body)).await;
 }
 
 async fn network_policy_api_operations(scene: Scene) {
@@ -196,17 +180,7 @@ async fn network_policy_api_operations(scene: Scene) {
         json!({"spec": {"podSelector": {"matchLabels": {"pod-name": "test"}},
         "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"ns-name": "x"}}}]}]}})
     };
-    operations(
-        &scene,
-        Kind {
-            group_version: "networking.k8s.io/v1",
-            plural: "networkpolicies",
-            namespaced: true,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, namespaced("networking.k8s.io/v1", "networkpolicies", &body)).await;
 }
 
 async fn ip_address_api_operations(scene: Scene) {
@@ -215,58 +189,25 @@ async fn ip_address_api_operations(scene: Scene) {
         json!({"metadata": {"name": names[at]}, "spec": {"parentRef": {
         "group": "mygroup", "resource": "myresources", "namespace": "foo", "name": "bar"}}})
     };
-    operations(
-        &scene,
-        Kind {
-            group_version: "networking.k8s.io/v1",
-            plural: "ipaddresses",
-            namespaced: false,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, cluster_wide("networking.k8s.io/v1", "ipaddresses", &body)).await;
 }
 
 async fn service_cidr_api_operations(scene: Scene) {
     let default = scene.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await;
     let ready = super::scene::condition(&default, "Ready").unwrap_or_else(|| panic!("no condition: {default}"));
-    assert_eq!(
-        (&ready["status"], &ready["message"]),
-        (&json!("True"), &json!("Kubernetes Service CIDR is ready"))
-    );
+    assert_eq!((&ready["status"], &ready["message"]), (&json!("True"), &json!("Kubernetes Service CIDR is ready")));
     let status = scene.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes/status").await;
     assert_eq!((&status["kind"], &status["metadata"]["uid"]), (&json!("ServiceCIDR"), &default["metadata"]["uid"]));
     assert!(!scene.items("/apis/networking.k8s.io/v1/servicecidrs").await.is_empty());
     let body = |at: usize| json!({"spec": {"cidrs": [format!("203.0.{at}.0/24")]}});
     let conditions = json!({"conditions": [{"type": "Example", "status": "True", "reason": "Why", "message": "",
         "lastTransitionTime": "2026-01-02T03:04:05Z"}]});
-    operations(
-        &scene,
-        Kind {
-            group_version: "networking.k8s.io/v1",
-            plural: "servicecidrs",
-            namespaced: false,
-            status: Some(conditions),
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, cluster_wide("networking.k8s.io/v1", "servicecidrs", &body).with_status(conditions)).await;
 }
 
 async fn runtime_class_api_operations(scene: Scene) {
     let body = |_| json!({"handler": "handler"});
-    operations(
-        &scene,
-        Kind {
-            group_version: "node.k8s.io/v1",
-            plural: "runtimeclasses",
-            namespaced: false,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, cluster_wide("node.k8s.io/v1", "runtimeclasses", &body)).await;
 }
 
 async fn lease_api_operations(scene: Scene) {
@@ -274,75 +215,33 @@ async fn lease_api_operations(scene: Scene) {
         json!({"spec": {"holderIdentity": "holder", "leaseDurationSeconds": 30, "leaseTransitions": 0,
         "acquireTime": "2026-01-02T03:04:05.000000Z", "renewTime": "2026-01-02T03:04:05.000000Z"}})
     };
-    operations(
-        &scene,
-        Kind { group_version: "coordination.k8s.io/v1", plural: "leases", namespaced: true, status: None, body: &body },
-    )
-    .await;
+    operations(&scene, namespaced("coordination.k8s.io/v1", "leases", &body)).await;
 }
 
 async fn csi_node_api_operations(scene: Scene) {
     let name = |at: usize| scene.unique(&format!("e2e-csinode-{at}"));
     let body = |at: usize| json!({"metadata": {"name": name(at)}, "spec": {"drivers": [{"name": "e2e.driver", "nodeID": "node"}]}});
-    operations(
-        &scene,
-        Kind { group_version: "storage.k8s.io/v1", plural: "csinodes", namespaced: false, status: None, body: &body },
-    )
-    .await;
+    operations(&scene, cluster_wide("storage.k8s.io/v1", "csinodes", &body)).await;
 }
 
 async fn csi_driver_api_operations(scene: Scene) {
     let body = |_| json!({"spec": {"volumeLifecycleModes": ["Persistent"], "storageCapacity": true}});
-    operations(
-        &scene,
-        Kind { group_version: "storage.k8s.io/v1", plural: "csidrivers", namespaced: false, status: None, body: &body },
-    )
-    .await;
+    operations(&scene, cluster_wide("storage.k8s.io/v1", "csidrivers", &body)).await;
 }
 
 async fn csi_storage_capacity_api_operations(scene: Scene) {
     let body = |_| json!({"storageClassName": "fast", "capacity": "1Gi"});
-    operations(
-        &scene,
-        Kind {
-            group_version: "storage.k8s.io/v1",
-            plural: "csistoragecapacities",
-            namespaced: true,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, namespaced("storage.k8s.io/v1", "csistoragecapacities", &body)).await;
 }
 
 async fn storage_class_api_operations(scene: Scene) {
     let body = |_| json!({"provisioner": "e2e-fake-provisioner"});
-    operations(
-        &scene,
-        Kind {
-            group_version: "storage.k8s.io/v1",
-            plural: "storageclasses",
-            namespaced: false,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, cluster_wide("storage.k8s.io/v1", "storageclasses", &body)).await;
 }
 
 async fn volume_attributes_class_api_operations(scene: Scene) {
     let body = |_| json!({"driverName": "e2e-fake-driver", "parameters": {"iops": "1000"}});
-    operations(
-        &scene,
-        Kind {
-            group_version: "storage.k8s.io/v1",
-            plural: "volumeattributesclasses",
-            namespaced: false,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, cluster_wide("storage.k8s.io/v1", "volumeattributesclasses", &body)).await;
 }
 
 async fn volume_attachment_api_operations(scene: Scene) {
@@ -351,17 +250,7 @@ async fn volume_attachment_api_operations(scene: Scene) {
         "source": {"persistentVolumeName": "pv"}}})
     };
     let status = json!({"attached": true});
-    operations(
-        &scene,
-        Kind {
-            group_version: "storage.k8s.io/v1",
-            plural: "volumeattachments",
-            namespaced: false,
-            status: Some(status),
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, cluster_wide("storage.k8s.io/v1", "volumeattachments", &body).with_status(status)).await;
 }
 
 fn template() -> Value {
@@ -376,11 +265,7 @@ async fn cron_job_api_operations(scene: Scene) {
             "jobTemplate": {"spec": {"template": template}}}})
     };
     let status = json!({"lastScheduleTime": "2026-01-02T03:04:05Z"});
-    operations(
-        &scene,
-        Kind { group_version: "batch/v1", plural: "cronjobs", namespaced: true, status: Some(status), body: &body },
-    )
-    .await;
+    operations(&scene, namespaced("batch/v1", "cronjobs", &body).with_status(status)).await;
 }
 
 async fn horizontal_pod_autoscaler_api_operations(scene: Scene) {
@@ -388,17 +273,8 @@ async fn horizontal_pod_autoscaler_api_operations(scene: Scene) {
     let newest = |_| json!({"spec": {"scaleTargetRef": target, "maxReplicas": 3}});
     let status = json!({"currentReplicas": 2, "desiredReplicas": 2});
     for group_version in ["autoscaling/v2", "autoscaling/v1"] {
-        operations(
-            &scene,
-            Kind {
-                group_version,
-                plural: "horizontalpodautoscalers",
-                namespaced: true,
-                status: Some(status.clone()),
-                body: &newest,
-            },
-        )
-        .await;
+        operations(&scene, namespaced(group_version, "horizontalpodautoscalers", &newest).with_status(status.clone()))
+            .await;
     }
     // As Kubernetes writes a new one: these fields are always there.
     let made = scene
@@ -414,11 +290,7 @@ async fn horizontal_pod_autoscaler_api_operations(scene: Scene) {
 
 async fn controller_revision_api_operations(scene: Scene) {
     let body = |at: usize| json!({"data": {"spec": {"replicas": 1}}, "revision": at + 1});
-    operations(
-        &scene,
-        Kind { group_version: "apps/v1", plural: "controllerrevisions", namespaced: true, status: None, body: &body },
-    )
-    .await;
+    operations(&scene, namespaced("apps/v1", "controllerrevisions", &body)).await;
     let first = scene
         .create("apps/v1/controllerrevisions", json!({"metadata": {"name": "rev"}, "data": {"a": 1}, "revision": 1}))
         .await;
@@ -434,11 +306,7 @@ async fn controller_revision_api_operations(scene: Scene) {
 async fn stateful_set_api_operations(scene: Scene) {
     let body = |_| json!({"spec": {"replicas": 1, "serviceName": "s", "selector": {"matchLabels": {"app": "x"}}, "template": template()}});
     let status = json!({"replicas": 1, "readyReplicas": 1});
-    operations(
-        &scene,
-        Kind { group_version: "apps/v1", plural: "statefulsets", namespaced: true, status: Some(status), body: &body },
-    )
-    .await;
+    operations(&scene, namespaced("apps/v1", "statefulsets", &body).with_status(status)).await;
     let made = scene.create("apps/v1/statefulsets", json!({"metadata": {"name": "ss"}, "spec": body(0)["spec"]})).await;
     assert_eq!(made["spec"]["updateStrategy"]["rollingUpdate"]["partition"], 0);
     let mut scale = scene.get("apps/v1/statefulsets/ss/scale").await;
@@ -455,66 +323,35 @@ async fn stateful_set_api_operations(scene: Scene) {
 async fn daemon_set_api_operations(scene: Scene) {
     let body = |_| json!({"spec": {"selector": {"matchLabels": {"app": "x"}}, "template": template()}});
     let status = json!({"numberReady": 1, "desiredNumberScheduled": 1});
-    operations(
-        &scene,
-        Kind { group_version: "apps/v1", plural: "daemonsets", namespaced: true, status: Some(status), body: &body },
-    )
-    .await;
+    operations(&scene, namespaced("apps/v1", "daemonsets", &body).with_status(status)).await;
 }
 
 async fn pod_template_api_operations(scene: Scene) {
     let body = |_| json!({"template": template()});
-    operations(
-        &scene,
-        Kind { group_version: "v1", plural: "podtemplates", namespaced: true, status: None, body: &body },
-    )
-    .await;
+    operations(&scene, namespaced("v1", "podtemplates", &body)).await;
 }
 
 async fn limit_range_api_operations(scene: Scene) {
     let body = |_| json!({"spec": {"limits": [{"type": "Container", "default": {"cpu": "500m"}}]}});
-    operations(
-        &scene,
-        Kind { group_version: "v1", plural: "limitranges", namespaced: true, status: None, body: &body },
-    )
-    .await;
+    operations(&scene, namespaced("v1", "limitranges", &body)).await;
 }
 
 async fn resource_quota_api_operations(scene: Scene) {
     let body = |_| json!({"spec": {"hard": {"cpu": "1", "memory": "500Mi"}}});
-    operations(
-        &scene,
-        Kind { group_version: "v1", plural: "resourcequotas", namespaced: true, status: None, body: &body },
-    )
-    .await;
+    operations(&scene, namespaced("v1", "resourcequotas", &body)).await;
 }
 
 async fn priority_class_api_operations(scene: Scene) {
     let body = |at: usize| json!({"value": at, "globalDefault": false, "description": "x"});
-    operations(
-        &scene,
-        Kind {
-            group_version: "scheduling.k8s.io/v1",
-            plural: "priorityclasses",
-            namespaced: false,
-            status: None,
-            body: &body,
-        },
-    )
-    .await;
+    operations(&scene, cluster_wide("scheduling.k8s.io/v1", "priorityclasses", &body)).await;
 }
 
 async fn replication_controller_api_operations(scene: Scene) {
     let body = |_| json!({"spec": {"replicas": 0, "selector": {"app": "x"}, "template": template()}});
     operations(
         &scene,
-        Kind {
-            group_version: "v1",
-            plural: "replicationcontrollers",
-            namespaced: true,
-            status: Some(json!({"conditions": [{"type": "Any", "status": "True"}]})),
-            body: &body,
-        },
+        namespaced("v1", "replicationcontrollers", &body)
+            .with_status(json!({"conditions": [{"type": "Any", "status": "True"}]})),
     )
     .await;
 }

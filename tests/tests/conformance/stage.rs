@@ -270,8 +270,9 @@ impl Scene {
             let event = event.unwrap_or_else(|_| panic!("{path}: {what}: not within {LIMIT:?}: {}", json!(now)));
             let object = &event["object"];
             match event["type"].as_str() {
+                Some("ADDED" | "MODIFIED") => _ = items.insert(key(object), object.clone()),
                 Some("DELETED") => _ = items.remove(&key(object)),
-                _ => _ = items.insert(key(object), object.clone()),
+                _ => panic!("{path}: {what}: {event}"),
             }
         }
     }
