@@ -4,6 +4,10 @@
 use crate::field::{Error as FieldError, Type as FieldErrorType};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// Most field errors that one answer tells of. Kubernetes tells of all.
+const MAX_ERRORS: usize = 1_000;
 
 /// `metav1.StatusReason`: the machine-readable class of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -152,11 +156,12 @@ impl Status {
     #[must_use]
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
         // Each text once: an update checks some rules twice. All are among the causes.
-        let mut texts: Vec<String> = Vec::with_capacity(errors.len());
-        for text in errors.iter().map(ToString::to_string) {
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
+        let told = &errors[..errors.len().min(MAX_ERRORS)];
+        let mut known = HashSet::new();
+        let mut texts: Vec<String> =
+            told.iter().map(ToString::to_string).filter(|text| known.insert(text.clone())).collect();
+        if told.len() < errors.len() {
+            texts.push(format!("and {} more", errors.len() - told.len()));
         }
         let list = match texts.as_slice() {
             [one] => one.clone(),
@@ -166,7 +171,7 @@ impl Status {
             Self::new(Reason::Invalid, format!("{} \"{name}\" is invalid: {list}", qualified(kind, group)))
                 .with_subject(group, kind, name);
         if let Some(details) = &mut status.details {
-            details.causes = errors
+            details.causes = told
                 .iter()
                 .map(|e| Cause { reason: e.kind.reason().into(), message: e.body(), field: e.field.clone() })
                 .collect();

@@ -7,6 +7,7 @@ use super::rules::{Change, Judged};
 use crate::field::{Error, Path, Type};
 use crate::schema::{Merge, Rules, Schema, Shape};
 use serde_json::{Number, Value};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// Most errors that are told of one object.
@@ -101,9 +102,9 @@ fn structure(
         }
         (_, Value::Object(_)) => required(rules, value, at, errors),
         (Shape::List(items), Value::Array(list)) => {
+            let before = Before::of(schema, old);
             for (index, item) in list.iter().enumerate() {
-                let before = old.and_then(|old| same_item(schema, item, old));
-                node(items, item, before, &at.index(index), errors);
+                node(items, item, before.find(schema, item), &at.index(index), errors);
             }
             duplicates(schema, list, at, errors);
         }
@@ -120,10 +121,42 @@ fn required(rules: &Rules, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>
     }
 }
 
-/// The item of `old` with the keys of `item`, in a list that is a map.
-fn same_item<'o>(schema: &Schema, item: &Value, old: &'o Value) -> Option<&'o Value> {
-    let Merge::Map(keys) = schema.merge() else { return None };
-    old.as_array()?.iter().find(|other| keys.iter().all(|key| other.get(key) == item.get(key)))
+/// The items of a list before the update, where the list is a map.
+enum Before<'o> {
+    Few(&'o [Value]),
+    Many(HashMap<Vec<String>, &'o Value>),
+}
+
+/// Up to so many items it takes less to look at all than to sort them.
+const FEW: usize = 16;
+
+fn keys_of(item: &Value, keys: &[String]) -> Vec<String> {
+    keys.iter().map(|key| item.get(key).map(Value::to_string).unwrap_or_default()).collect()
+}
+
+impl<'o> Before<'o> {
+    fn of(schema: &Schema, old: Option<&'o Value>) -> Self {
+        let (Merge::Map(keys), Some(list)) = (schema.merge(), old.and_then(Value::as_array)) else {
+            return Self::Few(&[]);
+        };
+        if list.len() <= FEW {
+            return Self::Few(list);
+        }
+        let mut items = HashMap::with_capacity(list.len());
+        for item in list {
+            items.entry(keys_of(item, keys)).or_insert(item);
+        }
+        Self::Many(items)
+    }
+
+    /// The one with the keys of `item`.
+    fn find(&self, schema: &Schema, item: &Value) -> Option<&'o Value> {
+        let Merge::Map(keys) = schema.merge() else { return None };
+        match self {
+            Self::Few(list) => list.iter().find(|other| keys.iter().all(|key| other.get(key) == item.get(key))),
+            Self::Many(items) => items.get(&keys_of(item, keys)).copied(),
+        }
+    }
 }
 
 /// Items that a set or a map has twice.
@@ -419,9 +452,9 @@ fn programs(
             }
         }
         (Shape::List(items), Value::Array(list)) => {
+            let before = Before::of(schema, old);
             for (index, item) in list.iter().enumerate() {
-                let before = old.and_then(|old| same_item(schema, item, old));
-                programs(items, below(item, before), &at.index(index), budget, errors)?;
+                programs(items, below(item, before.find(schema, item)), &at.index(index), budget, errors)?;
             }
         }
         _ => {}

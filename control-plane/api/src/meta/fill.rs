@@ -6,6 +6,7 @@ use crate::status::Status;
 use crate::time;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 /// What a creation brings in from outside.
 #[derive(Clone, Copy, Debug)]
@@ -107,13 +108,15 @@ fn keep(metadata: &mut Map<String, Value>, before: &Map<String, Value>, field: &
 /// Drops owner references that occur twice. Their uids; `None`: there are none.
 pub fn dedup_owners(object: &mut Value) -> Option<String> {
     let list = metadata_mut(object)?.get_mut("ownerReferences")?.as_array_mut().filter(|list| list.len() > 1)?;
-    let mut twice: Vec<String> = Vec::new();
+    let (mut twice, mut seen) = (Vec::<String>::new(), HashSet::new());
+    let mut told = HashSet::new();
     let mut kept: Vec<Value> = Vec::with_capacity(list.len());
     for owner in std::mem::take(list) {
-        if !kept.contains(&owner) {
+        let uid = owner["uid"].as_str().unwrap_or_default().to_owned();
+        if seen.insert(owner.to_string()) {
             kept.push(owner);
-        } else if let Some(uid) = owner["uid"].as_str().filter(|uid| !twice.iter().any(|known| known == uid)) {
-            twice.push(uid.to_owned());
+        } else if told.insert(uid.clone()) && !uid.is_empty() {
+            twice.push(uid);
         }
     }
     *list = kept;

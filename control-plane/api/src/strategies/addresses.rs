@@ -5,6 +5,7 @@ use super::json::{check_one_of, items, present, text};
 use super::pod::check_ip;
 use crate::field::{Error, Path};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 const TWICE: &str = "may specify no more than one IP for each IP family";
@@ -79,11 +80,12 @@ pub(super) fn check(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     }
     let families: Vec<&str> = items(spec, "ipFamilies").iter().filter_map(Value::as_str).collect();
     let at = path.child("ipFamilies");
+    let mut seen = HashSet::new();
     for (i, family) in families.iter().enumerate() {
         if !FAMILIES.contains(family) {
             errors.push(Error::not_supported(&at.index(i), *family, FAMILIES));
         }
-        if families[..i].contains(family) {
+        if !seen.insert(*family) {
             errors.push(Error::duplicate(&at.index(i), *family));
         }
     }

@@ -6,6 +6,7 @@ use super::pod::{check_list, check_tolerations};
 use crate::field::{Error, Path};
 use crate::{meta, names};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 const SYSTEM_PREFIX: &str = "system-";
 /// Above are the system's own.
@@ -101,8 +102,9 @@ pub(super) fn runtime_class(object: &Value) -> Vec<Error> {
 
 /// Tolerations that a class gives its pods: valid, and each given once.
 fn check_schedule(tolerations: &[Value], list: &Path<'_>, errors: &mut Vec<Error>) {
+    let mut seen = HashSet::new();
     for (i, toleration) in tolerations.iter().enumerate() {
-        if tolerations[..i].contains(toleration) {
+        if !seen.insert(toleration.to_string()) {
             errors.push(Error::duplicate(&list.index(i), toleration.clone()));
         }
     }

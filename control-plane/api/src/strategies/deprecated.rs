@@ -8,6 +8,11 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
+/// Most warnings of one object, where they could be as many as pairs of its parts.
+const MAX_WARNINGS: usize = 1_000;
+/// With how many parts before it each one is compared.
+const MAX_COMPARED: usize = 256;
+
 /// Labels of nodes that have other names now.
 const LABELS: &[(&str, &str, &str)] = &[
     ("beta.kubernetes.io/arch", "1.14", "kubernetes.io/arch"),
@@ -297,15 +302,18 @@ fn paths(source: &Value) -> Vec<&str> {
 fn overlaps(paths: Vec<&str>, message: &str, out: &mut Vec<String>) {
     let mut seen: Vec<&str> = Vec::new();
     for path in paths.into_iter().map(|path| path.trim_end_matches('/')) {
+        if out.len() >= MAX_WARNINGS {
+            return;
+        }
         let collides = |other: &&&str| {
-            !other.is_empty()
-                && !path.is_empty()
-                && (**other == path || format!("{other}/").starts_with(path) || format!("{path}/").starts_with(**other))
+            !other.is_empty() && !path.is_empty() && (other.starts_with(path) || path.starts_with(**other))
         };
         if let Some(other) = seen.iter().find(collides) {
             out.push(format!("{message}: {path:?} with {other:?}"));
         }
-        seen.push(path);
+        if seen.len() < MAX_COMPARED {
+            seen.push(path);
+        }
     }
 }
 
@@ -366,6 +374,9 @@ fn port_warnings(spec: &Value, path: &str, out: &mut Vec<String>) {
                 out.push(format!("{at}: hostIP set without hostPort: {shown}"));
             }
             let others = all.entry((number, text(port, "protocol"))).or_default();
+            if out.len() >= MAX_WARNINGS {
+                return;
+            }
             for (other_at, other) in others.iter() {
                 let same_ip = text(port, "hostIP") == text(other, "hostIP");
                 let one_ip = text(port, "hostIP").is_empty() != text(other, "hostIP").is_empty();
@@ -380,7 +391,9 @@ fn port_warnings(spec: &Value, path: &str, out: &mut Vec<String>) {
                 };
                 out.push(format!("{at}: {what} port definition with {other_at}"));
             }
-            others.push((at, port));
+            if others.len() < MAX_COMPARED {
+                others.push((at, port));
+            }
         }
     }
 }

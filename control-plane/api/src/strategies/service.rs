@@ -11,7 +11,7 @@ use crate::meta;
 use crate::names;
 use crate::strategy::Strategy;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
@@ -221,10 +221,14 @@ fn patch_from_old(object: &mut Value, old: &Value) {
         }
     }
     if node_ports && old_node_ports {
+        let place = |port: &Object| (port.get("port").cloned(), port.get("protocol").cloned());
+        let mut before = HashMap::new();
+        for port in items(old_spec, "ports").iter().filter_map(Value::as_object) {
+            before.entry(place(port)).or_insert_with(|| port.get("nodePort").and_then(Value::as_i64));
+        }
         for port in each_mut(spec, "ports").filter(|p| zero(p.get("nodePort"))) {
-            let same = |o: &&Value| o.get("port") == port.get("port") && o.get("protocol") == port.get("protocol");
-            if let Some(number) = items(old_spec, "ports").iter().find(same).and_then(|o| int(o, "nodePort")) {
-                port.insert("nodePort".into(), number.into());
+            if let Some(Some(number)) = before.get(&place(port)) {
+                port.insert("nodePort".into(), (*number).into());
             }
         }
     } else if !node_ports {

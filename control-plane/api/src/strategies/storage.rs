@@ -165,7 +165,8 @@ pub(super) fn storage_capacity(object: &Value) -> Vec<Error> {
 /// The topologies that a StorageClass allows: each says something, and no two the same.
 pub(super) fn check_topologies(class: &Value, errors: &mut Vec<Error>) {
     let (list, terms) = (Path::new("allowedTopologies"), items(class, "allowedTopologies"));
-    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = vec![BTreeMap::new(); usize::from(!terms.is_empty())];
+    let mut seen: BTreeSet<BTreeMap<&str, BTreeSet<&str>>> =
+        terms.first().map(|_| BTreeMap::new()).into_iter().collect();
     for (i, term) in terms.iter().enumerate() {
         let path = list.index(i);
         let (at, mut meant) = (path.child("matchLabelExpressions"), BTreeMap::new());
@@ -185,10 +186,9 @@ pub(super) fn check_topologies(class: &Value, errors: &mut Vec<Error>) {
                 errors.push(Error::duplicate(&path.child("key"), key));
             }
         }
-        if seen.contains(&meant) {
+        if !seen.insert(meant) {
             errors.push(Error::duplicate(&at, ""));
         }
-        seen.push(meant);
     }
 }
 

@@ -206,8 +206,13 @@ impl Call<'_> {
     }
 
     pub(crate) fn add_warnings(&self, warnings: impl IntoIterator<Item = String>) {
+        /// Most warnings that one answer has.
+        const MAX_WARNINGS: usize = 1_000;
         let mut known = self.warnings.lock();
         for warning in warnings {
+            if known.len() >= MAX_WARNINGS {
+                break;
+            }
             // A write that is tried again warns once.
             if !known.contains(&warning) {
                 known.push(warning);

@@ -7,6 +7,8 @@ use crate::field::{Error, Path};
 use crate::meta;
 use crate::strategies::json::{items, present, text};
 use serde_json::Value;
+use std::cell::LazyCell;
+use std::collections::HashSet;
 
 pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
@@ -37,14 +39,15 @@ pub(super) fn check(holder: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     {
         errors.push(Error::invalid(&path.key(DELETION_COST), cost, "must be a 32bit integer"));
     }
+    let all = || LISTS.iter().flat_map(|list| items(spec, list)).map(|container| text(container, "name"));
+    let containers = LazyCell::new(|| all().collect::<HashSet<&str>>());
     for (key, profile) in annotations {
         let profile = profile.as_str().unwrap_or_default();
         if key == SECCOMP_POD || key.starts_with(SECCOMP_CONTAINER) {
             check_seccomp(profile, &path.child(key), errors);
         }
         if let Some(name) = key.strip_prefix(APPARMOR) {
-            let has = |list: &&str| items(spec, list).iter().any(|container| text(container, "name") == name);
-            if !LISTS.iter().any(has) {
+            if !containers.contains(name) {
                 errors.push(Error::invalid(&path.key(key), name, "container not found"));
             }
             if !(matches!(profile, "" | "runtime/default" | "unconfined") || profile.starts_with("localhost/")) {

@@ -5,6 +5,7 @@ use super::{Object, items, map, qos_class, text};
 use crate::field::{Error, Path};
 use crate::meta;
 use serde_json::Value;
+use std::collections::HashMap;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const RESIZABLE: [&str; 2] = ["cpu", "memory"];
@@ -21,10 +22,13 @@ pub(super) fn prepare(subresource: &str, pod: &mut Value, old: &Value) {
         return;
     }
     for list in ["containers", "initContainers"] {
+        let mut new: HashMap<Option<String>, &Value> = HashMap::new();
+        for container in items(&wanted["spec"], list) {
+            new.entry(container.get("name").map(Value::to_string)).or_insert(container);
+        }
         let containers = spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
         for container in containers.filter_map(Value::as_object_mut) {
-            let name = container.get("name");
-            let Some(new) = items(&wanted["spec"], list).iter().find(|c| c.get("name") == name) else { continue };
+            let Some(new) = new.get(&container.get("name").map(Value::to_string)) else { continue };
             for field in ["resources", "resizePolicy"] {
                 match new.get(field) {
                     Some(value) => container.insert(field.into(), value.clone()),
@@ -53,9 +57,13 @@ pub(super) fn check(subresource: &str, pod: &Value, old: &Value) -> Vec<Error> {
 /// Those that are there stay as they are.
 fn check_ephemeral(new: &Value, old: &Value, errors: &mut Vec<Error>) {
     let path = Path::new("spec.ephemeralContainers");
+    let mut there: HashMap<&str, &Value> = HashMap::new();
+    for container in items(new, "ephemeralContainers") {
+        there.entry(text(container, "name")).or_insert(container);
+    }
     for before in items(old, "ephemeralContainers") {
         let name = text(before, "name");
-        match items(new, "ephemeralContainers").iter().find(|c| text(c, "name") == name) {
+        match there.get(name).copied() {
             None => {
                 let detail = format!("existing ephemeral containers {name:?} may not be removed\n");
                 errors.push(Error::forbidden(&path, detail));

@@ -5,7 +5,7 @@ use crate::names;
 use crate::quantity::Quantity;
 use crate::strategies::json::{NON_NEGATIVE, Object, check_name, items, map, present, text};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The Quantity regular expression's error text, for values that cannot be read.
 const STANDARD_CONTAINER: &[&str] = &["cpu", "memory", "ephemeral-storage"];
@@ -198,14 +198,14 @@ fn check_huge_page(name: &str, amount: Option<Quantity>, path: &Path<'_>, errors
 
 /// `resources.claims`: each one of the pod's, each once.
 fn check_claim_names(resources: &Value, claims: &BTreeSet<&str>, list: &Path<'_>, errors: &mut Vec<Error>) {
-    let mut seen: Vec<String> = Vec::new();
+    let (mut seen, mut plain, mut requests) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::<&str, usize>::new());
     for (i, claim) in items(resources, "claims").iter().enumerate() {
         let (path, name, request) = (list.index(i), text(claim, "name"), text(claim, "request"));
         if name.is_empty() {
             errors.push(Error::required(&path, ""));
             continue;
         }
-        if seen.iter().any(|key| key == name) {
+        if plain.contains(name) {
             errors.push(Error::duplicate(&path, name));
         } else {
             let key = if request.is_empty() { name.to_owned() } else { format!("{name}/{request}") };
@@ -215,11 +215,16 @@ fn check_claim_names(resources: &Value, claims: &BTreeSet<&str>, list: &Path<'_>
             if seen.contains(&key) {
                 errors.push(Error::duplicate(&path, key.as_str()));
             } else if request.is_empty() {
-                for _ in seen.iter().filter(|key| key.split_once('/').is_some_and(|(claim, _)| claim == name)) {
+                for _ in 0..requests.get(name).copied().unwrap_or(0) {
                     errors.push(Error::duplicate(&path, name));
                 }
             }
-            seen.push(key);
+            if request.is_empty() {
+                plain.insert(name);
+            } else {
+                *requests.entry(name).or_default() += 1;
+            }
+            seen.insert(key);
         }
         if !claims.contains(name) {
             let mut error = Error::not_found(&path, name);

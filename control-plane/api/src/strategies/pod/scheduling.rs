@@ -6,7 +6,7 @@ use crate::meta;
 use crate::names;
 use crate::strategies::json::{check_name, check_one_of, check_required, int, items, map, present, text};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 pub(in crate::strategies) const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
@@ -79,6 +79,10 @@ pub(super) fn check_gates(spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>
 
 pub(super) fn check_spread(spec: &Value, list: &Path<'_>, errors: &mut Vec<Error>) {
     let constraints = items(spec, "topologySpreadConstraints");
+    let mut left: HashMap<(&str, &str), usize> = HashMap::new();
+    for constraint in constraints {
+        *left.entry((text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"))).or_default() += 1;
+    }
     for (i, constraint) in constraints.iter().enumerate() {
         let path = list.index(i);
         let positive = |field: &str, number: i64, errors: &mut Vec<Error>| {
@@ -95,8 +99,10 @@ pub(super) fn check_spread(spec: &Value, list: &Path<'_>, errors: &mut Vec<Error
             let supported = &["DoNotSchedule", "ScheduleAnyway"];
             errors.push(Error::not_supported(&path.child("whenUnsatisfiable"), action, supported));
         }
-        let same = |other: &Value| text(other, "topologyKey") == key && text(other, "whenUnsatisfiable") == action;
-        if constraints[i + 1..].iter().any(same) {
+        // The last of those that are the same is not told of.
+        let left = left.entry((key, action)).or_default();
+        *left -= 1;
+        if *left > 0 {
             let at = path.child("{topologyKey, whenUnsatisfiable}");
             errors.push(Error::duplicate(&at, format!("{{{key}, {action}}}")));
         }
@@ -139,17 +145,18 @@ fn check_label_keys(holder: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     if let Some(selector) = selector {
         let mut selected: HashSet<&str> =
             map(selector, "matchLabels").into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let places: HashMap<&str, usize> = keys.iter().enumerate().map(|(i, key)| (*key, i)).collect();
         for expression in items(selector, "matchExpressions") {
             let key = text(expression, "key");
-            if let Some(i) = keys.iter().rposition(|k| *k == key).filter(|_| selected.contains(key)) {
+            if let Some(&i) = places.get(key).filter(|_| selected.contains(key)) {
                 let detail = "exists in both matchLabelKeys and labelSelector";
                 errors.push(Error::invalid(&path.index(i), key, detail));
             }
             selected.insert(key);
         }
     }
-    let mismatched = items(holder, "mismatchLabelKeys");
-    for (i, key) in keys.iter().enumerate().filter(|(_, key)| mismatched.iter().any(|m| m == *key)) {
+    let mismatched: HashSet<&str> = items(holder, "mismatchLabelKeys").iter().filter_map(Value::as_str).collect();
+    for (i, key) in keys.iter().enumerate().filter(|(_, key)| mismatched.contains(*key)) {
         let at = path.child("matchLabelKeys");
         let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
         errors.push(Error::invalid(&at.index(i), *key, detail));

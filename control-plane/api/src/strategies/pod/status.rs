@@ -60,10 +60,11 @@ fn check_nomination(status: &Value, before: &Value, old: &Value, path: &Path<'_>
 
 fn check_claims(status: &Value, spec: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
     let list = path.child("resourceClaimStatuses");
+    let claims: HashSet<&str> = items(spec, "resourceClaims").iter().map(|known| text(known, "name")).collect();
     let mut seen = HashSet::new();
     for (i, claim) in items(status, "resourceClaimStatuses").iter().enumerate() {
         let (path, name) = (list.index(i), text(claim, "name"));
-        if !items(spec, "resourceClaims").iter().any(|known| text(known, "name") == name) {
+        if !claims.contains(name) {
             let detail = "must match the name of an entry in `spec.resourceClaims`";
             errors.push(Error::invalid(&path.child("name"), name, detail));
         }
@@ -79,9 +80,10 @@ fn check_claims(status: &Value, spec: &Value, path: &Path<'_>, errors: &mut Vec<
 /// Addresses, of which those that were there before stay valid; of each family at most one.
 fn check_addresses(status: &Value, before: &Value, field: &str, list: &Path<'_>, errors: &mut Vec<Error>) {
     let addresses = items(status, field);
+    let before: HashSet<&str> = items(before, field).iter().map(|old| text(old, "ip")).collect();
     for (i, address) in addresses.iter().enumerate() {
         let ip = text(address, "ip");
-        if !items(before, field).iter().any(|old| text(old, "ip") == ip) {
+        if !before.contains(ip) {
             check_ip(ip, &list.index(i), errors);
         }
     }

@@ -153,14 +153,12 @@ fn restore_node_affinity(munged: &mut Object, old: &Object) {
 }
 
 fn check_tolerations(new: &Value, old: &Value, errors: &mut Vec<Error>) {
-    let kept = |toleration: &Value| {
-        items(new, "tolerations").iter().any(|t| {
-            let same = |field: &str| t.get(field) == toleration.get(field);
-            // An old toleration may only change how long it holds.
-            ["key", "operator", "value", "effect"].into_iter().all(same)
-        })
+    // An old toleration may only change how long it holds.
+    let meant = |toleration: &'_ Value| {
+        ["key", "operator", "value", "effect"].map(|field| toleration.get(field).map(Value::to_string))
     };
-    if !items(old, "tolerations").iter().all(kept) {
+    let there: HashSet<_> = items(new, "tolerations").iter().map(meant).collect();
+    if !items(old, "tolerations").iter().all(|toleration| there.contains(&meant(toleration))) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(Error::forbidden(&Path::new("spec.tolerations"), detail));
     }

@@ -50,6 +50,8 @@ const SOURCES: &[&str] = &[
 pub(super) fn check_volumes<'a>(spec: &'a Value, pod: &str, list: &Path<'_>, errors: &mut Vec<Error>) -> Volumes<'a> {
     let mut valid = Volumes::new();
     let volumes = items(spec, "volumes");
+    let ephemeral = volumes.iter().filter(|volume| !pod.is_empty() && present(volume, "ephemeral").is_some());
+    let own_claims: HashSet<String> = ephemeral.map(|volume| own_claim(pod, volume)).collect();
     for (i, volume) in volumes.iter().enumerate() {
         let path = list.index(i);
         let (name, before) = (text(volume, "name"), errors.len());
@@ -65,8 +67,7 @@ pub(super) fn check_volumes<'a>(spec: &'a Value, pod: &str, list: &Path<'_>, err
             valid.insert(name, volume);
         }
         let claim = volume.get("persistentVolumeClaim").map_or("", |claim| text(claim, "claimName"));
-        let made = |other: &Value| present(other, "ephemeral").is_some() && claim == own_claim(pod, other);
-        if !pod.is_empty() && !claim.is_empty() && volumes.iter().any(made) {
+        if !claim.is_empty() && own_claims.contains(claim) {
             let detail = "must not reference a PVC that gets created for an ephemeral volume";
             errors.push(Error::invalid(&path.child("persistentVolumeClaim.claimName"), claim, detail));
         }
@@ -343,6 +344,8 @@ fn check_local(place: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
 /// `volumeMounts` of a container against the pod's volumes.
 pub(super) fn check_mounts(container: &Value, volumes: &Volumes<'_>, list: &Path<'_>, errors: &mut Vec<Error>) {
     let (mut paths, devices) = (HashSet::new(), items(container, "volumeDevices"));
+    let of_devices = |field: &str| -> HashSet<&str> { devices.iter().map(|device| text(device, field)).collect() };
+    let (device_names, device_paths) = (of_devices("name"), of_devices("devicePath"));
     for (i, mount) in items(container, "volumeMounts").iter().enumerate() {
         let path = list.index(i);
         let (name, place) = (text(mount, "name"), text(mount, "mountPath"));
@@ -354,10 +357,10 @@ pub(super) fn check_mounts(container: &Value, volumes: &Volumes<'_>, list: &Path
         if !paths.insert(place) {
             errors.push(Error::invalid(&path.child("mountPath"), place, "must be unique"));
         }
-        if devices.iter().any(|device| text(device, "name") == name) {
+        if device_names.contains(name) {
             errors.push(Error::invalid(&path.child("name"), name, "must not already exist in volumeDevices"));
         }
-        if devices.iter().any(|device| text(device, "devicePath") == place) {
+        if device_paths.contains(place) {
             let detail = "must not already exist as a path in volumeDevices";
             errors.push(Error::invalid(&path.child("mountPath"), place, detail));
         }
@@ -410,6 +413,8 @@ fn check_mount_options(container: &Value, mount: &Value, path: &Path<'_>, list: 
 pub(super) fn check_devices(container: &Value, volumes: &Volumes<'_>, list: &Path<'_>, errors: &mut Vec<Error>) {
     let (mut names, mut paths) = (HashSet::new(), HashSet::new());
     let mounts = items(container, "volumeMounts");
+    let of_mounts = |field: &str| -> HashSet<&str> { mounts.iter().map(|mount| text(mount, field)).collect() };
+    let (mount_names, mount_paths) = (of_mounts("name"), of_mounts("mountPath"));
     for (i, device) in items(container, "volumeDevices").iter().enumerate() {
         let path = list.index(i);
         let (name, place) = (text(device, "name"), text(device, "devicePath"));
@@ -435,10 +440,10 @@ pub(super) fn check_devices(container: &Value, volumes: &Volumes<'_>, list: &Pat
         } else {
             paths.insert(place);
         }
-        if mounts.iter().any(|mount| text(mount, "name") == name) {
+        if mount_names.contains(name) {
             errors.push(Error::invalid(&path.child("name"), name, "must not already exist in volumeMounts"));
         }
-        if mounts.iter().any(|mount| text(mount, "mountPath") == place) {
+        if mount_paths.contains(place) {
             let detail = "must not already exist as a path in volumeMounts";
             errors.push(Error::invalid(&path.child("devicePath"), place, detail));
         }
