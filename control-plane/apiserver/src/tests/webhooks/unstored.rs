@@ -74,7 +74,8 @@ async fn a_review_is_asked_about_too() {
     let rules = json!({"rules": [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]});
     cluster.post(MUTATING, configuration("m", vec![server.hook("one.example.com", rules)])).await;
     let group = "/apis/authorization.k8s.io/v1";
-    let spec = json!({"user": "bob", "groups": ["system:masters"], "resourceAttributes": {"verb": "get", "resource": "pods"}});
+    let spec =
+        json!({"user": "bob", "groups": ["system:masters"], "resourceAttributes": {"verb": "get", "resource": "pods"}});
     let own = json!({"spec": {"resourceAttributes": spec["resourceAttributes"]}});
     let refused = cluster.fails("POST", &format!("{group}/selfsubjectaccessreviews"), own).await;
     assert_eq!(refused["message"], "admission webhook \"one.example.com\" denied the request without explanation");
