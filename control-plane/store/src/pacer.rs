@@ -19,7 +19,7 @@ use crate::hub::Topic;
 /// From this many watchers on, a topic is woken in rounds.
 pub(crate) const CROWD: usize = 16;
 /// Between two rounds, for each watcher: about what it takes to wake one, write to it and have it read.
-const REST_EACH: Duration = Duration::from_micros(20);
+const REST_EACH: Duration = Duration::from_micros(30);
 /// Its bounds; tokio's timers make it up to a millisecond more.
 const REST: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
 /// A pause this long is one: what watchers of the last round were given is kept no longer.
@@ -82,8 +82,8 @@ impl Rounds {
     }
 
     fn rest(&self) -> Duration {
-        // Each watch holds the topic; one or two others do, too.
-        let watches = u32::try_from(Arc::strong_count(&self.0)).unwrap_or(u32::MAX);
+        // Each watch holds the topic, and so do the hub and this.
+        let watches = u32::try_from(Arc::strong_count(&self.0)).unwrap_or(u32::MAX).saturating_sub(2);
         REST_EACH.saturating_mul(watches).clamp(*REST.start(), *REST.end())
     }
 }
