@@ -6,13 +6,22 @@ use crate::admission::{Beside, Operation, Options, Request};
 use crate::request::{Common, DryRun};
 use api::{Status, meta};
 use serde_json::Value;
+use store::Snapshot;
 
 /// Lets all plugins see, change or refuse the body of the request.
 ///
 /// # Errors
 /// What they say.
 pub(super) async fn body(call: &Call<'_>, object: &mut Value, options: Common) -> Result<(), Status> {
-    admit(call, Operation::Create, object, options).await
+    admit(call, Operation::Create, object, options, &call.core.latest().await?).await
+}
+
+/// The same of a review, which is answered while the store is away, too.
+///
+/// # Errors
+/// What they say.
+pub(super) async fn review(call: &Call<'_>, object: &mut Value, options: Common) -> Result<(), Status> {
+    admit(call, Operation::Create, object, options, &call.core.store.snapshot()).await
 }
 
 /// Lets all plugins see, or refuse, a stream with the options `object`.
@@ -20,11 +29,17 @@ pub(super) async fn body(call: &Call<'_>, object: &mut Value, options: Common) -
 /// # Errors
 /// What they say.
 pub(super) async fn stream(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
-    admit(call, Operation::Connect, object, Common { dry_run: DryRun::No }).await
+    let options = Common { dry_run: DryRun::No };
+    admit(call, Operation::Connect, object, options, &call.core.store.snapshot()).await
 }
 
-async fn admit(call: &Call<'_>, operation: Operation, object: &mut Value, options: Common) -> Result<(), Status> {
-    let snapshot = call.core.latest().await?;
+async fn admit(
+    call: &Call<'_>,
+    operation: Operation,
+    object: &mut Value,
+    options: Common,
+    snapshot: &Snapshot,
+) -> Result<(), Status> {
     let name = if call.name().is_empty() { meta::name(object).to_owned() } else { call.name().to_owned() };
     let mut admission = Request {
         core: call.core,
@@ -36,7 +51,7 @@ async fn admit(call: &Call<'_>, operation: Operation, object: &mut Value, option
         user: call.user,
         object,
         old: None,
-        snapshot: &snapshot,
+        snapshot,
         dry_run: options.is_dry_run(),
         beside: Beside { options: Options::Query(&call.query), ..Beside::default() },
         warnings: &call.warnings,

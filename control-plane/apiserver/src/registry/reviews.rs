@@ -25,7 +25,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     }
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
     let mut review = input::object(call, body, options.field_validation).await?;
-    admit::body(call, &mut review, options.common).await?;
+    admit::review(call, &mut review, options.common).await?;
     let spec = review.get("spec").cloned().unwrap_or_default();
     review["status"] = match call.resource.kind.as_ref() {
         "SelfSubjectReview" => json!({"userInfo": user_info(call.user)}),
