@@ -192,7 +192,7 @@ fn collection(object: &Value) -> String {
     let version = object["apiVersion"].as_str().expect("an apiVersion");
     let base = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
     match kind.as_str() {
-        "namespace" | "node" => format!("{base}/{kind}s"),
+        "namespace" | "node" | "servicecidr" => format!("{base}/{kind}s"),
         _ => {
             let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
             format!("{base}/namespaces/{namespace}/{kind}s")
