@@ -74,6 +74,11 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// `Warning` headers for the step from `old` to `object`.
+    fn change_warnings(&self, object: &Value, _old: &Value) -> Vec<String> {
+        self.warnings(object)
+    }
+
     /// Whether `metadata.generation` counts: 1 at creation, one more when anything but `metadata` and `status` changes.
     fn has_generation(&self) -> bool {
         true

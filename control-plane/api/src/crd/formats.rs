@@ -63,10 +63,29 @@ const NAMES: &[(&str, Format)] = &[
     ("uuid5", Format::Uuid5),
 ];
 
+/// Formats that any text has.
+const UNCHECKED: &[&str] = &["password"];
+
+/// Dashes in the names of formats say nothing.
+fn is_same(known: &str, format: &str) -> bool {
+    known.bytes().filter(|b| *b != b'-').eq(format.bytes().filter(|b| *b != b'-'))
+}
+
 impl Format {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+        NAMES.iter().find(|(known, _)| is_same(known, name)).map(|(_, format)| *format)
+    }
+
+    /// Whether values of a type may be said to have a format. Not all that may be said is looked at.
+    #[must_use]
+    pub fn is_known(kind: &str, format: &str) -> bool {
+        match kind {
+            "" | "string" => Self::parse(format).is_some() || UNCHECKED.iter().any(|known| is_same(known, format)),
+            "integer" => matches!(format, "int32" | "int64"),
+            "number" => matches!(format, "float" | "double"),
+            _ => false,
+        }
     }
 
     #[must_use]

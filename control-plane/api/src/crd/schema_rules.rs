@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Most nodes of one schema, those within `allOf` and the like counted, and deepest nesting of them.
 const MAX_NODES: usize = 100_000;
-const MAX_DEPTH: usize = 100;
+pub(super) const MAX_DEPTH: usize = 100;
 /// Most different regular expressions in one schema: to compile one may take a millisecond.
 const MAX_PATTERNS: usize = 1_000;
 /// Most errors that are told of one schema.

@@ -10,9 +10,12 @@ pub(crate) use conversion::{Unknown, client_config, review_versions};
 
 use super::acceptance;
 use super::acceptance::{APPROVED, Approval, approval, is_protected};
+use super::formats::Format;
+use super::schema_rules;
 use crate::field::{Error, Path};
 use crate::{meta, names, schema};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Everything wrong with a CRD.
 #[must_use]
@@ -60,6 +63,30 @@ pub fn validate_status(object: &Value) -> Vec<Error> {
     let status = Path::new("status");
     names_syntax(&object["status"]["acceptedNames"], &status.child("acceptedNames"), &mut errors);
     errors
+}
+
+/// The formats in a CRD's schemas that are ignored.
+#[must_use]
+pub fn unknown_formats(object: &Value) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    for version in items(&object["spec"], "versions") {
+        if let Some(schema) = version.pointer("/schema/openAPIV3Schema") {
+            collect_formats(schema, 0, &mut found);
+        }
+    }
+    found
+}
+
+fn collect_formats<'v>(node: &'v Value, depth: usize, found: &mut BTreeSet<&'v str>) {
+    let Some(map) = node.as_object().filter(|_| depth < schema_rules::MAX_DEPTH) else { return };
+    let (kind, format) = (text(node, "type"), text(node, "format"));
+    if !format.is_empty() && !Format::is_known(kind, format) {
+        found.insert(format);
+    }
+    let one = ["items", "not", "additionalProperties"].iter().filter_map(|name| map.get(*name));
+    let lists = ["allOf", "anyOf", "oneOf"].iter().flat_map(|name| items(node, name));
+    let fields = map.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    one.chain(lists).chain(fields).for_each(|inner| collect_formats(inner, depth + 1, found));
 }
 
 fn text<'v>(value: &'v Value, field: &str) -> &'v str {

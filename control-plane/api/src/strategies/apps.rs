@@ -1,5 +1,6 @@
 //! apps/v1: Deployment, ReplicaSet, DaemonSet, ControllerRevision; and core's ReplicationController.
 
+use super::internal;
 use super::json::{
     check_immutable, check_non_negative, fill, fill_zero, int, map, object_mut, present, spec_mut, text,
 };
@@ -125,13 +126,11 @@ fn check_deployment_strategy(spec: &Value, path: &Path<'_>, errors: &mut Vec<Err
             }
             Some(rolling) => check_rolling_update(rolling, &path.child("rollingUpdate"), errors),
         },
-        _ => errors.push(Error::not_supported(path, shown(strategy), &["Recreate", "RollingUpdate"])),
+        _ => {
+            let error = Error::not_supported(path, Value::Null, &["Recreate", "RollingUpdate"]);
+            errors.push(internal::showing(error, internal::ROLLING_STRATEGY, strategy));
+        }
     }
-}
-
-/// A strategy as Kubernetes shows it: with the names of its own structs.
-fn shown(strategy: &Value) -> Value {
-    json!({"Type": text(strategy, "type"), "RollingUpdate": strategy.get("rollingUpdate").cloned().unwrap_or_default()})
 }
 
 fn check_rolling_update(rolling: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
@@ -363,7 +362,10 @@ impl Strategy for DaemonSet {
                 None => errors.push(Error::required(&path.child("rollingUpdate"), "")),
                 Some(rolling) => check_rolling_daemons(rolling, &path.child("rollingUpdate"), &mut errors),
             },
-            _ => errors.push(Error::not_supported(&path, shown(strategy), &["RollingUpdate", "OnDelete"])),
+            _ => {
+                let error = Error::not_supported(&path, Value::Null, &["RollingUpdate", "OnDelete"]);
+                errors.push(internal::showing(error, internal::ROLLING_STRATEGY, strategy));
+            }
         }
         errors
     }

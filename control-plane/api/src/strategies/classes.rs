@@ -1,6 +1,7 @@
 //! PriorityClass, StorageClass, RuntimeClass and what storage drivers write: who uses them, how, and what of them stays as
 //! it was made (`pkg/apis/{scheduling,storage,node}/validation`).
 
+use super::internal;
 use super::json::{check_immutable, check_name, check_one_of, int, items, map, present, text};
 use super::pod::{check_list, check_tolerations};
 use crate::field::{Error, Path};
@@ -139,7 +140,9 @@ pub(super) fn update(kind: &str, object: &Value, old: &Value) -> Vec<Error> {
             forbid("parameters", "updates to parameters are forbidden.");
         }
         "RuntimeClass" => check_immutable(object, old, "handler", &root, &mut errors),
-        "VolumeAttachment" => check_immutable(object, old, "spec", &root, &mut errors),
+        "VolumeAttachment" => {
+            internal::check_immutable(object, old, ("spec", internal::VOLUME_ATTACHMENT), &root, &mut errors);
+        }
         "CSIDriver" => {
             let (none, path) = (json!({}), Path::new("spec"));
             let (new, old) = (object.get("spec").unwrap_or(&none), old.get("spec").unwrap_or(&none));

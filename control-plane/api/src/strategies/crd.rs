@@ -1,7 +1,7 @@
 //! CustomResourceDefinitions (`registry/customresourcedefinition/strategy.go`). Their rules are in [`crate::crd`].
 
 use crate::crd::spec;
-use crate::field::Error;
+use crate::field::{Error, quoted};
 use crate::schema::strings;
 use crate::strategy::{Strategy, keep_from_old};
 use serde_json::{Value, json};
@@ -35,9 +35,22 @@ impl Strategy for CustomResourceDefinition {
         spec::validate_status(object)
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        spec::unknown_formats(object).into_iter().map(unrecognized).collect()
+    }
+
+    fn change_warnings(&self, object: &Value, old: &Value) -> Vec<String> {
+        let before = spec::unknown_formats(old);
+        spec::unknown_formats(object).into_iter().filter(|format| !before.contains(format)).map(unrecognized).collect()
+    }
+
     fn unconditional_update(&self) -> bool {
         false
     }
+}
+
+fn unrecognized(format: &str) -> String {
+    format!("unrecognized format {}", quoted(format))
 }
 
 /// Adds the storage version to those that objects may be stored in.

@@ -273,16 +273,22 @@ fn check_quota_status(object: &Value, errors: &mut Vec<Error>) {
     }
 }
 
+/// Most faults of scopes that are looked for: each shows all scopes, and there may be one for each pair of a scope and an amount.
+const MAX_ERRORS: usize = 100;
+
 fn check_quota_spec(spec: &Value, errors: &mut Vec<Error>) {
     let path = Path::new("spec");
     check_quota_list(map(spec, "hard"), &path.child("hard"), errors);
     let scopes: Vec<&str> = items(spec, "scopes").iter().filter_map(Value::as_str).collect();
     let (at, shown) = (path.child("scopes"), spec.get("scopes").cloned().unwrap_or_default());
     for scope in &scopes {
+        if errors.len() >= MAX_ERRORS {
+            return;
+        }
         if !SCOPES.contains(scope) {
             errors.push(Error::invalid(&at, shown.clone(), "unsupported scope"));
         }
-        for _ in map(spec, "hard").into_iter().flatten().filter(|(name, _)| !fits(scope, name)) {
+        for _ in map(spec, "hard").into_iter().flatten().filter(|(name, _)| !fits(scope, name)).take(MAX_ERRORS) {
             errors.push(Error::invalid(&at, shown.clone(), "unsupported scope applied to resource"));
         }
     }
@@ -292,10 +298,13 @@ fn check_quota_spec(spec: &Value, errors: &mut Vec<Error>) {
     let mut selected = Vec::new();
     for requirement in items(selector, "matchExpressions") {
         let scope = text(requirement, "scopeName");
+        if errors.len() >= MAX_ERRORS {
+            return;
+        }
         if !SCOPES.contains(&scope) {
             errors.push(Error::invalid(&at.child("scopeName"), scope, "unsupported scope"));
         }
-        for _ in map(spec, "hard").into_iter().flatten().filter(|(name, _)| !fits(scope, name)) {
+        for _ in map(spec, "hard").into_iter().flatten().filter(|(name, _)| !fits(scope, name)).take(MAX_ERRORS) {
             errors.push(Error::invalid(&at, selector.clone(), "unsupported scope applied to resource"));
         }
         check_scope_operator(requirement, scope, &at, errors);

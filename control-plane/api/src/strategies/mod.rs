@@ -22,6 +22,7 @@ mod fact_tests;
 mod hooks;
 #[cfg(test)]
 mod hostile_tests;
+mod internal;
 mod job_policies;
 mod json;
 mod limits;

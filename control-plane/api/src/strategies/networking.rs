@@ -1,5 +1,6 @@
 //! NetworkPolicy, Ingress, IngressClass, IPAddress and ServiceCIDR (`pkg/apis/networking/validation`).
 
+use super::internal;
 use super::json::{check_domain_path, check_immutable, check_name, check_one_of, int, items, map, present, text};
 use super::pod::{check_ip, check_label_selector};
 use crate::field::{Error, Path};
@@ -322,7 +323,9 @@ pub(super) fn update(kind: &str, object: &Value, old: &Value) -> Vec<Error> {
     let (mut errors, new, old, path) = (Vec::new(), spec(object), spec(old), Path::new("spec"));
     match kind {
         "IngressClass" => check_immutable(new, old, "controller", &path, &mut errors),
-        "IPAddress" => check_immutable(new, old, "parentRef", &path, &mut errors),
+        "IPAddress" => {
+            internal::check_immutable(new, old, ("parentRef", internal::PARENT_REFERENCE), &path, &mut errors);
+        }
         "ServiceCIDR" => check_cidrs_change(object, items(new, "cidrs"), items(old, "cidrs"), &mut errors),
         _ => {}
     }

@@ -284,7 +284,7 @@ const CHANGED: &[(&str, &str, &str, &str)] = &[
     ("IngressClass", "/spec/controller", "\"example.com/other\"", "spec.controller: Invalid value: \"example.com/other\": field is immutable"),
     ("ServiceCIDR", "/spec/cidrs", "[\"10.0.1.0/24\"]", "spec.cidrs[0]: Invalid value: \"10.0.1.0/24\": field is immutable"),
     ("ServiceCIDR", "/spec/cidrs", "[\"10.0.0.0/24\", \"fd00::/108\"]", ""),
-    ("IPAddress", "/spec/parentRef/name", "\"b\"", "spec.parentRef: Invalid value: {\"name\":\"b\",\"resource\":\"services\"}: field is immutable"),
+    ("IPAddress", "/spec/parentRef/name", "\"b\"", "spec.parentRef: Invalid value: {\"Group\":\"\",\"Resource\":\"services\",\"Namespace\":\"\",\"Name\":\"b\"}: field is immutable"),
     ("PriorityClass", "/value", "11", "value: Forbidden: may not be changed in an update."),
     ("PriorityClass", "/preemptionPolicy", "\"Never\"", "preemptionPolicy: Invalid value: \"Never\": field is immutable"),
     ("PriorityClass", "/description", "\"words\"", ""),

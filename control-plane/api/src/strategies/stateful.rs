@@ -1,6 +1,7 @@
 //! apps/v1: StatefulSet.
 
 use super::apps::{check_collisions, check_ready};
+use super::internal;
 use super::json::{
     check_name, check_non_negative, each_mut, existing_mut, fill, fill_zero, int, items, map, object_mut, present,
     spec_mut, text, zero,
@@ -148,7 +149,7 @@ fn check_stateful(object: &Value) -> Vec<Error> {
         ("", _) => errors.push(Error::required(&strategy_path, "")),
         _ => {
             let detail = "must be 'RollingUpdate' or 'OnDelete'";
-            errors.push(Error::invalid(&strategy_path, strategy.clone(), detail));
+            errors.push(internal::invalid(&strategy_path, internal::STATEFUL_STRATEGY, strategy, detail));
         }
     }
     if let Some(policy) = present(spec, "persistentVolumeClaimRetentionPolicy") {

@@ -1,6 +1,7 @@
 //! What storage drivers write and what is said of them: VolumeAttachment, VolumeAttributesClass, CSIDriver, CSINode and
 //! CSIStorageCapacity; and the topologies of a StorageClass (`pkg/apis/storage/validation`).
 
+use super::internal;
 use super::json::{check_name, check_non_negative, check_one_of, int, items, map, present, text};
 use super::pod::{check_driver_name, check_label_selector, check_quantity};
 use crate::field::{Error, Path};
@@ -144,7 +145,7 @@ pub(super) fn csi_node_update(object: &Value, old: &Value) -> Vec<Error> {
         for after in items(spec(object), "drivers").iter().filter(|after| text(after, "name") == text(before, "name")) {
             let after = without_room(after);
             if after != without_room(before) {
-                errors.push(Error::invalid(&path, after, meta::IMMUTABLE));
+                errors.push(internal::invalid(&path, internal::CSI_NODE_DRIVER, &after, meta::IMMUTABLE));
             }
         }
     }

@@ -198,7 +198,7 @@ fn validate(call: &Call<'_>, part: Part, new: &Value, old: &Value) -> Result<(),
     match part {
         Part::Main => {
             errors.extend(crd::judged(call.resource, || strategy.validate_change(new, old)));
-            call.add_warnings(strategy.warnings(new));
+            call.add_warnings(strategy.change_warnings(new, old));
         }
         Part::Status => errors.extend(strategy.validate_status_update(new, old)),
         Part::Subresource => {

@@ -171,9 +171,13 @@ async fn certificate_requests_say_who_asked_and_approving_is_a_right() {
     let at = broken.len() / 2;
     broken[at] = if broken[at] == b'A' { b'B' } else { b'A' };
     let base64 = |pem: &[u8]| base64::engine::general_purpose::STANDARD.encode(pem);
-    let spec = json!({"request": base64(&broken), "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"]});
+    let spec =
+        json!({"request": base64(&broken), "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"]});
     let refused = cluster.json("POST", requests, &json!({"metadata": {"name": "c"}, "spec": spec})).await.json();
-    assert_eq!((&refused["reason"], &refused["details"]["causes"][0]["field"]), (&json!("Invalid"), &json!("spec.request")));
+    assert_eq!(
+        (&refused["reason"], &refused["details"]["causes"][0]["field"]),
+        (&json!("Invalid"), &json!("spec.request"))
+    );
     let spec = json!({"request": base64(signed.as_bytes()), "signerName": "kubernetes.io/kubelet-serving", "usages": ["server auth"], "username": "somebody-else"});
     let made = cluster.post(requests, json!({"metadata": {"name": "c"}, "spec": spec})).await;
     assert_eq!(made["spec"]["username"], "system:admin");

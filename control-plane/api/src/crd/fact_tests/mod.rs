@@ -116,3 +116,19 @@ fn the_rest_of_a_crd_is_judged_as_kubernetes_judges_it() {
     });
     verdict(&failures.collect::<Vec<_>>());
 }
+
+#[test]
+fn formats_that_are_ignored_are_told_of_once_they_are_new() {
+    let strategy = for_kind("apiextensions.k8s.io", "CustomResourceDefinition");
+    let with = |kind: &str, format: &str| crd(&field(&json!({"type": kind, "format": format})));
+    let told = |kind: &str, format: &str| strategy.warnings(&with(kind, format)).join(";");
+    for (kind, format) in [("string", "date-time"), ("string", "password"), ("integer", "int64"), ("number", "double")]
+    {
+        assert_eq!(told(kind, format), "", "{kind} {format}");
+    }
+    for (kind, format) in [("string", "odd"), ("integer", "int16"), ("object", "uri")] {
+        assert_eq!(told(kind, format), format!("unrecognized format {format:?}"));
+    }
+    let change = |old: &str, new: &str| strategy.change_warnings(&with("string", new), &with("string", old)).len();
+    assert_eq!((change("odd", "odd"), change("odd", "even"), change("uri", "odd")), (0, 1, 1));
+}

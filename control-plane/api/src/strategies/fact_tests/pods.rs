@@ -84,7 +84,7 @@ pub(super) const ROWS: &[Row] = &[
     // Tolerations.
     ("Pod", "/spec/tolerations", r#"[{"key": "a b", "operator": "Exists"}]"#, r#"spec.tolerations[0].key: Invalid value: "a b": NAME"#),
     ("Pod", "/spec/tolerations", r#"[{"operator": "Equal", "value": "b"}]"#, r#"spec.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which means "match all values and all keys""#),
-    ("Pod", "/spec/tolerations", r#"[{"key": "a", "operator": "Exists", "value": "b"}]"#, r#"spec.tolerations[0].operator: Invalid value: "b": value must be empty when `operator` is 'Exists'"#),
+    ("Pod", "/spec/tolerations", r#"[{"key": "a", "operator": "Exists", "value": "b"}]"#, r#"spec.tolerations[0].operator: Invalid value: {"Key":"a","Operator":"Exists","Value":"b","Effect":"","TolerationSeconds":null}: value must be empty when `operator` is 'Exists'"#),
     ("Pod", "/spec/tolerations", r#"[{"key": "a", "operator": "Exists", "tolerationSeconds": 3}]"#, r#"spec.tolerations[0].effect: Invalid value: "": effect must be 'NoExecute' when `tolerationSeconds` is set"#),
     ("Pod", "/spec/tolerations", r#"[{"key": "a", "operator": "Exists", "effect": "Odd"}]"#, r#"spec.tolerations[0].effect: Unsupported value: "Odd": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute""#),
     // Affinity and spreading.
@@ -111,7 +111,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Pod", "/spec/securityContext", r#"{"seccompProfile": {"type": "Odd"}}"#, r#"spec.securityContext.seccompProfile.type: Unsupported value: "Odd": supported values: "Localhost", "RuntimeDefault", "Unconfined""#),
     ("Pod", "/spec/securityContext", r#"{"seccompProfile": {"type": "Localhost"}}"#, "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost"),
     ("Pod", "/spec/containers/0/securityContext", r#"{"runAsUser": -5}"#, "spec.containers[0].securityContext.runAsUser: Invalid value: -5: must be between 0 and 2147483647, inclusive"),
-    ("Pod", "/spec/containers/0/securityContext", r#"{"privileged": true, "allowPrivilegeEscalation": false}"#, r#"spec.containers[0].securityContext: Invalid value: {"allowPrivilegeEscalation":false,"privileged":true}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"#),
+    ("Pod", "/spec/containers/0/securityContext", r#"{"privileged": true, "allowPrivilegeEscalation": false}"#, r#"spec.containers[0].securityContext: Invalid value: {"Capabilities":null,"Privileged":true,"SELinuxOptions":null,"WindowsOptions":null,"RunAsUser":null,"RunAsGroup":null,"RunAsNonRoot":null,"ReadOnlyRootFilesystem":null,"AllowPrivilegeEscalation":false,"ProcMount":null,"SeccompProfile":null,"AppArmorProfile":null}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"#),
     ("Pod", "/spec/containers/0/securityContext", r#"{"procMount": "Odd"}"#, r#"spec.containers[0].securityContext.procMount: Unsupported value: "Odd": supported values: "Default", "Unmasked""#),
     ("Pod", "/spec/containers/0/restartPolicy", r#""Always""#, ""),
     // Volumes.
@@ -134,7 +134,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Pod", "/spec/volumes", r#"[{"name": "v", "persistentVolumeClaim": {"claimName": ""}}]"#, "spec.volumes[0].persistentVolumeClaim.claimName: Required value"),
     ("Pod", "/spec/volumes", r#"[{"name": "v", "nfs": {"server": "", "path": "/a"}}]"#, "spec.volumes[0].nfs.server: Required value"),
     ("Pod", "/spec/volumes", r#"[{"name": "v", "nfs": {"server": "s", "path": "a"}}]"#, r#"spec.volumes[0].nfs.path: Invalid value: "a": must be an absolute path"#),
-    ("Pod", "/spec/volumes", r#"[{"name": "v", "csi": {"driver": ""}}]"#, "spec.volumes[0].csi.driver: Required value"),
+    ("Pod", "/spec/volumes", r#"[{"name": "v", "csi": {"driver": ""}}]"#, r#"spec.volumes[0].csi.driver: Required value ;; spec.volumes[0].csi.driver: Invalid value: "": SUBDOMAIN"#),
     ("Pod", "/spec/volumes", r#"[{"name": "v", "projected": {"defaultMode": 420, "sources": [{"serviceAccountToken": {"path": "", "expirationSeconds": 3600}}]}}]"#, "spec.volumes[0].projected.path: Required value ;; spec.volumes[0].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set"),
     ("Pod", "/spec/volumes", r#"[{"name": "v", "projected": {"defaultMode": 420, "sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 60}}]}}]"#, "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 60: may not specify a duration less than 10 minutes ;; spec.volumes[0].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set"),
     ("Pod", "/spec/volumes", r#"[{"name": "v", "downwardAPI": {"defaultMode": 420, "items": [{"path": "a"}]}}]"#, "spec.volumes[0].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required"),
@@ -148,6 +148,6 @@ pub(super) const ROWS: &[Row] = &[
     ("Pod", "/spec/initContainers", r#"[{"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}]"#, r#"spec.initContainers[0].name: Duplicate value: "c""#),
     ("Pod", "/spec/initContainers", r#"[{"name": "i", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File", "lifecycle": {"preStop": {"exec": {"command": ["a"]}}}}]"#, "spec.initContainers[0].lifecycle: Forbidden: may not be set for init containers without restartPolicy=Always"),
     ("Pod", "/spec/initContainers", r#"[{"name": "i", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File", "livenessProbe": {"tcpSocket": {"port": 1}}}]"#, "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"),
-    ("Pod", "/spec/resourceClaims", r#"[{"name": "a"}]"#, r#"spec.resourceClaims[0]: Invalid value: {"name":"a"}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"#),
+    ("Pod", "/spec/resourceClaims", r#"[{"name": "a"}]"#, r#"spec.resourceClaims[0]: Invalid value: {"Name":"a","ResourceClaimName":null,"ResourceClaimTemplateName":null}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"#),
     ("Pod", "/spec/resourceClaims", r#"[{"name": "A", "resourceClaimName": "b"}]"#, r#"spec.resourceClaims[0].name: Invalid value: "A": LABEL"#),
 ];

@@ -4,6 +4,7 @@
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
+use crate::strategies::internal;
 use crate::strategies::json::{check_name, check_one_of, check_required, int, items, map, present, text};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -35,7 +36,7 @@ pub(in crate::strategies) fn check_tolerations(tolerations: &[Value], list: &Pat
             "Exists" => {
                 if !value.is_empty() {
                     let detail = "value must be empty when `operator` is 'Exists'";
-                    errors.push(Error::invalid(&path.child("operator"), value, detail));
+                    errors.push(internal::invalid(&path.child("operator"), internal::TOLERATION, toleration, detail));
                 }
             }
             "Lt" | "Gt" => check_number(value, &path.child("value"), errors),
@@ -337,11 +338,9 @@ pub(in crate::strategies) fn check_taints(taints: &[Value], list: &Path<'_>, err
         check_required(taint, "effect", &path, errors);
         check_one_of(taint, "effect", EFFECTS, &path, errors);
         if !seen.insert((key, effect)) {
-            let added = taint.get("timeAdded").cloned().unwrap_or_default();
-            let shown = serde_json::json!({"Key": key, "Value": value, "Effect": effect, "TimeAdded": added});
-            let mut error = Error::duplicate(&path, shown);
+            let mut error = Error::duplicate(&path, Value::Null);
             error.detail = "taints must be unique by key and effect pair".into();
-            errors.push(error);
+            errors.push(internal::showing(error, internal::TAINT, taint));
         }
     }
 }

@@ -5,9 +5,13 @@ use super::containers::{LISTS, has_any};
 use super::volumes::check_descending;
 use crate::field::{Error, Path};
 use crate::names;
+use crate::strategies::internal;
 use crate::strategies::json::{check_name, check_one_of, flag, int, items, map, present, text};
 use serde_json::Value;
 use std::collections::HashSet;
+
+/// How often the same fault of a whole context is told: each time with all of it.
+const MAX_TOLD: usize = 16;
 
 const INT_MAX: i64 = i32::MAX as i64;
 
@@ -214,12 +218,13 @@ pub(super) fn check_container_context(context: &Value, host_users: bool, path: &
     if context.get("allowPrivilegeEscalation") == Some(&Value::Bool(false)) {
         if flag(context, "privileged") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.push(Error::invalid(path, context.clone(), detail));
+            errors.push(internal::invalid(path, internal::SECURITY_CONTEXT, context, detail));
         }
         let added = context.pointer("/capabilities/add").and_then(Value::as_array);
-        for _ in added.into_iter().flatten().filter(|capability| *capability == "CAP_SYS_ADMIN") {
+        let admin = added.into_iter().flatten().filter(|capability| *capability == "CAP_SYS_ADMIN");
+        for _ in admin.take(MAX_TOLD) {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.push(Error::invalid(path, context.clone(), detail));
+            errors.push(internal::invalid(path, internal::SECURITY_CONTEXT, context, detail));
         }
     }
     check_windows_options(context, path, errors);

@@ -312,7 +312,7 @@ const DRIVER_MAX: usize = 63;
 /// The name of a CSI driver: a DNS subdomain whose case does not matter.
 pub(in crate::strategies) fn check_driver_name(name: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
     if name.is_empty() {
-        return errors.push(Error::required(path, ""));
+        errors.push(Error::required(path, ""));
     }
     if name.len() > DRIVER_MAX {
         errors.push(Error::too_long(path, DRIVER_MAX));

@@ -9,6 +9,7 @@ use super::{annotations, security};
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
+use crate::strategies::internal;
 use crate::strategies::json::{
     check_name, check_one_of, check_required, check_required_one_of, flag, int, items, map, present, text,
 };
@@ -149,12 +150,12 @@ fn check_claims(spec: &Value, pod: Option<&Value>, list: &Path<'_>, errors: &mut
         match sources.iter().filter(|field| present(claim, field).is_some()).count() {
             0 => {
                 let detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-                errors.push(Error::invalid(&path, claim.clone(), detail));
+                errors.push(internal::invalid(&path, internal::RESOURCE_CLAIM, claim, detail));
             }
             1 => {}
             _ => {
                 let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-                errors.push(Error::invalid(&path, claim.clone(), detail));
+                errors.push(internal::invalid(&path, internal::RESOURCE_CLAIM, claim, detail));
             }
         }
         for field in sources {
