@@ -155,8 +155,9 @@ impl Claims {
 async fn tell(client: &Client, cidr: &ServiceCIDR, trouble: &Trouble) {
     tracing::warn!(servicecidr = cidr.name_any(), "{}", trouble.message());
     let now = Time(Timestamp::now());
+    let name = format!("{}.{:x}", cidr.name_any(), now.0.as_nanosecond());
     let event = Event {
-        metadata: ObjectMeta { generate_name: Some(format!("{}.", cidr.name_any())), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() },
         involved_object: ObjectReference {
             api_version: Some("networking.k8s.io/v1".into()),
             kind: Some("ServiceCIDR".into()),
