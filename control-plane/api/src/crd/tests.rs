@@ -441,3 +441,18 @@ fn selectable_fields_are_simple_paths_to_plain_values() {
         assert_eq!(refused(path), [wanted], "{path}");
     }
 }
+
+#[test]
+fn items_of_long_lists_are_found_again_by_their_keys() {
+    let property = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+        "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "string"}, "v": {"type": "integer", "maximum": 5}}}});
+    let schema = Schema::of_crd(&object(json!({"p": property})));
+    let item = |k: usize, v: i64| json!({"k": k.to_string(), "v": v});
+    let old = json!({"spec": {"p": (0..40).map(|k| item(k, 9)).collect::<Vec<_>>()}});
+    let mut new = json!({"spec": {"p": (0..40).rev().map(|k| item(k, 9)).collect::<Vec<_>>()}});
+    assert_eq!(texts(&value::validate(&schema, &new, Some(&old))), Vec::<String>::new());
+    new["spec"]["p"][3]["v"] = 8.into();
+    new["spec"]["p"][7]["k"] = "new".into();
+    let fields: Vec<String> = value::validate(&schema, &new, Some(&old)).into_iter().map(|error| error.field).collect();
+    assert_eq!(fields, ["spec.p[3].v", "spec.p[7].v"]);
+}

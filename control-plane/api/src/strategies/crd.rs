@@ -3,7 +3,7 @@
 use crate::crd::spec;
 use crate::field::{Error, quoted};
 use crate::schema::strings;
-use crate::strategy::{Strategy, keep_from_old};
+use crate::strategy::{Strategy, keep_from_old, replace_status};
 use serde_json::{Value, json};
 
 pub(super) struct CustomResourceDefinition;
@@ -14,7 +14,8 @@ impl Strategy for CustomResourceDefinition {
     }
 
     fn prepare_create(&self, object: &mut Value) {
-        object["status"] = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": [], "storedVersions": []});
+        let status = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": [], "storedVersions": []});
+        replace_status(object, Some(status));
         remember_storage(object);
     }
 
@@ -60,6 +61,10 @@ fn remember_storage(object: &mut Value) {
     let mut stored = strings(object.pointer("/status/storedVersions"));
     if let Some(storage) = storage.filter(|name| !stored.contains(name)) {
         stored.push(storage);
-        object["status"]["storedVersions"] = json!(stored);
+        let Some(map) = object.as_object_mut() else { return };
+        let status = map.entry("status").or_insert_with(|| json!({}));
+        if let Some(status) = status.as_object_mut() {
+            status.insert("storedVersions".into(), json!(stored));
+        }
     }
 }
