@@ -136,17 +136,16 @@ pub(super) fn csi_node(object: &Value) -> Vec<Error> {
 /// A driver that stays on a node stays as it is, but for how much it may attach.
 pub(super) fn csi_node_update(object: &Value, old: &Value) -> Vec<Error> {
     let (mut errors, path) = (Vec::new(), Path::new("spec.drivers"));
-    let without_room = |driver: &Value| {
-        let mut driver = driver.clone();
-        driver.as_object_mut().map(|driver| driver.remove("allocatable"));
-        driver
-    };
-    for before in items(spec(old), "drivers") {
-        for after in items(spec(object), "drivers").iter().filter(|after| text(after, "name") == text(before, "name")) {
-            let after = without_room(after);
-            if after != without_room(before) {
-                errors.push(internal::invalid(&path, internal::CSI_NODE_DRIVER, &after, meta::IMMUTABLE));
-            }
+    let parts = |driver: &Value| ["nodeID", "topologyKeys"].map(|field| driver.get(field).cloned().unwrap_or_default());
+    let mut before: BTreeMap<&str, &Value> = BTreeMap::new();
+    for driver in items(spec(old), "drivers") {
+        before.entry(text(driver, "name")).or_insert(driver);
+    }
+    for after in items(spec(object), "drivers") {
+        if before.get(text(after, "name")).is_some_and(|before| parts(before) != parts(after)) {
+            let mut shown = after.clone();
+            shown.as_object_mut().map(|driver| driver.remove("allocatable"));
+            errors.push(internal::invalid(&path, internal::CSI_NODE_DRIVER, &shown, meta::IMMUTABLE));
         }
     }
     errors
