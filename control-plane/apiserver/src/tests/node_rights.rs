@@ -121,6 +121,8 @@ async fn a_node_is_who_has_both_the_name_and_the_group() {
     assert!(message.ends_with("could not determine node from user \"system:node:\""), "{message}");
 }
 
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 fn mirror(name: &str, uid: &str) -> Value {
     let mut mirror = pod(name);
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "h"});
@@ -133,7 +135,7 @@ fn mirror(name: &str, uid: &str) -> Value {
 #[tokio::test]
 async fn a_node_makes_mirror_pods_that_are_its_own_and_need_nothing() {
     let cluster = cluster().await;
-    let refused = async |change: &dyn Fn(&mut Value)| {
+    let refused = async |change: Change<'_>| {
         let mut mirror = mirror("m", "u");
         change(&mut mirror);
         let answer = cluster.as_user(node(), "POST", PODS, &mirror).await;
@@ -148,7 +150,7 @@ async fn a_node_makes_mirror_pods_that_are_its_own_and_need_nothing() {
     let uid = made["metadata"]["uid"].as_str().unwrap();
     assert_eq!(refused(&|_| {}).await, forbidden(&format!("node n1 UID mismatch: expected u got {uid}")));
     let own = "node \"n1\" can only create pods with an owner reference set to itself";
-    let cases: [(&dyn Fn(&mut Value), &str); 9] = [
+    let cases: [(Change<'_>, &str); 9] = [
         (
             &|pod| pod["spec"]["nodeName"] = "n2".into(),
             "node \"n1\" can only create pods with spec.nodeName set to itself",

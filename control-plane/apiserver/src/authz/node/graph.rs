@@ -188,7 +188,7 @@ fn names_secret(volume: &Value, (namespace, name): (&str, &str)) -> bool {
         let reference = volume.pointer(&format!("/spec/{path}")).unwrap_or(&Value::Null);
         is(text(reference, "/name"), text(reference, "/namespace"))
     };
-    REFERENCES.iter().any(|path| named(&path))
+    REFERENCES.iter().any(named)
         || is(text(volume, "/spec/azureFile/secretName"), text(volume, "/spec/azureFile/secretNamespace"))
 }
 
