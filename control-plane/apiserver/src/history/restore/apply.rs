@@ -142,5 +142,7 @@ fn addresses(
     }
     let assignment = core.services.assign(core, snapshot, object, None)?;
     let ip = object.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default();
-    Ok((assignment, format!("with the new address {ip}: {}", refused.message)))
+    // The last part of the message says why; the rest says of what.
+    let why = refused.message.rsplit(": ").next().unwrap_or_default();
+    Ok((assignment, format!("with the new address {ip}: {why}")))
 }
