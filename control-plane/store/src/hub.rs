@@ -5,13 +5,14 @@
 //! Invariant: a topic holds revision numbers, not events, so that nothing here grows with what is
 //! written; the events are read from history. Watchers only ever read: none can hold up a writer.
 //!
-//! A crowd is woken in rounds by a task of its own ([`pacer`]). In between it sees nothing new, so that its watchers stay
-//! abreast: those who stand at one place are given the same [`Events`], looked up and put into wire form once.
+//! A crowd is woken in rounds by a task of its own ([`pacer`]), one group after the other. In between a group sees nothing
+//! new, so that its watchers stay abreast: those who stand at one place are given the same [`Events`], looked up and put
+//! into wire form once.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,7 +23,9 @@ use crate::types::{Events, Revision};
 
 /// A topic remembers this many revisions; a watcher further behind reads history itself.
 const REMEMBERED: usize = 4_096;
-/// The watchers of a crowd share what they are given from this many places; others look it up themselves.
+/// The watchers of a topic are in this many groups of about one size.
+pub(crate) const GROUPS: usize = 12;
+/// The watchers of a group share what they are given from this many places; others look it up themselves.
 const PLACES: usize = 4;
 
 /// Everything below one prefix.
@@ -30,7 +33,10 @@ const PLACES: usize = 4;
 pub(crate) struct Topic {
     prefix: Box<[u8]>,
     pending: Mutex<Pending>,
-    notify: Notify,
+    /// One for each group.
+    notify: [Notify; GROUPS],
+    /// How many watches there have been.
+    joined: AtomicUsize,
     pacer: Pacer,
 }
 
@@ -39,15 +45,22 @@ struct Pending {
     revisions: VecDeque<Revision>,
     /// `revisions` lists every change below the prefix after this revision.
     complete_after: Revision,
-    /// How far a crowd sees until its next round; `None` without rounds.
-    round: Option<Revision>,
-    /// What watchers were given in this round.
+    /// `None` without rounds: then everybody sees everything.
+    rounds: Option<[Round; GROUPS]>,
+}
+
+/// What a group knows until it is woken again.
+#[derive(Debug, Default)]
+struct Round {
+    /// How far its watchers see.
+    upto: Revision,
+    /// What they were given.
     given: Vec<Given>,
 }
 
 impl Pending {
     fn new(complete_after: Revision) -> Self {
-        Self { revisions: VecDeque::new(), complete_after, round: None, given: Vec::new() }
+        Self { revisions: VecDeque::new(), complete_after, rounds: None }
     }
 
     /// Nothing is known to have happened after this revision.
@@ -70,8 +83,8 @@ pub(crate) struct Given {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     Everything,
-    /// As far as the crowd sees in this round.
-    Round,
+    /// As far as a group sees in this round.
+    Group(usize),
 }
 
 /// What a topic knows about the time after a revision.
@@ -92,9 +105,14 @@ impl Topic {
         &self.prefix
     }
 
-    /// Completes when something happens after this call.
-    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.notify.notified()
+    /// The group of one more watch.
+    pub fn join(&self) -> usize {
+        self.joined.fetch_add(1, Ordering::Relaxed) % GROUPS
+    }
+
+    /// Completes when a group may see what happened after this call.
+    pub fn changed(&self, group: usize) -> tokio::sync::futures::Notified<'_> {
+        self.notify[group].notified()
     }
 
     /// At most `limit` revisions after `after` that touched the prefix.
@@ -103,13 +121,14 @@ impl Topic {
         if after < pending.complete_after {
             return Since::Unknown;
         }
-        let until = match (view, pending.round) {
-            (View::Round, Some(round)) => round,
-            _ => Revision::MAX,
+        let round = match (view, &pending.rounds) {
+            (View::Group(group), Some(rounds)) => Some(&rounds[group]),
+            _ => None,
         };
+        let until = round.map_or(Revision::MAX, |round| round.upto);
         let from = pending.revisions.partition_point(|revision| *revision <= after);
         let Some(&first) = pending.revisions.get(from).filter(|first| **first <= until) else { return Since::Quiet };
-        if let (View::Round, Some(given)) = (view, pending.given.iter().find(|given| given.first == first)) {
+        if let Some(given) = round.and_then(|round| round.given.iter().find(|given| given.first == first)) {
             return Since::Given(given.clone());
         }
         let next = pending.revisions.iter().skip(from).take(limit).copied();
@@ -121,15 +140,16 @@ impl Topic {
         matches!(self.since(after, 1, view), Since::Quiet)
     }
 
-    /// Lets the crowd's other watchers that stand at the same place have what was found there. Returns what they all are
+    /// Lets the group's other watchers that stand at the same place have what was found there. Returns what they all are
     /// given.
-    pub fn share(&self, found: Given) -> Given {
+    pub fn share(&self, group: usize, found: Given) -> Given {
         let mut pending = self.pending.lock();
-        if let Some(given) = pending.given.iter().find(|given| given.first == found.first) {
+        let Some(round) = pending.rounds.as_mut().map(|rounds| &mut rounds[group]) else { return found };
+        if let Some(given) = round.given.iter().find(|given| given.first == found.first) {
             return given.clone();
         }
-        if pending.given.len() < PLACES && pending.round.is_some_and(|round| found.upto <= round) {
-            pending.given.push(found.clone());
+        if round.given.len() < PLACES && found.upto <= round.upto {
+            round.given.push(found.clone());
         }
         found
     }
@@ -137,35 +157,52 @@ impl Topic {
     /// From now on there are rounds.
     pub fn begin_rounds(&self) {
         let mut pending = self.pending.lock();
-        pending.round = Some(pending.newest());
+        let upto = pending.newest();
+        pending.rounds = Some(std::array::from_fn(|_| Round { upto, given: Vec::new() }));
     }
 
-    /// Wakes whoever waits, to see what has happened until now, but nothing later until the next round.
-    pub fn wake_round(&self) {
-        let mut pending = self.pending.lock();
-        pending.round = Some(pending.newest());
-        let old = std::mem::take(&mut pending.given);
-        drop(pending);
+    /// Lets those of `groups` that do not know everything see what has happened until now, but nothing later until they
+    /// are woken again. Returns whether there were any.
+    pub fn wake_groups(&self, groups: Range<usize>) -> bool {
+        let mut old = Vec::new();
+        let mut woken = [false; GROUPS];
+        {
+            let mut pending = self.pending.lock();
+            let newest = pending.newest();
+            let Some(rounds) = &mut pending.rounds else { return false };
+            for group in groups {
+                if rounds[group].upto != newest {
+                    woken[group] = true;
+                    old.push(std::mem::replace(&mut rounds[group], Round { upto: newest, given: Vec::new() }));
+                }
+            }
+        }
         drop(old);
-        self.wake_all();
+        for (_, notify) in woken.iter().zip(&self.notify).filter(|(woken, _)| **woken) {
+            notify.notify_waiters();
+        }
+        woken.contains(&true)
     }
 
     /// There is no news: lets go of what was kept for others who stand where a watcher stood.
     pub fn forget_given(&self) {
-        let old = std::mem::take(&mut self.pending.lock().given);
+        let mut pending = self.pending.lock();
+        let rounds = pending.rounds.iter_mut().flatten();
+        let old: Vec<_> = rounds.map(|round| std::mem::take(&mut round.given)).collect();
+        drop(pending);
         drop(old);
     }
 
     /// There are no rounds any more: everybody sees everything.
     pub fn end_rounds(&self) {
-        self.pending.lock().round = None;
-        self.forget_given();
+        let old = self.pending.lock().rounds.take();
+        drop(old);
         self.wake_all();
     }
 
     /// Wakes whoever waits, at once.
     pub fn wake_all(&self) {
-        self.notify.notify_waiters();
+        self.notify.iter().for_each(Notify::notify_waiters);
     }
 
     pub fn pacer(&self) -> &Pacer {
@@ -246,7 +283,8 @@ impl Hub {
         let topic = Arc::new(Topic {
             prefix: prefix.into(),
             pending: Mutex::new(pending),
-            notify: Notify::new(),
+            notify: Default::default(),
+            joined: AtomicUsize::new(0),
             pacer: Pacer::default(),
         });
         topics.insert(prefix.into(), Watched { topic: topic.clone(), watches: 1 });
@@ -296,7 +334,9 @@ impl Hub {
         let all = topics.values().map(|watched| watched.topic.clone()).collect();
         for watched in topics.values() {
             let mut pending = watched.topic.pending.lock();
-            *pending = Pending { round: pending.round, ..Pending::new(revision) };
+            // Groups that know nothing are woken, whatever the revision.
+            let rounds = pending.rounds.is_some().then(Default::default);
+            *pending = Pending { rounds, ..Pending::new(revision) };
         }
         self.revision.store(revision, Ordering::Release);
         Wake(all)
@@ -371,39 +411,53 @@ mod tests {
         assert_eq!(hub.extent(), (0, 0));
     }
 
+    const GROUP: View = View::Group(1);
+
     fn given(topic: &Topic, after: Revision) -> Option<Given> {
-        match topic.since(after, 9, View::Round) {
+        match topic.since(after, 9, GROUP) {
             Since::Given(given) => Some(given),
             _ => None,
         }
     }
 
     #[test]
-    fn a_crowd_sees_what_its_round_began_with_and_shares_it() {
+    fn a_group_sees_what_its_round_began_with_and_shares_it() {
         let hub = Hub::new(0);
         let topic = hub.subscribe(b"k");
+        topic.begin_rounds();
         [1, 2].into_iter().for_each(|revision| hub.dispatch(&[commit(revision, "k")]).now());
-        topic.wake_round();
+        assert!(topic.is_quiet(0, GROUP));
+        assert!(topic.wake_groups(0..2) && !topic.wake_groups(0..2));
         hub.dispatch(&[commit(4, "k")]).now();
-        assert!(matches!(topic.since(0, 9, View::Round), Since::Changed(next) if next == [1, 2]));
+        assert!(matches!(topic.since(0, 9, GROUP), Since::Changed(next) if next == [1, 2]));
         assert!(matches!(topic.since(0, 9, View::Everything), Since::Changed(next) if next == [1, 2, 4]));
-        assert!(topic.is_quiet(2, View::Round) && !topic.is_quiet(2, View::Everything));
+        assert!(topic.is_quiet(0, View::Group(2)), "the next group's turn is yet to come");
+        assert!(topic.is_quiet(2, GROUP) && !topic.is_quiet(2, View::Everything));
 
         let found = Given { first: 2, upto: 2, events: Events::default() };
-        topic.share(found.clone());
+        topic.share(1, found.clone());
         assert!(given(&topic, 1).is_some_and(|given| given.events.same(&found.events)));
         assert!(given(&topic, 0).is_none());
-        let second = topic.share(Given { events: Events::default(), ..found.clone() });
+        let second = topic.share(1, Given { events: Events::default(), ..found.clone() });
         assert!(second.events.same(&found.events));
 
-        topic.wake_round();
+        assert!(topic.wake_groups(0..GROUPS));
         assert!(given(&topic, 1).is_none());
         // What a watcher found that looked past the round is its own.
-        topic.share(Given { first: 2, upto: 5, ..found.clone() });
+        topic.share(1, Given { first: 2, upto: 5, ..found.clone() });
         assert!(given(&topic, 1).is_none());
-        topic.share(Given { first: 4, upto: 4, ..found });
+        topic.share(1, Given { first: 4, upto: 4, ..found });
         assert!(given(&topic, 3).is_some());
         topic.end_rounds();
-        assert!(given(&topic, 3).is_none());
+        assert!(given(&topic, 3).is_none() && !topic.is_quiet(3, GROUP));
+    }
+
+    #[test]
+    fn everybody_looks_after_a_reset() {
+        let hub = Hub::new(5);
+        let topic = hub.subscribe(b"k");
+        topic.begin_rounds();
+        hub.reset(5).now();
+        assert!(topic.wake_groups(0..GROUPS));
     }
 }

@@ -1,8 +1,8 @@
 //! When a crowd of watchers is woken. To wake, serve and write to a hundred of them takes a millisecond or more, however
 //! little has happened; while changes come faster than that, it pays to let some more arrive in between. So the
-//! watchers of a crowded topic are woken in rounds: the first change after a pause at once, the next ones after a rest,
-//! together. A busy machine then writes fewer and larger frames, which the crowd shares, and writers have their turn in
-//! between. The rest grows with the crowd, as a round does.
+//! watchers of a crowded topic are woken in rounds: all of them at once by the first change after a pause, and then one
+//! group after the other, each after a rest. A busy machine then writes fewer and larger frames, which a group shares;
+//! while the disk has the writers wait, it serves a group. The rest grows with the crowd, as a round does.
 //!
 //! Invariant: a topic whose pacer has ended, or whose runtime has, is woken directly: nobody waits for ever.
 
@@ -12,16 +12,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tracing::Instrument as _;
 
-use crate::hub::Topic;
+use crate::hub::{GROUPS, Topic};
 
 /// From this many watchers on, a topic is woken in rounds.
 pub(crate) const CROWD: usize = 16;
-/// Between two rounds, for each watcher: about what it takes to wake one, write to it and have it read.
-const REST_EACH: Duration = Duration::from_micros(30);
-/// Its bounds; tokio's timers make it up to a millisecond more.
-const REST: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
+/// Between two rounds, for each watcher: about twice what it takes to wake one, write to it and have it read.
+const REST_EACH: Duration = Duration::from_micros(60);
+/// Its bounds.
+const REST: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(12);
+/// As tokio's timers are no finer, a rest is cut into ticks of at least this.
+const TICK: Duration = Duration::from_millis(1);
+/// Ticks of a rest.
+const TICKS: RangeInclusive<usize> = 1..=6;
 /// A pause this long is one: what watchers of the last round were given is kept no longer.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -76,8 +81,25 @@ impl Rounds {
             if pacer.has_ended.load(Ordering::SeqCst) {
                 return;
             }
-            self.0.wake_round();
-            tokio::time::sleep(self.rest()).await;
+            // News that has been told already wakes nobody.
+            if self.0.wake_groups(0..GROUPS) {
+                self.busy().await;
+            }
+        }
+    }
+
+    /// Wakes groups in turn until nothing has happened for a rest.
+    async fn busy(&self) {
+        let pace = Pace::of(self.rest());
+        let mut timer = tokio::time::interval(pace.tick);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        timer.tick().await;
+        let (mut at, mut quiet) = (0, 0);
+        while quiet < pace.ticks && !self.0.pacer().has_ended.load(Ordering::SeqCst) {
+            timer.tick().await;
+            let end = GROUPS.min(at + pace.step);
+            quiet = if self.0.wake_groups(at..end) { 0 } else { quiet + 1 };
+            at = end % GROUPS;
         }
     }
 
@@ -85,6 +107,24 @@ impl Rounds {
         // Each watch holds the topic, and so do the hub and this.
         let watches = u32::try_from(Arc::strong_count(&self.0)).unwrap_or(u32::MAX).saturating_sub(2);
         REST_EACH.saturating_mul(watches).clamp(*REST.start(), *REST.end())
+    }
+}
+
+/// How a rest is cut up.
+struct Pace {
+    tick: Duration,
+    /// Groups that are woken at a tick.
+    step: usize,
+    /// Ticks until it is a group's turn again.
+    ticks: usize,
+}
+
+impl Pace {
+    fn of(rest: Duration) -> Self {
+        let ticks = usize::try_from(rest.as_micros() / TICK.as_micros()).unwrap_or(usize::MAX);
+        let step = GROUPS.div_ceil(ticks.clamp(*TICKS.start(), *TICKS.end()));
+        let ticks = GROUPS.div_ceil(step);
+        Self { tick: rest / u32::try_from(ticks).unwrap_or(u32::MAX), step, ticks }
     }
 }
 
@@ -123,7 +163,7 @@ mod tests {
         runtime().block_on(async {
             let topic = crowd(&hub);
             for revision in 1..=3 {
-                let changed = topic.changed();
+                let changed = topic.changed(0);
                 tokio::pin!(changed);
                 changed.as_mut().enable();
                 change(&hub, revision);
@@ -140,7 +180,7 @@ mod tests {
         let topic = first.block_on(async { crowd(&hub) });
         drop(first);
         runtime().block_on(async {
-            let changed = topic.changed();
+            let changed = topic.changed(0);
             tokio::pin!(changed);
             changed.as_mut().enable();
             change(&hub, 1);
@@ -158,5 +198,14 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
+    }
+
+    #[test]
+    fn a_rest_is_every_groups() {
+        for (rest_ms, ticks, step) in [(1, 1, 12), (2, 2, 6), (3, 3, 4), (4, 4, 3), (5, 4, 3), (6, 6, 2), (12, 6, 2)] {
+            let pace = Pace::of(Duration::from_millis(rest_ms));
+            assert_eq!((pace.ticks, pace.step), (ticks, step), "{rest_ms} ms");
+            assert!(pace.ticks * pace.step >= GROUPS && pace.tick >= TICK);
+        }
     }
 }

@@ -29,6 +29,8 @@ pub struct Batch {
 pub struct Watch {
     shared: Arc<Shared>,
     topic: Arc<Topic>,
+    /// Of the topic's watches.
+    group: usize,
     /// Everything at or below this revision has been delivered.
     delivered: Revision,
 }
@@ -42,7 +44,8 @@ struct Found {
 impl Watch {
     pub(crate) fn new(shared: Arc<Shared>, prefix: &[u8], after: Revision) -> Result<Self, RevisionError> {
         let topic = shared.hub.subscribe(prefix);
-        let watch = Self { shared, topic, delivered: after };
+        let group = topic.join();
+        let watch = Self { shared, topic, group, delivered: after };
         let current = watch.shared.current().revision;
         if after > current {
             return Err(RevisionError::Future { current });
@@ -60,13 +63,13 @@ impl Watch {
     /// [`WatchError::Compacted`] when history no longer reaches back to where this watch stands.
     pub async fn next(&mut self) -> Result<Batch, WatchError> {
         loop {
-            let changed = self.topic.changed();
+            let changed = self.topic.changed(self.group);
             tokio::pin!(changed);
             changed.as_mut().enable();
             if self.shared.hub.is_closed() {
                 return Err(WatchError::Closed);
             }
-            match self.look(View::Round).await? {
+            match self.look(View::Group(self.group)).await? {
                 Some(slice) => {
                     self.delivered = self.delivered.max(slice.upto);
                     if !slice.events.is_empty() {
@@ -113,8 +116,10 @@ impl Watch {
                 match self.shared.history.pick(revisions.into_iter(), self.topic.prefix()) {
                     Ok(slice) => {
                         let found = Given { first, upto: slice.upto, events: slice.events.into() };
-                        let Given { events, upto, .. } =
-                            if view == View::Round { self.topic.share(found) } else { found };
+                        let Given { events, upto, .. } = match view {
+                            View::Group(group) => self.topic.share(group, found),
+                            View::Everything => found,
+                        };
                         return Ok(Some(Found { events, upto }));
                     }
                     Err(_) => self.read_on(first - 1).await?,

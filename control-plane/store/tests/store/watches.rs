@@ -162,7 +162,7 @@ async fn an_event_is_encoded_once_in_each_form_while_it_is_news() {
 }
 
 /// More watches of one prefix than are woken one by one.
-const CROWD: usize = 20;
+const CROWD: usize = 120;
 
 #[tokio::test]
 async fn a_crowd_is_given_everything_once_and_shares_what_is_joined() {
