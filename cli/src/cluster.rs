@@ -160,7 +160,9 @@ impl Cluster {
         }
         cluster.start_control_loops(ranges.pods, node_prefix);
         if let Some(own) = ranges.claimed()? {
-            cluster.spawn("service ranges", service_ranges::follow(cluster.client.clone(), own));
+            let (client, end) = (cluster.client.clone(), cluster.token.clone());
+            let follow = async move { _ = end.run_until_cancelled(service_ranges::follow(client, own)).await };
+            cluster.spawn("service ranges", follow);
         }
         Ok(cluster)
     }

@@ -27,6 +27,8 @@ const REST: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from
 const TICK: Duration = Duration::from_millis(1);
 /// Ticks of a rest.
 const TICKS: RangeInclusive<usize> = 1..=6;
+/// Ticks after which the crowd is counted again.
+const STRETCH: usize = 1_000;
 /// A pause this long is one: what watchers of the last round were given is kept no longer.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -88,19 +90,24 @@ impl Rounds {
         }
     }
 
-    /// Wakes groups in turn until nothing has happened for a rest.
+    /// Wakes groups in turn until nothing has happened for a rest, or the crowd may be another.
     async fn busy(&self) {
         let pace = Pace::of(self.rest());
         let mut timer = tokio::time::interval(pace.tick);
         timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
         timer.tick().await;
         let (mut at, mut quiet) = (0, 0);
-        while quiet < pace.ticks && !self.0.pacer().has_ended.load(Ordering::SeqCst) {
+        for _ in 0..STRETCH {
+            if quiet == pace.ticks || self.0.pacer().has_ended.load(Ordering::SeqCst) {
+                return;
+            }
             timer.tick().await;
             let end = GROUPS.min(at + pace.step);
             quiet = if self.0.wake_groups(at..end) { 0 } else { quiet + 1 };
             at = end % GROUPS;
         }
+        // What happened meanwhile may have been taken for told.
+        self.0.pacer().news.notify_one();
     }
 
     fn rest(&self) -> Duration {
