@@ -93,7 +93,8 @@ pub struct Limits {
     pub watch_timeout: Duration,
     /// Between bookmarks of a watch that asked for them.
     pub bookmark_interval: Duration,
-    /// How long a peer may leave a write waiting before its connection is cut.
+    /// How long a peer may leave a write waiting before its connection is cut; with HTTP/2, a piece of an answer before
+    /// its stream is reset.
     pub write_stall: Duration,
 }
 

@@ -1,6 +1,7 @@
 //! The network side: listen, accept, TLS, HTTP/1.1 and HTTP/2. Knows requests only as something to hand on.
 
 mod stall;
+mod streams;
 mod tls;
 
 use crate::authn::certificate_user;
@@ -13,7 +14,7 @@ use crate::user::User;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use stall::Stall;
@@ -21,6 +22,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use streams::{Streams, watched};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -133,15 +135,15 @@ impl Connection {
         let user: Option<Arc<User>> =
             tls.get_ref().1.peer_certificates().and_then(|chain| certificate_user(chain.first()?)).map(Arc::new);
         let core = self.core;
+        let builder = builder(Streams { limit: core.limits.write_stall });
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (core, caller) = (Arc::clone(&core), Caller::Network(user.clone()));
             async move {
                 // Boxed: a connection that does nothing but watch would keep room for the work of any request (9 KB).
                 let work = Box::pin(handle(&core, caller, request.map(|body| Body::new(Courteous::new(body)))));
-                Ok::<_, Infallible>(work.await)
+                Ok::<_, Infallible>(watched(work.await))
             }
         });
-        let builder = builder();
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service).into_owned();
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%error, "connection ended");
@@ -149,8 +151,8 @@ impl Connection {
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(streams: Streams) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(streams);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(READ_HEADERS).max_buf_size(BUFFER_BYTES);
     builder
         .http2()

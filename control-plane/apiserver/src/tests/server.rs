@@ -3,6 +3,7 @@
 use super::*;
 use crate::pki::KeyPair;
 use crate::{ApiServer, StartError};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -184,5 +185,71 @@ async fn a_watcher_that_stops_reading_is_cut_off() {
     rest.expect("the connection ends").expect_err("in the middle of the stream");
     assert!(seen.len() < MAPS * BYTES, "{} bytes came after all", seen.len());
     assert_eq!(get(&server, Some(admin), b"http/1.1", "/api/v1/namespaces").await.0, 200, "others go on");
+    server.shutdown().await;
+}
+
+/// One stream's request on a connection of HTTP/2.
+async fn ask(sender: &hyper::client::conn::http2::SendRequest<Body>, request: Request<Body>) -> Response<Incoming> {
+    let response = sender.clone().send_request(request).await.unwrap();
+    assert!(response.status().is_success(), "{}", response.status());
+    response
+}
+
+async fn post_map(sender: &hyper::client::conn::http2::SendRequest<Body>, name: &str, bytes: usize) {
+    let map = json!({"metadata": {"name": name}, "data": {"filler": "x".repeat(bytes)}});
+    let request = Request::post(format!("https://kubernetes{CONFIG_MAPS}")).header("content-type", "application/json");
+    ask(sender, request.body(Body::from(map.to_string())).unwrap()).await.into_body().collect().await.unwrap();
+}
+
+/// Reads a watch up to what is said of the object `name`.
+async fn read_to(watch: &mut Incoming, name: &str) {
+    let wanted = format!("\"name\":\"{name}\"");
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(&wanted) {
+        let frame = watch.frame().await.expect("the watch goes on").unwrap();
+        seen = [&seen[seen.len().saturating_sub(wanted.len())..], frame.data_ref().unwrap()].concat();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_is_reset_and_its_connection_goes_on() {
+    const WINDOW: u32 = 65_535;
+    let mut config = Config::new(store::Store::open(store::Options::memory()).unwrap());
+    config.limits.write_stall = Duration::from_secs(1);
+    let server = ApiServer::start(config).await.unwrap();
+    let io = TokioIo::new(connect(&server, Some(server.pki().admin()), b"h2").await);
+    let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (sender, connection) = client.initial_stream_window_size(WINDOW).handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let get = |path: &str| Request::get(format!("https://kubernetes{path}")).body(Body::empty()).unwrap();
+    let maps = format!("{CONFIG_MAPS}?watch=1");
+    let mut read = ask(&sender, get(&maps)).await.into_body();
+    let mut idle = ask(&sender, get("/api/v1/namespaces/default/secrets?watch=1")).await.into_body();
+    let mut unread = ask(&sender, get(&maps)).await.into_body();
+    assert_eq!(open_watches(&server).await, 3);
+    post_map(&sender, "large", 500_000).await;
+    read_to(&mut read, "large").await;
+    let released = async {
+        while open_watches(&server).await > 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), released).await.expect("the watch ends");
+    post_map(&sender, "later", 10).await;
+    read_to(&mut read, "later").await;
+    let secret = Request::post("https://kubernetes/api/v1/namespaces/default/secrets")
+        .header("content-type", "application/json")
+        .body(Body::from(r#"{"metadata":{"name":"first"}}"#));
+    ask(&sender, secret.unwrap()).await;
+    read_to(&mut idle, "first").await;
+    let mut bytes = 0;
+    let error = loop {
+        match unread.frame().await.expect("an error at the end") {
+            Ok(frame) => bytes += frame.data_ref().unwrap().len(),
+            Err(error) => break format!("{error:?}"),
+        }
+    };
+    assert!(error.contains("Reset") && error.contains("CANCEL"), "{error}");
+    assert!(bytes <= WINDOW as usize, "{bytes} bytes came after all");
     server.shutdown().await;
 }

@@ -1,0 +1,282 @@
+//! Streams of HTTP/2 that notice when their peer has stopped reading them. While a stream's window is used up, hyper asks
+//! its body for nothing, so the body cannot end itself: what runs the stream watches over it, and lets go of both. The
+//! `h2` crate then throws away what it holds of the stream and resets it (`CANCEL`); the connection and its other streams
+//! go on. A stream is stuck only while it holds a piece of an answer that the peer has no room for: one that has nothing
+//! to say, still takes a request in, or works, never is. Knows nothing of what is sent.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::rt::Executor;
+use pin_project_lite::pin_project;
+use std::cell::Cell;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// Bytes of an answer that are handed over at a time: what the peer must make room for within the limit to count as
+/// reading, and all that is kept of an answer which is over. As long as a DATA frame, so that no more frames are sent.
+const PIECE: usize = 16 * 1024;
+
+tokio::task_local! {
+    /// Where the stream that is being run finds the flow of its answer.
+    static ANSWER: Cell<Option<Arc<Flow>>>;
+}
+
+/// Runs the streams of connections, each as a task of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Streams {
+    /// How long a peer may leave a piece of an answer waiting; it is given up before twice that.
+    pub(super) limit: Duration,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, work: F) {
+        tokio::spawn(Watched { work, limit: self.limit, flow: None, stuck: None });
+    }
+}
+
+/// The same answer, which tells the stream that runs it how it flows. One that is handed over at once, or runs on no
+/// stream of HTTP/2, stays as it is.
+pub(super) fn watched(answer: Response<Body>) -> Response<Body> {
+    if answer.body().size_hint().upper().is_some_and(|most| most <= PIECE as u64) {
+        return answer;
+    }
+    let flow = Arc::new(Flow::default());
+    match ANSWER.try_with(|place| place.set(Some(Arc::clone(&flow)))) {
+        Ok(()) => answer.map(|body| Body::new(Flowing { body, rest: Bytes::new(), flow })),
+        Err(_) => answer,
+    }
+}
+
+/// Counts how often a body has been asked for more and has given something: odd while what it gave last is waiting.
+/// Both sides belong to one task, so no order has to be kept but that of each.
+#[derive(Default)]
+struct Flow(AtomicU32);
+
+impl Flow {
+    fn asked(&self) {
+        self.0.store(self.count().wrapping_add(1) & !1, Ordering::Relaxed);
+    }
+
+    fn gave(&self) {
+        self.0.store(self.count() | 1, Ordering::Relaxed);
+    }
+
+    fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A body in pieces.
+struct Flowing {
+    body: Body,
+    /// What is left of the frame that is handed over in pieces.
+    rest: Bytes,
+    flow: Arc<Flow>,
+}
+
+impl HttpBody for Flowing {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.flow.asked();
+        if self.rest.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            match frame.into_data() {
+                Ok(data) => self.rest = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        self.flow.gave();
+        let length = self.rest.len().min(PIECE);
+        let piece = if length == self.rest.len() { std::mem::take(&mut self.rest) } else { self.rest.split_to(length) };
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut whole = SizeHint::new();
+        whole.set_lower(hint.lower() + rest);
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper + rest);
+        }
+        whole
+    }
+}
+
+pin_project! {
+    /// The work of a stream, which ends when its answer has been stuck for too long.
+    struct Watched<F> {
+        #[pin]
+        work: F,
+        limit: Duration,
+        // That of the answer, once there is one.
+        flow: Option<Arc<Flow>>,
+        // Runs from the first time that the answer is found stuck, and looks whether it still is.
+        stuck: Option<Pin<Box<Stuck>>>,
+    }
+}
+
+pin_project! {
+    struct Stuck {
+        #[pin]
+        timer: Sleep,
+        // The flow's count when the timer was set.
+        count: u32,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Watched<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let me = self.project();
+        let work = me.work;
+        let done = match me.flow {
+            Some(_) => work.poll(cx),
+            None => ANSWER.sync_scope(Cell::new(None), || {
+                let done = work.poll(cx);
+                *me.flow = ANSWER.with(Cell::take);
+                done
+            }),
+        };
+        if done.is_ready() {
+            return done;
+        }
+        let Some(flow) = me.flow else { return Poll::Pending };
+        let count = flow.count();
+        loop {
+            if let Some(stuck) = me.stuck {
+                let stuck = stuck.as_mut().project();
+                ready!(stuck.timer.poll(cx));
+                if *stuck.count == count && count % 2 == 1 {
+                    tracing::debug!("a stream is reset: its peer has stopped reading");
+                    return Poll::Ready(());
+                }
+            }
+            if count.is_multiple_of(2) {
+                *me.stuck = None;
+                return Poll::Pending;
+            }
+            let timer = tokio::time::sleep_until(Instant::now() + *me.limit);
+            *me.stuck = Some(Box::pin(Stuck { timer, count }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+    use tokio::sync::mpsc::{self, Receiver, Sender};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Pieces of an answer, to be sent by a test.
+    fn answer() -> (Sender<Bytes>, Response<Body>) {
+        let (sender, receiver) = mpsc::channel(1);
+        let stream = futures::stream::unfold(receiver, async |mut receiver: Receiver<Bytes>| {
+            Some((Ok::<_, std::convert::Infallible>(receiver.recv().await?), receiver))
+        });
+        (sender, Response::new(Body::from_stream(stream)))
+    }
+
+    /// Runs a stream as hyper does: the next piece is asked for once there is room for the last one.
+    fn run(answer: Response<Body>, mut room: Receiver<()>) -> tokio::task::JoinHandle<()> {
+        let work = async move {
+            let mut body = watched(answer).into_body();
+            while let Some(Ok(frame)) = body.frame().await {
+                assert!(frame.data_ref().unwrap().len() <= PIECE);
+                if room.recv().await.is_none() {
+                    std::future::pending().await
+                }
+            }
+        };
+        tokio::spawn(Watched { work, limit: LIMIT, flow: None, stuck: None })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_piece_finds_no_room_is_let_go_of() {
+        let (sender, body) = answer();
+        let (_room, peer) = mpsc::channel(1);
+        let started = Instant::now();
+        let stream = run(body, peer);
+        sender.send(Bytes::from_static(b"piece")).await.unwrap();
+        sender.closed().await;
+        assert_eq!(started.elapsed().as_secs(), LIMIT.as_secs());
+        stream.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_is_kept_until_they_stop() {
+        let (sender, body) = answer();
+        let (room, peer) = mpsc::channel(1);
+        let stream = run(body, peer);
+        sender.send(Bytes::from(vec![0; 10 * PIECE])).await.unwrap();
+        for _ in 0..9 {
+            tokio::time::sleep(LIMIT - Duration::from_secs(1)).await;
+            room.send(()).await.expect("the stream goes on");
+        }
+        let stopped = Instant::now();
+        sender.closed().await;
+        assert!((LIMIT..=2 * LIMIT).contains(&stopped.elapsed()), "{:?}", stopped.elapsed());
+        stream.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_read_all_there_is_may_wait() {
+        let (sender, body) = answer();
+        let (room, peer) = mpsc::channel(1);
+        let stream = run(body, peer);
+        for _ in 0..3 {
+            tokio::time::sleep(10 * LIMIT).await;
+            sender.send(Bytes::from_static(b"piece")).await.unwrap();
+            tokio::time::sleep(LIMIT / 2).await;
+            room.send(()).await.expect("the stream goes on");
+        }
+        tokio::time::sleep(10 * LIMIT).await;
+        assert!(!stream.is_finished());
+        drop(sender);
+        stream.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_before_an_answer_may_take_its_time() {
+        let (sender, body) = answer();
+        drop(sender);
+        let work = async move {
+            tokio::time::sleep(10 * LIMIT).await;
+            assert!(watched(body).into_body().frame().await.is_none());
+        };
+        let started = Instant::now();
+        Watched { work, limit: LIMIT, flow: None, stuck: None }.await;
+        assert_eq!(started.elapsed(), 10 * LIMIT);
+    }
+
+    #[tokio::test]
+    async fn pieces_are_all_of_the_answer() {
+        let text: Vec<u8> = (0..5 * PIECE + 17).map(|n| n as u8).collect();
+        let mut body =
+            ANSWER.sync_scope(Cell::new(None), || watched(Response::new(Body::from(text.clone())))).into_body();
+        let mut seen = Vec::new();
+        while let Some(frame) = body.frame().await {
+            seen.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            assert_eq!(body.size_hint().exact(), Some((text.len() - seen.len()) as u64));
+            assert_eq!(body.is_end_stream(), seen.len() == text.len());
+        }
+        assert_eq!(seen, text);
+    }
+}
