@@ -141,10 +141,10 @@ impl<'a> Checker<'a> {
 
     fn select(&mut self, id: u64, select: &SelectExpr) -> Checked {
         if let Some(name) = qualified(&select.operand).map(|root| format!("{root}.{}", select.field))
-            && let Some(name) = type_constant(&name)
             && !select.test
+            && (type_constant(&name).is_some() || self.is_variable(&name))
         {
-            return Checked::new(Node::Const(Val::Type(super::value::Text::Borrowed(name))), Type::Type, 1, 1);
+            return self.ident(id, &name);
         }
         let operand = self.expr(&select.operand);
         let Some(ty) = self.field_type(id, &operand.ty, &select.field) else { return Checked::wrong() };

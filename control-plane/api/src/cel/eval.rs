@@ -352,8 +352,13 @@ pub fn input<'a>(value: Option<&'a Value>, name: &str, ty: &'a super::Type) -> R
     match (value, ty) {
         (Some(value), ty) => Val::of(value, ty),
         (None, super::Type::Optional(_)) => Ok(Val::Optional(None)),
-        (None, _) => Err(Fault::of(format!("no such attribute(s): {name}"))),
+        (None, _) => Err(absent(name)),
     }
+}
+
+/// The error that a variable without a value is.
+pub fn absent(name: &str) -> Fault {
+    Fault::of(format!("no such attribute(s): {name}"))
 }
 
 /// Text that a function made, paid for by its length.

@@ -19,6 +19,7 @@ mod types;
 mod value;
 
 pub use error::{CompileError, Fault};
+pub use library::authz::{Authorize, ResourceCheck, Rights, Verdict};
 pub use types::{Field, ListKind, ListType, MapType, ObjectType, Opaque, Type, UNBOUNDED};
 pub use value::{Key, List, Map, Text, Val};
 
@@ -117,10 +118,23 @@ impl Program {
     /// # Errors
     /// What CEL calls an error (a missing key, a division by zero), and [`Fault::Budget`].
     pub fn evaluate<'a>(&'a self, inputs: &[(&str, &'a Value)], budget: &mut u64) -> Result<Val<'a>, Fault> {
+        self.evaluate_with(inputs, None, budget)
+    }
+
+    fn evaluate_with<'a>(
+        &'a self,
+        inputs: &[(&str, &'a Value)],
+        rights: Option<&Rights>,
+        budget: &mut u64,
+    ) -> Result<Val<'a>, Fault> {
         let given = |name: &str| inputs.iter().find(|(input, _)| *input == name).map(|(_, value)| *value);
-        let value = |variable: &'a Declaration| match variable.is_used {
-            true => eval::input(given(&variable.name), &variable.name, &variable.ty),
-            false => Ok(Val::Null),
+        let value = |variable: &'a Declaration| match (variable.is_used, &variable.ty) {
+            (true, Type::Opaque(opaque)) => {
+                let value = rights.and_then(|rights| rights.value(*opaque));
+                value.ok_or_else(|| eval::absent(&variable.name))
+            }
+            (true, ty) => eval::input(given(&variable.name), &variable.name, ty),
+            (false, _) => Ok(Val::Null),
         };
         let mut slots = Vec::with_capacity(self.slots);
         slots.extend(self.variables.iter().map(value));
@@ -136,7 +150,20 @@ impl Program {
     /// # Errors
     /// As [`Self::evaluate`], and for a result that is no boolean.
     pub fn holds(&self, inputs: &[(&str, &Value)], budget: &mut u64) -> Result<bool, Fault> {
-        match self.evaluate(inputs, budget)? {
+        self.holds_with(inputs, None, budget)
+    }
+
+    /// The same of an expression that may ask about rights.
+    ///
+    /// # Errors
+    /// As [`Self::holds`].
+    pub fn holds_with(
+        &self,
+        inputs: &[(&str, &Value)],
+        rights: Option<&Rights>,
+        budget: &mut u64,
+    ) -> Result<bool, Fault> {
+        match self.evaluate_with(inputs, rights, budget)? {
             Val::Bool(truth) => Ok(truth),
             _ => Err(Fault::text("cel expression must evaluate to a bool")),
         }

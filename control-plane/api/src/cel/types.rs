@@ -43,6 +43,11 @@ pub enum Opaque {
     Cidr,
     Format,
     Semver,
+    Authorizer,
+    PathCheck,
+    GroupCheck,
+    ResourceCheck,
+    Decision,
 }
 
 /// How two lists compare and add up.
@@ -136,6 +141,11 @@ impl Opaque {
             Self::Cidr => "net.CIDR",
             Self::Format => "kubernetes.NamedFormat",
             Self::Semver => "kubernetes.Semver",
+            Self::Authorizer => "kubernetes.authorization.Authorizer",
+            Self::PathCheck => "kubernetes.authorization.PathCheck",
+            Self::GroupCheck => "kubernetes.authorization.GroupCheck",
+            Self::ResourceCheck => "kubernetes.authorization.ResourceCheck",
+            Self::Decision => "kubernetes.authorization.Decision",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A [`Row`] says what the checker needs (types, cost) and what runs. Functions of one name share one implementation,
 //! which looks at the values it is given: with `dyn` operands only they tell which overload is meant.
 
+pub mod authz;
 pub mod calls;
 mod lists;
 mod net;
@@ -90,6 +91,10 @@ pub enum Cost {
     Join,
     /// Every byte of the first may become the third.
     Replace,
+    /// Somebody's rights are looked up.
+    Check,
+    /// The second operand is taken apart as a selector.
+    Selector,
 }
 
 /// One overload.
@@ -117,6 +122,7 @@ static TABLE: LazyLock<HashMap<&'static str, [Vec<&'static Row>; 2]>> = LazyLock
         text_format::ROWS,
         semver::ROWS,
         times::ROWS,
+        authz::ROWS,
     ];
     let mut table: HashMap<&'static str, [Vec<&'static Row>; 2]> = HashMap::new();
     for row in all.into_iter().flatten() {
@@ -196,6 +202,12 @@ pub const fn tenth(size: u64) -> u64 {
     size.div_ceil(10)
 }
 
+/// What a selector of so many bytes costs: reading it, and fifty for each of the requirements that it may hold.
+#[must_use]
+pub const fn selector_cost(size: u64) -> u64 {
+    tenth(size).saturating_add(size.div_ceil(2).saturating_mul(50)).saturating_add(10)
+}
+
 impl Cost {
     /// The cost of a call beyond its operands', and the size of its result.
     #[must_use]
@@ -234,6 +246,8 @@ impl Cost {
                 let all = first.saturating_mul(each.saturating_add(between));
                 (tenth(all), all)
             }
+            Self::Check => (authz::CHECK, UNBOUNDED),
+            Self::Selector => (selector_cost(second), UNBOUNDED),
             Self::Replace => (tenth(first).max(1), first.saturating_mul(size(2).max(1))),
         }
     }

@@ -1,5 +1,6 @@
 //! Values of Kubernetes' own types, and the functions on quantities.
 
+use super::authz::Access;
 use super::calls::text as text_of;
 use super::net::Network;
 use super::semver::Version;
@@ -25,6 +26,7 @@ pub enum Foreign {
     Cidr(Network),
     Format(Named),
     Semver(Version),
+    Access(Access),
     /// A literal pattern, compiled. Never the result of an expression.
     Regex(Arc<Regex>),
 }
@@ -39,6 +41,7 @@ impl Foreign {
             Self::Cidr(_) => Opaque::Cidr,
             Self::Format(_) | Self::Regex(_) => Opaque::Format,
             Self::Semver(_) => Opaque::Semver,
+            Self::Access(access) => access.kind(),
         }
     }
 

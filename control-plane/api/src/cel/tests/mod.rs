@@ -1,5 +1,6 @@
 //! Expressions of Kubernetes' documentation, and what must never happen.
 
+mod authz;
 mod errors;
 mod hostile;
 mod library;
