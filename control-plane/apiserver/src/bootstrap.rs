@@ -1,7 +1,7 @@
 //! What a cluster holds before anyone has written to it: the system's namespaces and the API server's own Service.
 //! Everything that is missing is written in one transaction, so that a first start costs one commit.
 
-use crate::admission::{reservations, service_cidrs};
+use crate::admission::{repair as service_repair, reservations, service_cidrs};
 use crate::authz::policy::{self, PolicyObject, Step};
 use crate::config::Sharing;
 use crate::core::Core;
@@ -40,7 +40,7 @@ pub(crate) async fn run(core: &Arc<Core>) -> Result<(), Status> {
     for _ in 0..ATTEMPTS {
         let txn = missing(core, &core.latest().await?);
         if txn.is_empty() || write(core, txn).await? {
-            let repaired = reservations::repair(core).await?;
+            let repaired = service_repair::repair(core).await?;
             if repaired > 0 {
                 tracing::info!(repaired, "records of Services' addresses repaired");
             }
@@ -189,6 +189,7 @@ async fn tell_of_another_range(core: &Core) -> Result<(), Status> {
     let warning = Warning {
         component: "kubernetes-service-cidr-controller",
         reason: "KubernetesDefaultServiceCIDRInconsistent",
+        action: None,
         message: format!(
             "The default ServiceCIDR [{stored}] does not match the controller flag configurations [{flag}]"
         ),

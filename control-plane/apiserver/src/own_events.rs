@@ -14,6 +14,8 @@ pub(crate) struct Warning {
     /// As in Kubernetes' `source.component`.
     pub component: &'static str,
     pub reason: &'static str,
+    /// What was done or tried, where Kubernetes says so.
+    pub action: Option<&'static str>,
     pub message: String,
 }
 
@@ -29,7 +31,7 @@ impl Warning {
             namespace => namespace,
         };
         let key = objects::key(&events, namespace, &name);
-        if snapshot.get(&key).is_some() {
+        if snapshot.get(&key).is_some() || txn.compare.iter().any(|compare| *compare.key == *key) {
             return txn;
         }
         let (api_version, kind) = kind;
@@ -39,12 +41,15 @@ impl Warning {
             involved["namespace"] = meta::namespace(object).into();
         }
         let now = time::format(core.now());
-        let event = json!({
+        let mut event = json!({
             "metadata": {"name": name, "namespace": namespace}, "involvedObject": involved, "type": "Warning",
             "reason": self.reason, "message": self.message, "source": {"component": self.component},
             "reportingComponent": self.component, "reportingInstance": "", "count": 1, "firstTimestamp": now,
             "lastTimestamp": now,
         });
+        if let Some(action) = self.action {
+            event["action"] = action.into();
+        }
         txn.require(&key, 0).put(&key, bootstrap::fresh(core, &events, event))
     }
 }

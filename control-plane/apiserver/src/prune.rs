@@ -2,7 +2,7 @@
 //! that long. It sees to the records of Services' addresses, too, which a restore of old objects may leave behind, and to
 //! the server's own objects (Service `kubernetes`, the system's namespaces), which users may have changed.
 
-use crate::admission::reservations;
+use crate::admission::repair;
 use crate::bootstrap;
 use crate::core::Core;
 use crate::objects::{Index, prefix};
@@ -72,7 +72,7 @@ impl Repaired {
         if !self.ticks.is_multiple_of(REPAIR_TICKS) || core.store.revision() == self.at {
             return;
         }
-        match reservations::repair(core).await {
+        match repair::repair(core).await {
             Ok(0) => {}
             Ok(repaired) => tracing::warn!(repaired, "Services and the records of their addresses did not agree"),
             Err(error) => tracing::debug!(%error, "the records of Services' addresses could not be repaired"),

@@ -4,8 +4,10 @@
 //! Invariant: nothing about addresses, nor about the ranges that they are from, is kept in memory, so any number of servers
 //! may give them out of one store.
 
+use super::allocation_metrics::{Given, Metrics, Scope};
+use super::free::{self, static_band};
 pub(crate) use super::reservations::Assignment;
-use super::reservations::{Owner, Reserved};
+use super::reservations::{IP_ADDRESSES, Owner, Reserved};
 use super::service_cidrs::{ServiceRange, ServiceRanges};
 use super::{ip_families, node_ports};
 use crate::core::Core;
@@ -14,17 +16,27 @@ use api::{Resource, Status, field, meta};
 use field::{Error as FieldError, Path};
 use serde_json::{Map, Value, json};
 use std::net::Ipv4Addr;
+use std::time::Instant;
 use store::Snapshot;
 
 /// Service addresses, and the one that is not to be had.
 pub(crate) struct ServiceAddresses {
     /// `--service-cluster-ip-range`: the default ServiceCIDR is made from it.
     default: Cidr,
+    pub metrics: Metrics,
+}
+
+/// What addresses are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Write,
+    /// Nothing is stored, and nothing counted.
+    DryRun,
 }
 
 impl ServiceAddresses {
     pub(crate) fn new(default: Cidr) -> Self {
-        Self { default }
+        Self { default, metrics: Metrics::default() }
     }
 
     /// The address that the API server's own Service gets when it is made.
@@ -47,6 +59,7 @@ impl ServiceAddresses {
         snapshot: &Snapshot,
         service: &mut Value,
         old: Option<&Value>,
+        purpose: Purpose,
     ) -> Result<Assignment, Status> {
         if let Some(old) = old {
             carry_over(service, old);
@@ -54,11 +67,25 @@ impl ServiceAddresses {
         let owner = Owner::of(service);
         let had = old.map(reserved).unwrap_or_default();
         let books = Books { core, snapshot, owner: &owner, had: &had };
-        let assigned = self.assign_ip(&books, service, old);
-        let source = assigned
-            .and_then(|source| node_ports::assign(&books, service).map(|()| source))
-            .map_err(|error| error.status(service))?;
-        Ok(Assignment::between(&books, &reserved(service)).taken_from(source))
+        let begun = Instant::now();
+        let assigned = self.assign_ip(&books, service, old).and_then(|source| {
+            let took = begun.elapsed();
+            Ok((source, took, node_ports::assign(&books, service)?))
+        });
+        let (source, took, ports) = assigned.map_err(|failure| {
+            if purpose == Purpose::Write {
+                self.metrics.failed(&failure);
+            }
+            failure.status(service)
+        })?;
+        let address = source.as_ref().map(|(range, scope)| (range.cidr, *scope, took));
+        let range = source.map(|(range, _)| range);
+        Ok(Assignment::between(&books, &reserved(service)).taken_from(range).counted(Given { address, ports }))
+    }
+
+    /// Counts what a write has given out, now that it is done.
+    pub(crate) fn count(&self, given: &Given) {
+        self.metrics.given(given);
     }
 
     /// What goes with a Service that is removed.
@@ -73,7 +100,7 @@ impl ServiceAddresses {
         books: &Books<'_>,
         service: &mut Value,
         old: Option<&Value>,
-    ) -> Result<Option<ServiceRange>, Failure> {
+    ) -> Result<Option<Source>, Failure> {
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(None) };
         if spec.get("type").and_then(Value::as_str) == Some("ExternalName") {
             for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
@@ -93,8 +120,8 @@ impl ServiceAddresses {
             Some(wanted) if wanted.parse::<Ipv4Addr>().is_err() => return Ok(None),
             Some(wanted) => (wanted.to_owned(), self.check(books, wanted)?),
             None => {
-                let (ip, source) = self.pick(books)?;
-                (ip.to_string(), Some(source))
+                let (ip, range) = self.pick(books)?;
+                (ip.to_string(), Some((range, Scope::Dynamic)))
             }
         };
         spec.insert("clusterIP".into(), address.clone().into());
@@ -105,39 +132,62 @@ impl ServiceAddresses {
     }
 
     /// Whether the Service may have the address that it names.
-    fn check(&self, books: &Books<'_>, wanted: &str) -> Result<Option<ServiceRange>, Failure> {
+    fn check(&self, books: &Books<'_>, wanted: &str) -> Result<Option<Source>, Failure> {
         let Ok(ip) = wanted.parse::<Ipv4Addr>() else { return Ok(None) };
         if books.had.contains(&Reserved::Ip(ip)) {
             return Ok(None);
         }
-        let refuse =
-            |why: &str| Failure::Ip { wanted: wanted.into(), why: format!("failed to allocate IP {ip}: {why}") };
+        let refuse = |range: Option<Cidr>, why: &str| {
+            let why = format!("failed to allocate IP {ip}: {why}");
+            Failure::Ip { wanted: wanted.into(), range, why }
+        };
         let ranges = ServiceRanges::of(books.snapshot);
         let Some(range) = ranges.ready().find(|range| range.cidr.position(ip).is_some()) else {
-            return Err(refuse("the provided network does not match the current range"));
+            return Err(refuse(None, "the provided network does not match the current range"));
         };
         if !self.is_free(books, ip) {
-            return Err(refuse("provided IP is already allocated"));
+            return Err(refuse(Some(range.cidr), "provided IP is already allocated"));
         }
-        Ok(Some(range.clone()))
+        Ok(Some((range.clone(), Scope::Static)))
     }
 
     fn pick(&self, books: &Books<'_>) -> Result<(Ipv4Addr, ServiceRange), Failure> {
-        for range in ServiceRanges::of(books.snapshot).ready() {
+        let ranges = ServiceRanges::of(books.snapshot);
+        for range in ranges.ready() {
+            let Some(first) = range.cidr.nth(0) else { continue };
             let usable = range.cidr.usable();
-            let mut all = candidates(0, static_band(usable, 16, 256), usable, books.core.random());
-            let found = all.find_map(|position| range.cidr.nth(position).filter(|ip| self.is_free(books, *ip)));
-            if let Some(ip) = found {
+            let band = static_band(usable, 16, 256);
+            let taken = Addresses { services: self, books };
+            if let Some(ip) = free::address(&taken, first, usable, band, books.core.random()) {
                 return Ok((ip, range.clone()));
             }
         }
-        Err(Failure::Exhausted)
+        Err(Failure::Exhausted { ranges: ranges.ready().map(|range| range.cidr).collect() })
     }
 
     /// The first address of the default range is the API server's own, whether its Service exists yet or not.
     fn is_free(&self, books: &Books<'_>, ip: Ipv4Addr) -> bool {
         let own = Some(ip) == self.first() && !books.owner.is_apiserver();
         !own && books.is_free(Reserved::Ip(ip))
+    }
+}
+
+/// The range that a new address is from, and whether the Service named it.
+type Source = (ServiceRange, Scope);
+
+/// What is taken, as a Service sees it.
+struct Addresses<'a> {
+    services: &'a ServiceAddresses,
+    books: &'a Books<'a>,
+}
+
+impl free::Taken for Addresses<'_> {
+    fn is_free(&self, address: Ipv4Addr) -> bool {
+        self.services.is_free(self.books, address)
+    }
+
+    fn count(&self, beginning: &str) -> usize {
+        self.books.snapshot.count(format!("{IP_ADDRESSES}{beginning}").as_bytes())
     }
 }
 
@@ -169,26 +219,24 @@ impl Books<'_> {
     }
 }
 
-/// How many of `size` numbers are left to users who name theirs (`calculateRangeOffset`): those are given out last.
-pub(super) fn static_band(size: u32, step: u32, most: u32) -> u32 {
-    if size < 16 { 0 } else { (size / step).clamp(16, most) }
-}
-
-/// The numbers from `first` to below `end`, each once: beginning at random above `band`, those below it last. Two servers
-/// that look at the same time seldom meet.
-pub(super) fn candidates(first: u32, band: u32, end: u32, random: u64) -> impl Iterator<Item = u32> {
-    let upper = band.max(first).min(end);
-    let width = u64::from((end - upper).max(1));
-    let start = upper + u32::try_from(random % width).unwrap_or_default();
-    (start..end).chain(upper..start).chain(first..upper)
-}
-
 /// Why a Service cannot have what it asks for.
 pub(super) enum Failure {
-    Ip { wanted: String, why: String },
-    NodePort { index: usize, wanted: i64, why: String },
+    /// `range`: the one that has the address.
+    Ip {
+        wanted: String,
+        range: Option<Cidr>,
+        why: String,
+    },
+    NodePort {
+        index: usize,
+        wanted: i64,
+        why: String,
+    },
     Families(Vec<FieldError>),
-    Exhausted,
+    /// All ranges are full.
+    Exhausted {
+        ranges: Vec<Cidr>,
+    },
     PortsExhausted,
 }
 
@@ -197,12 +245,12 @@ impl Failure {
         let spec = Path::new("spec");
         let ports = spec.child("ports");
         let error = match self {
-            Self::Ip { wanted, why } => FieldError::invalid(&spec.child("clusterIPs"), json!([wanted]), why),
+            Self::Ip { wanted, why, .. } => FieldError::invalid(&spec.child("clusterIPs"), json!([wanted]), why),
             Self::NodePort { index, wanted, why } => {
                 FieldError::invalid(&ports.index(index).child("nodePort"), wanted, why)
             }
             Self::Families(errors) => return Status::invalid("", "Service", meta::name(service), &errors),
-            Self::Exhausted => return Status::internal("failed to allocate a serviceIP: range is full"),
+            Self::Exhausted { .. } => return Status::internal("failed to allocate a serviceIP: range is full"),
             Self::PortsExhausted => return Status::internal("failed to allocate a nodePort: range is full"),
         };
         Status::invalid("", "Service", meta::name(service), &[error])
@@ -248,28 +296,6 @@ fn carry_over(service: &mut Value, old: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn every_candidate_comes_once_and_the_users_band_last() {
-        for random in [0, 1, 7, u64::MAX] {
-            let all: Vec<u32> = candidates(1, 16, 62, random).collect();
-            assert_eq!(all.len(), 61);
-            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 61);
-            assert!(all[..46].iter().all(|n| *n >= 16), "{all:?}");
-        }
-        assert_eq!(candidates(1, 0, 1, 5).count(), 0, "a range of one address has none to give");
-        assert_eq!(candidates(1, 0, 0, 5).count(), 0);
-    }
-
-    #[test]
-    fn the_bands_are_those_of_kubernetes() {
-        assert_eq!(static_band(14, 16, 256), 0);
-        assert_eq!(static_band(254, 16, 256), 16);
-        assert_eq!(static_band(4_094, 16, 256), 255);
-        assert_eq!(static_band(1_048_574, 16, 256), 256);
-        assert_eq!(static_band(2_768, 32, 128), 86);
-    }
 
     #[test]
     fn a_number_that_stands_twice_is_reserved_once() {

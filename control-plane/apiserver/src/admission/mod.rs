@@ -4,8 +4,10 @@
 //! Invariant: a request pays for a plugin only where the plugin has something to say about it: what a namespace or the
 //! cluster has is looked up by prefix in the snapshot, and what is parsed is kept by revision.
 
+pub(crate) mod allocation_metrics;
 mod certificates;
 pub(crate) mod cluster_ip;
+mod free;
 mod ip_families;
 mod limit_ranger;
 mod namespace_lifecycle;
@@ -17,6 +19,7 @@ mod plugins;
 mod pod_security;
 mod priority;
 pub(crate) mod quota;
+pub(crate) mod repair;
 pub(crate) mod reservations;
 mod runtime_class;
 mod secret_references;

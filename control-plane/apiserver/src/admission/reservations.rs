@@ -4,29 +4,24 @@
 //! Invariant: a record is created only where there is none, so no two Services ever have the same address, whichever
 //! servers write them.
 
-use super::cluster_ip::{Books, reserved};
-use super::service_cidrs::{ServiceRange, ServiceRanges};
+use super::allocation_metrics::Given;
+use super::cluster_ip::Books;
+use super::service_cidrs::ServiceRange;
 use crate::bootstrap;
 use crate::core::Core;
-use crate::objects;
-use crate::own_events::Warning;
-use crate::user::APISERVER;
+use crate::objects::Index;
 use api::meta;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::fmt;
 use std::net::Ipv4Addr;
-use store::{Entry, Key, Revision, Snapshot, Txn};
+use store::{Entry, Revision, Txn};
 
 /// Node ports' keys. No kind's keys begin with a tilde.
-const NODE_PORTS: &str = "~nodeports/";
-const IP_ADDRESSES: &str = "networking.k8s.io/ipaddresses/";
+pub(super) const NODE_PORTS: &str = "~nodeports/";
+pub(super) const IP_ADDRESSES: &str = "networking.k8s.io/ipaddresses/";
 /// The label by which the records of Services are told from the users' own.
 const MANAGED_BY: (&str, &str) = ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io");
-/// Records that one transaction repairs: etcd takes 128 operations at once.
-const REPAIRS: usize = 100;
-
-/// How often a look that came second is taken again; the next period takes another.
-const ATTEMPTS: usize = 10;
+const FAMILY: (&str, &str) = ("ipaddress.kubernetes.io/ip-family", "IPv4");
 
 /// One thing that only one Service can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,11 +74,11 @@ impl Reserved {
         Some(Owner { namespace: text("namespace")?, name: text("name")? })
     }
 
-    fn record(self, core: &Core, owner: &Owner) -> store::Value {
+    pub(super) fn record(self, core: &Core, owner: &Owner) -> store::Value {
         let parent = json!({"group": "", "resource": "services", "namespace": owner.namespace, "name": owner.name});
         match self {
             Self::Ip(ip) => {
-                let labels = json!({"ipaddress.kubernetes.io/ip-family": "IPv4", MANAGED_BY.0: MANAGED_BY.1});
+                let labels = json!({FAMILY.0: FAMILY.1, MANAGED_BY.0: MANAGED_BY.1});
                 let object = json!({
                     "metadata": {"name": ip.to_string(), "labels": labels}, "spec": {"parentRef": parent},
                 });
@@ -94,6 +89,22 @@ impl Reserved {
     }
 }
 
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Whether an address is one that Services were given: users' own are no business of theirs.
+pub(super) fn is_managed(address: &Entry) -> bool {
+    Index::of(address).label(MANAGED_BY.0) == Some(MANAGED_BY.1)
+}
+
+/// Whether the labels of an address are as they were given with it.
+pub(super) fn is_labelled(address: &Entry) -> bool {
+    is_managed(address) && Index::of(address).label(FAMILY.0) == Some(FAMILY.1)
+}
+
 /// What a write takes and gives back, to be part of its transaction.
 #[must_use]
 #[derive(Clone, Default)]
@@ -102,6 +113,8 @@ pub(crate) struct Assignment {
     gives: Vec<(Vec<u8>, Revision)>,
     /// The ServiceCIDR that a taken address is from, as it was looked at.
     range: Option<(Vec<u8>, Revision)>,
+    /// To be counted once it is done.
+    pub given: Given,
 }
 
 impl Assignment {
@@ -130,6 +143,11 @@ impl Assignment {
         self
     }
 
+    pub(super) fn counted(mut self, given: Given) -> Self {
+        self.given = given;
+        self
+    }
+
     /// The transaction that makes both happen or neither. Its own conditions come first.
     pub(crate) fn join(self, mut txn: Txn) -> Txn {
         for (key, record) in self.takes {
@@ -153,97 +171,4 @@ pub(crate) fn of_apiserver(core: &Core, ip: Ipv4Addr) -> (Vec<u8>, store::Value)
 /// Whether the record of an address says that it is the API server's own.
 pub(crate) fn is_apiservers(ip: Ipv4Addr, record: &Entry) -> bool {
     Reserved::Ip(ip).owner(record).is_some_and(|owner| owner.is_apiserver())
-}
-
-/// Makes records for Services that have none, and removes those whose Service is gone: a store that an earlier version
-/// wrote, or objects that were restored without what belongs to them. Returns how many records were repaired.
-///
-/// # Errors
-/// What the store says.
-pub(crate) async fn repair(core: &Core) -> Result<usize, api::Status> {
-    let mut repaired = 0;
-    let mut conflicts = 0;
-    while conflicts < ATTEMPTS {
-        let snapshot = core.latest().await?;
-        let (txn, lost) = repairs(core, &snapshot);
-        if txn.is_empty() {
-            tell_of(core, &snapshot, &lost).await?;
-            return Ok(repaired);
-        }
-        let count = txn.ops.len();
-        // A conflict is another server that repairs, or a Service that was written just now: look again.
-        match core.commit(APISERVER, txn).await? {
-            Ok(_) => repaired += count,
-            Err(_) => conflicts += 1,
-        }
-    }
-    Ok(repaired)
-}
-
-/// Tells of Services whose address is in no ServiceCIDR, as when one has been replaced.
-async fn tell_of(core: &Core, snapshot: &Snapshot, lost: &[(Value, Ipv4Addr)]) -> Result<(), api::Status> {
-    let mut txn = Txn::new();
-    for (service, ip) in lost {
-        let warning = Warning {
-            component: "ipallocator-repair-controller",
-            reason: "ClusterIPOutOfRange",
-            message: format!(
-                "Cluster IP [IPv4]: {ip} is not within any configured Service CIDR; please recreate service"
-            ),
-        };
-        txn = warning.join(core, snapshot, txn, ("v1", "Service"), service);
-    }
-    if !txn.is_empty() {
-        // Who comes first of several servers tells it.
-        let _ = core.commit(APISERVER, txn).await?;
-    }
-    Ok(())
-}
-
-/// The transaction that repairs (some of) what is wrong, and the Services whose address is in no range: at most as many
-/// as fit in a transaction.
-fn repairs(core: &Core, snapshot: &Snapshot) -> (Txn, Vec<(Value, Ipv4Addr)>) {
-    let services = core.builtin("", "v1", "services");
-    let mut txn = Txn::new();
-    let mut taken: HashSet<Vec<u8>> = HashSet::new();
-    let (ranges, mut lost) = (ServiceRanges::of(snapshot), Vec::new());
-    let prefix = objects::prefix(&services, "");
-    for (service_key, entry) in snapshot.range(&prefix, None) {
-        let Ok(service) = serde_json::from_slice::<Value>(&entry.value.body) else { continue };
-        for record in reserved(&service) {
-            let key = record.key();
-            if txn.ops.len() < REPAIRS && snapshot.get(&key).is_none() && !taken.contains(&key) {
-                txn = require_once(txn, service_key, entry.mod_revision);
-                txn = txn.require(&key, 0).put(&key, record.record(core, &Owner::of(&service)));
-            }
-            taken.insert(key);
-            if let Reserved::Ip(ip) = record
-                && lost.len() < REPAIRS
-                && !ranges.contain(ip)
-            {
-                lost.push((service.clone(), ip));
-            }
-        }
-    }
-    for (key, revision) in orphans(snapshot, &taken) {
-        if txn.ops.len() < REPAIRS {
-            txn = txn.require(&key, revision).delete(&key);
-        }
-    }
-    (txn, lost)
-}
-
-/// That a Service is still what its record is made for.
-fn require_once(txn: Txn, key: &[u8], revision: Revision) -> Txn {
-    if txn.compare.iter().any(|compare| &*compare.key == key) { txn } else { txn.require(key, revision) }
-}
-
-fn orphans(snapshot: &Snapshot, taken: &HashSet<Vec<u8>>) -> Vec<(Key, Revision)> {
-    let managed = |entry: &Entry| objects::Index::of(entry).label(MANAGED_BY.0) == Some(MANAGED_BY.1);
-    let ips = snapshot.range(IP_ADDRESSES.as_bytes(), None).filter(|(_, entry)| managed(entry));
-    let ports = snapshot.range(NODE_PORTS.as_bytes(), None);
-    ips.chain(ports)
-        .filter(|(key, _)| !taken.contains(*key))
-        .map(|(key, entry)| (Key::from(key), entry.mod_revision))
-        .collect()
 }

@@ -35,6 +35,10 @@ impl ServiceRanges {
         Self(all)
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = &ServiceRange> {
+        self.0.iter()
+    }
+
     /// Those that give addresses.
     pub(crate) fn ready(&self) -> impl Iterator<Item = &ServiceRange> {
         self.0.iter().filter(|range| range.ready)

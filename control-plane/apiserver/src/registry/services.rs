@@ -1,8 +1,8 @@
 //! Addresses of Services around a write: nothing happens here for other kinds.
 
 use super::Call;
-use crate::admission::cluster_ip::ServiceAddresses;
 pub(super) use crate::admission::cluster_ip::concerns;
+use crate::admission::cluster_ip::{Purpose, ServiceAddresses};
 use crate::admission::reservations::Assignment;
 use crate::core::Conflict;
 use api::Status;
@@ -18,7 +18,8 @@ pub(super) fn assign(call: &Call<'_>, object: &mut Value, old: Option<&Value>) -
         return Ok(None);
     }
     let core = call.core;
-    core.services.assign(core, &core.store.snapshot(), object, old).map(Some)
+    let purpose = if call.query.get("dryRun").is_some() { Purpose::DryRun } else { Purpose::Write };
+    core.services.assign(core, &core.store.snapshot(), object, old, purpose).map(Some)
 }
 
 /// Commits a write together with what it takes and gives back. `gone` is the object that the write removes: all that it
@@ -38,9 +39,11 @@ pub(super) async fn commit(
         }
         _ => assignment,
     };
-    let txn = match assignment {
-        Some(assignment) => assignment.join(txn),
-        None => txn,
-    };
-    call.commit(txn).await
+    let Some(assignment) = assignment else { return call.commit(txn).await };
+    let given = assignment.given.clone();
+    let done = call.commit(assignment.join(txn)).await?;
+    if done.is_ok() {
+        call.core.services.count(&given);
+    }
+    Ok(done)
 }

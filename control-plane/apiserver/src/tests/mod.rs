@@ -21,6 +21,7 @@ mod protocol;
 mod rbac;
 mod reviews;
 mod server;
+mod service_repair;
 mod services;
 mod shared;
 mod subresources;

@@ -1,6 +1,7 @@
 //! Services' addresses, and what a cluster begins with.
 
 use super::*;
+use crate::admission::cluster_ip::Purpose;
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
@@ -161,7 +162,7 @@ async fn a_service_written_on_a_stale_look_chooses_another_address() {
     let core = &cluster.core;
     let before = core.store.snapshot();
     let mut late = json!({"metadata": {"name": "late", "namespace": "default"}, "spec": {"ports": [{"port": 80}]}});
-    let assignment = core.services.assign(core, &before, &mut late, None).unwrap();
+    let assignment = core.services.assign(core, &before, &mut late, None, Purpose::Write).unwrap();
     let first = cluster.post(SERVICES, service("first")).await["spec"]["clusterIP"].clone();
     assert_eq!(first, late["spec"]["clusterIP"], "both looked at the same state");
     let txn = assignment.join(store::Txn::create("core/services/default/late", store::Value::new("{}")));
@@ -182,8 +183,8 @@ async fn records_are_repaired_from_the_services() {
         .delete(format!("~nodeports/{port}"))
         .delete("core/services/default/gone");
     cluster.core.commit("test", txn).await.unwrap().ok().expect("no conditions");
-    assert_eq!(crate::admission::reservations::repair(&cluster.core).await.unwrap(), 3);
-    assert_eq!(crate::admission::reservations::repair(&cluster.core).await.unwrap(), 0);
+    assert_eq!(crate::admission::repair::repair(&cluster.core).await.unwrap(), 3);
+    assert_eq!(crate::admission::repair::repair(&cluster.core).await.unwrap(), 0);
     assert_eq!(cluster.get(&format!("{ADDRESSES}/{ip}")).await["spec"]["parentRef"]["name"], "a");
     let orphan = format!("{ADDRESSES}/{}", gone["spec"]["clusterIP"].as_str().unwrap());
     assert_eq!(cluster.fails("GET", &orphan, Value::Null).await["code"], 404);
@@ -293,7 +294,7 @@ async fn a_range_that_is_deleted_meanwhile_gives_no_address() {
     let before = core.store.snapshot();
     let spec = json!({"clusterIP": "10.1.0.9", "ports": [{"port": 80}]});
     let mut late = json!({"metadata": {"name": "late", "namespace": "default"}, "spec": spec});
-    let assignment = core.services.assign(core, &before, &mut late, None).unwrap();
+    let assignment = core.services.assign(core, &before, &mut late, None, Purpose::Write).unwrap();
     cluster.ok("DELETE", &format!("{CIDRS}/more"), Value::Null).await;
     let txn = assignment.join(store::Txn::create("core/services/default/late", store::Value::new("{}")));
     let conflict = core.commit("test", txn).await.unwrap().expect_err("the range goes");
@@ -335,7 +336,7 @@ async fn a_start_with_another_range_leaves_everything_where_it_is_and_says_so() 
     assert_eq!(again.get(&format!("{SERVICES}/kubernetes")).await["spec"]["clusterIP"], "10.7.0.1");
     // The Services of the old one are told, once.
     for _ in 0..2 {
-        assert_eq!(crate::admission::reservations::repair(&again.core).await.unwrap(), 0);
+        assert_eq!(crate::admission::repair::repair(&again.core).await.unwrap(), 0);
     }
     let events = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name=a";
     let told = again.get(events).await["items"].clone();

@@ -16,6 +16,7 @@ pub(in crate::endpoints) fn render(core: &Core) -> String {
     in_flight(&mut out, core);
     storage(&mut out, core);
     core.admission.webhook_metrics.render(&mut out);
+    core.services.metrics.render(&mut out, &core.store.snapshot());
     let metrics = &core.metrics;
     let single = [
         (

@@ -55,7 +55,7 @@ pub(super) async fn restore(
         let done = to_the_end(async move {
             let done = server.store.restore(&backup, history::belongs_in_a_backup, &author).await;
             let done = done.map_err(|error| restore_status(&error))?;
-            crate::admission::reservations::repair(&server).await?;
+            crate::admission::repair::repair(&server).await?;
             Ok(done)
         })
         .await?;

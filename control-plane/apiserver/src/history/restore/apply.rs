@@ -3,7 +3,7 @@
 use super::content;
 use super::plan::{Plan, REPLACES, Step, Todo};
 use super::policy;
-use crate::admission::cluster_ip;
+use crate::admission::cluster_ip::{self, Purpose};
 use crate::admission::reservations::Assignment;
 use crate::core::Core;
 use crate::history::documents::{Action, Outcome};
@@ -111,7 +111,9 @@ async fn put(core: &Arc<Core>, user: &User, step: &Step, planned: Option<&Value>
             None => objects::encode_unserved(&object, step.index.clone()),
         };
         let txn = Txn::new().require(&step.key, entry.map_or(0, |entry| entry.mod_revision)).put(&step.key, value);
+        let given = assignment.given.clone();
         if let Ok(committed) = core.commit(&user.name, assignment.join(txn)).await.map_err(said)? {
+            core.services.count(&given);
             return Ok(Written { revision: committed.revision, message });
         }
     }
@@ -129,7 +131,7 @@ fn addresses(
     if !step.place.resource.as_ref().is_some_and(|row| cluster_ip::concerns(row)) {
         return Ok((Assignment::default(), String::new()));
     }
-    let refused = match core.services.assign(core, snapshot, object, current) {
+    let refused = match core.services.assign(core, snapshot, object, current, Purpose::Write) {
         Ok(assignment) => return Ok((assignment, String::new())),
         Err(refused) => refused,
     };
@@ -140,7 +142,7 @@ fn addresses(
             port.as_object_mut().map(|port| port.remove("nodePort"));
         }
     }
-    let assignment = core.services.assign(core, snapshot, object, None)?;
+    let assignment = core.services.assign(core, snapshot, object, None, Purpose::Write)?;
     let ip = object.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or_default();
     // The last part of the message says why; the rest says of what.
     let why = refused.message.rsplit(": ").next().unwrap_or_default();
