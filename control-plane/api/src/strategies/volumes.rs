@@ -340,10 +340,7 @@ fn check_claim_change(object: &Value, old: &Value, bound: bool, errors: &mut Vec
     }
     let detail =
         "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-    let difference = match (after.as_object(), before.as_object()) {
-        (Some(after), Some(before)) => super::pod::difference("PersistentVolumeClaimSpec", after, before),
-        _ => String::new(),
-    };
+    let difference = super::claim_diff::of(&before, &after).unwrap_or_default();
     errors.push(Error::forbidden(&Path::new("spec"), format!("{detail}\n{difference}")));
 }
 
