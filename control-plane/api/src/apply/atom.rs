@@ -136,17 +136,17 @@ impl Items<'_> {
             Value::Null => return Err("associative list with keys may not have a null element".into()),
             _ => return Err("associative list with keys may not have non-map elements".into()),
         };
-        let mut fields: Vec<(Box<str>, Value)> = Vec::with_capacity(keys.len());
-        for key in keys {
-            let value = match map.get(key) {
-                Some(value) => value.clone(),
-                None => default(self.schema, key).ok_or_else(|| {
-                    format!(
-                        "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
-                    )
-                })?,
-            };
-            fields.push((key.as_str().into(), value));
+        // A key field that is absent, and has no default, is none of this item's key.
+        let key = |name: &String| {
+            Some((name.as_str().into(), map.get(name).cloned().or_else(|| default(self.schema, name))?))
+        };
+        let mut fields: Vec<(Box<str>, Value)> = keys.iter().filter_map(key).collect();
+        if fields.is_empty() {
+            let keys: Vec<String> = keys.iter().map(|key| crate::field::quoted(key)).collect();
+            return Err(format!(
+                "associative list with keys has an element that omits all key fields [{}] (and doesn't have default values for any key fields)",
+                keys.join(" ")
+            ));
         }
         fields.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(Element::Key(fields.into()))
@@ -168,12 +168,6 @@ fn default(items: &Schema, key: &str) -> Option<Value> {
         Shape::Int32 | Shape::Int64 | Shape::IntOrString => Some(0.into()),
         _ => None,
     }
-}
-
-/// Whether a Go struct always writes this field, `{}` or `null` when nothing is set: such a place is never added nor
-/// removed, only what is below it.
-pub(super) fn is_ever_present(field: &Schema) -> bool {
-    field.facts.as_ref().is_some_and(|facts| facts.present)
 }
 
 /// The members of an object; none of what is no object.

@@ -1,15 +1,15 @@
 //! What an update changed: the fields that are new, other, or gone (`typed.Compare`). Looks only at what differs.
 
-use super::atom::{self, Atom, Field, Fields, Items, is_ever_present};
+use super::atom::{self, Atom, Field, Fields, Items};
 use super::path::Element;
 use super::set::{Node, Set};
 use crate::schema::Schema;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::sync::LazyLock;
 
-/// The difference between two objects of one kind. No path is in two of the sets.
+/// The difference between two objects of one kind. No path is in two of the sets, but that of an item which was there more than
+/// once and now is once, or the other way round: that is both added and removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
     pub added: Set,
@@ -68,17 +68,17 @@ fn joined<'s>(a: &'s Set, b: &'s Set) -> Cow<'s, Set> {
 }
 
 /// What became of a place itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Added,
-    Modified,
-    Removed,
+#[derive(Clone, Copy, Default)]
+struct Own {
+    added: bool,
+    modified: bool,
+    removed: bool,
 }
 
 /// What became of a place, and of what is below it.
 #[derive(Default)]
 struct Difference {
-    own: Option<Change>,
+    own: Own,
     added: Vec<Node>,
     modified: Vec<Node>,
     removed: Vec<Node>,
@@ -88,12 +88,11 @@ impl Difference {
     /// Takes in what became of the place that `element` leads to.
     fn put(&mut self, element: &dyn Fn() -> Element, below: Self) {
         let lists = [
-            (&mut self.added, below.added, Change::Added),
-            (&mut self.modified, below.modified, Change::Modified),
-            (&mut self.removed, below.removed, Change::Removed),
+            (&mut self.added, below.added, below.own.added),
+            (&mut self.modified, below.modified, below.own.modified),
+            (&mut self.removed, below.removed, below.own.removed),
         ];
-        for (list, children, change) in lists {
-            let member = below.own == Some(change);
+        for (list, children, member) in lists {
             if member || !children.is_empty() {
                 list.push(Node { element: element(), member, children: Set::of(children) });
             }
@@ -115,7 +114,7 @@ fn value(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>) -> D
         // Where no schema says what stands there: a scalar for a map, or the other way round.
         let (gone, come) = (value(schema, Some(was), None), value(schema, None, Some(now)));
         return Difference {
-            own: Some(Change::Modified),
+            own: Own { modified: true, ..Own::default() },
             removed: gone.removed,
             added: come.added,
             modified: Vec::new(),
@@ -131,12 +130,8 @@ fn value(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>) -> D
         Atom::List(known) if !leaf => items(known, atom::items(old), atom::items(new)),
         _ => Difference::default(),
     };
-    difference.own = match (old, new) {
-        (None, _) => Some(Change::Added),
-        (_, None) => Some(Change::Removed),
-        _ if leaf => Some(Change::Modified),
-        _ => None,
-    };
+    let (added, removed) = (old.is_none(), new.is_none());
+    difference.own = Own { added, removed, modified: leaf && !added && !removed };
     difference
 }
 
@@ -147,26 +142,36 @@ fn fields(known: Fields<'_>, old: Option<&Map<String, Value>>, new: Option<&Map<
         let after = new.and_then(|map| map.get(name));
         if after != Some(before) {
             let field = known.field(name);
-            let after = after.or_else(|| new.and_then(|_| zero(field, before)));
+            let after = after.or_else(|| new.and_then(|_| zero(field)));
             difference.put(&|| Element::field(name), value(field.schema(), Some(before), after));
         }
     }
     for (name, after) in new.into_iter().flatten() {
         if old.is_none_or(|map| !map.contains_key(name)) {
             let field = known.field(name);
-            let before = old.and_then(|_| zero(field, after));
+            let before = old.and_then(|_| zero(field));
             difference.put(&|| Element::field(name), value(field.schema(), before, Some(after)));
         }
     }
     difference
 }
 
+/// Items that differ, in lists with the same keys, and what they were. `None` where keys must be looked at: the lists' keys
+/// differ, or many items do, or one of them is there twice.
+fn changed<'v>(known: Items<'_>, old: &'v [Value], new: &'v [Value]) -> Option<Vec<(&'v Value, &'v Value)>> {
+    const FEW: usize = 8;
+    let alike = old.len() == new.len() && old.iter().zip(new).all(|(old, new)| known.same_key(old, new));
+    let other = || old.iter().zip(new).filter(|(old, new)| old != new);
+    let once = |item: &Value| new.iter().filter(|other| known.same_key(other, item)).count() == 1;
+    (alike && other().take(FEW + 1).count() <= FEW && other().all(|(_, item)| once(item))).then(|| other().collect())
+}
+
 /// Goes through both lists in the order of their keys.
 fn items(known: Items<'_>, old: &[Value], new: &[Value]) -> Difference {
     let mut difference = Difference::default();
-    if old.len() == new.len() && old.iter().zip(new).all(|(old, new)| known.same_key(old, new)) {
+    if let Some(changed) = changed(known, old, new) {
         // Item by item: keys are made only of those that differ.
-        for (old, new) in old.iter().zip(new).filter(|(old, new)| old != new) {
+        for (old, new) in changed {
             if let Ok(key) = known.element(new) {
                 difference.put(&|| key.clone(), value(Some(known.schema), Some(old), Some(new)));
             }
@@ -201,9 +206,9 @@ fn item(schema: &Schema, old: &[(Element, &Value)], new: &[(Element, &Value)]) -
     };
     match (old.len(), new.len()) {
         (0 | 1, 0 | 1) => {}
-        (0 | 1, _) => difference.own = Some(Change::Added),
-        (_, 0 | 1) => difference.own = Some(Change::Removed),
-        _ => difference.own = Some(Change::Modified),
+        (0 | 1, _) => difference.own.added = true,
+        (_, 0 | 1) => difference.own.removed = true,
+        _ => difference.own.modified = true,
     }
     difference
 }
@@ -215,12 +220,10 @@ fn one<'a>(items: &[(Element, &'a Value)]) -> Option<&'a Value> {
     }
 }
 
-/// What Go has at a field that its object does not show: an empty struct or a null list, where it is never left out.
-/// `other` is what stands there in the other object.
-pub(super) fn zero(field: Field<'_>, other: &Value) -> Option<&'static Value> {
-    static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+/// What Go has at a field that its object does not show: a zero, where it is never left out.
+pub(super) fn zero(field: Field<'_>) -> Option<&'static Value> {
     match field {
-        Field::Named(schema) if is_ever_present(schema) => Some(if other.is_array() { &Value::Null } else { &*EMPTY }),
+        Field::Named(schema) => schema.shown_zero(),
         _ => None,
     }
 }

@@ -72,7 +72,7 @@ impl Writer {
     }
 
     fn field(&mut self, field: Field<'_>, name: &str, value: &Value, parent: Parent) {
-        let present = if parent == Parent::Present { zero(field, value) } else { None };
+        let present = if parent == Parent::Present { zero(field) } else { None };
         match (atom::atom(field.schema(), Some(value)), present) {
             (_, Some(zero)) if zero == value => {}
             (Atom::Map(known), Some(_)) if value.as_object().is_some_and(|map| !map.is_empty()) => {

@@ -1,7 +1,7 @@
 //! Schemas of built-in kinds, made from what `k8s-openapi` says through `schemars`, on demand: asking for a kind builds
 //! the definitions it reaches that no earlier kind has reached.
 
-use super::{Definition, Format, Object, Schema, Shape, Unknown, facts};
+use super::{Definition, Format, Object, Schema, Shape, Unknown, Zero, facts};
 use crate::kinds::SchemaSource;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -97,7 +97,7 @@ fn convert(registry: &mut Registry, node: &Value, definition: &str, path: &str) 
         None => shape(registry, node, definition, path),
     };
     let facts = if path.is_empty() { None } else { facts::find(definition, path) };
-    Schema { shape, facts, rules: None }
+    Schema { shape, facts, zero: Zero::Kept, rules: None }
 }
 
 fn shape(registry: &mut Registry, node: &Map<String, Value>, definition: &str, path: &str) -> Shape {
@@ -122,7 +122,11 @@ fn shape(registry: &mut Registry, node: &Map<String, Value>, definition: &str, p
                 let fields: Vec<_> = properties
                     .into_iter()
                     .flatten()
-                    .map(|(name, field)| (name.clone(), convert(registry, field, definition, name)))
+                    .map(|(name, node)| {
+                        let mut field = convert(registry, node, definition, name);
+                        field.zero = facts::zero(definition, name, &field.shape);
+                        (name.clone(), field)
+                    })
                     .collect();
                 Shape::Object(Object::new(fields, Unknown::Prune))
             }

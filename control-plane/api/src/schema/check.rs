@@ -1,4 +1,4 @@
-//! The walks over an object and its schema: types and unknown fields, pruning, defaults.
+//! The walks over an object and its schema that change nothing (types and unknown fields), and a CRD's defaults.
 
 use super::{Format, Schema, Shape, Unknown};
 use crate::quantity::Quantity;
@@ -153,11 +153,30 @@ fn check_text(format: Format, text: &str) -> Result<(), Failure> {
                 Err(Box::new(format!("illegal base64 data at input byte {at}")))
             }
         },
-        Format::Time | Format::MicroTime if time::parse(text).is_some() => Ok(()),
-        Format::Time | Format::MicroTime => Err(Box::new(format!(
-            "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
-        ))),
+        Format::Time | Format::MicroTime if time::parse(text).is_none() => {
+            let micros = if format == Format::MicroTime { ".000000" } else { "" };
+            Err(Box::new(format!(
+                "parsing time {text:?} as \"2006-01-02T15:04:05{micros}Z07:00\": cannot parse {text:?} as \"2006\""
+            )))
+        }
+        Format::MicroTime => check_micros(text),
+        Format::Time => Ok(()),
     }
+}
+
+/// `metav1.MicroTime` is read with exactly six decimals.
+fn check_micros(text: &str) -> Result<(), Failure> {
+    let rest = text.get("2006-01-02T15:04:05".len()..).unwrap_or_default();
+    let digits = rest.bytes().skip(1).take_while(u8::is_ascii_digit).count();
+    let (at, wanted) = match (rest.starts_with(['.', ',']), digits) {
+        (true, 6) => return Ok(()),
+        (true, 7..) => (7, "Z07:00"),
+        _ => (0, ".000000"),
+    };
+    let rest = rest.get(at..).unwrap_or_default();
+    Err(Box::new(format!(
+        "parsing time {text:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {rest:?} as {wanted:?}"
+    )))
 }
 
 /// `resource.Quantity`'s own decoder: text or a number, refused as `ParseQuantity` does.
@@ -216,72 +235,6 @@ fn go_type(schema: &Schema) -> String {
             let (kind, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             format!("{version}.{kind}")
         }
-    }
-}
-
-/// Leaves what a way through Go structs and back would leave: no unknown fields, no nulls in place of fields (in place of
-/// items and map values they become the zero value), quantities and times in their canonical form. A CRD's nulls stay
-/// where it says `nullable`.
-pub fn prune(schema: &Schema, value: &mut Value) {
-    match (&schema.resolved().shape, value) {
-        (Shape::Object(object), Value::Object(map)) => map.retain(|name, item| match object.field(name) {
-            Some(field) if item.is_null() => keeps_null(field),
-            Some(field) => {
-                prune(field, item);
-                true
-            }
-            None => object.unknown == Unknown::Keep,
-        }),
-        (Shape::Map(values), Value::Object(map)) => map.values_mut().for_each(|item| prune_item(values, item)),
-        (Shape::List(items), Value::Array(list)) => list.iter_mut().for_each(|item| prune_item(items, item)),
-        (Shape::Either(definition), value @ Value::Object(_)) => prune(definition.schema(), value),
-        (Shape::Quantity, value) => {
-            if let Ok(quantity) = Quantity::from_value(value) {
-                *value = quantity.to_string().into();
-            }
-        }
-        (Shape::Text(Format::Time), Value::String(text)) => rewrite(text, time::format),
-        (Shape::Text(Format::MicroTime), Value::String(text)) => rewrite(text, time::format_micro),
-        _ => {}
-    }
-}
-
-fn rewrite(text: &mut String, format: fn(jiff::Timestamp) -> String) {
-    if let Some(time) = time::parse(text) {
-        *text = format(time);
-    }
-}
-
-fn prune_item(schema: &Schema, item: &mut Value) {
-    if item.is_null() && schema.rules.is_none() {
-        *item = zero(schema);
-    } else {
-        prune(schema, item);
-    }
-}
-
-/// A null stays if anything may stand there, or if a CRD's rules are to judge it (`nullable`, or a validation error);
-/// with a default it goes, so that the default comes.
-fn keeps_null(field: &Schema) -> bool {
-    match &field.rules {
-        Some(rules) => rules.nullable || rules.default.is_none(),
-        None => matches!(field.shape, Shape::Any | Shape::Either(_)),
-    }
-}
-
-fn zero(schema: &Schema) -> Value {
-    match &schema.resolved().shape {
-        Shape::Any | Shape::Either(_) => Value::Null,
-        // Go writes a time that is none as null.
-        Shape::Text(Format::Time | Format::MicroTime) => Value::Null,
-        Shape::Text(_) => "".into(),
-        Shape::Boolean => false.into(),
-        Shape::Int32 | Shape::Int64 | Shape::IntOrString => 0.into(),
-        Shape::Number => 0.0.into(),
-        Shape::Quantity => "0".into(),
-        Shape::Object(_) | Shape::Map(_) => Value::Object(serde_json::Map::new()),
-        Shape::List(_) => Value::Array(Vec::new()),
-        Shape::Named(_) => Value::Null,
     }
 }
 

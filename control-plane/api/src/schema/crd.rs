@@ -2,7 +2,7 @@
 //! makes no sense reads as absent.
 
 use super::facts::Facts;
-use super::{Format, Object, Rules, Schema, Shape, Unknown, builtin};
+use super::{Format, Object, Rules, Schema, Shape, Unknown, Zero, builtin};
 use crate::crd::checks::Checks;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
@@ -67,7 +67,7 @@ pub(crate) fn node(schema: &Value, place: Place, depth: usize) -> Schema {
         has_programs: below || checks.as_ref().is_some_and(|checks| checks.programs.is_some()),
         checks: checks.map(Box::new),
     };
-    Schema { shape, facts: facts(map), rules: Some(Box::new(rules)) }
+    Schema { shape, facts: facts(map), zero: Zero::Kept, rules: Some(Box::new(rules)) }
 }
 
 fn has_programs(schema: &Schema) -> bool {

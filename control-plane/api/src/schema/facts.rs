@@ -1,10 +1,21 @@
-//! The facts about merging that schemas lack, read from `facts/facts.txt` (its head explains the format).
+//! The facts that schemas lack, about merging and about what Go leaves out, read from `facts/facts.txt` (its head explains the format).
 
+use super::{Format, Shape, Zero};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 static TEXT: &str = include_str!("../../facts/facts.txt");
+
+/// What Go writes of a field.
+const MARKS: [char; 4] = ['*', '!', '?', '-'];
+
+/// Lists and maps that Kubernetes refuses when they are empty, in other words than when they are absent, or where it would
+/// fill in what is absent: an empty one has to be seen.
+const NEVER_EMPTY: [(&str, &str); 2] = [
+    ("io.k8s.api.autoscaling.v2.HPAScalingRules", "policies"),
+    ("io.k8s.api.core.v1.PersistentVolumeSpec", "capacity"),
+];
 
 /// Definition (without `io.k8s.`) → its fields' facts, not yet parsed.
 static TABLE: LazyLock<HashMap<&'static str, &'static str>> =
@@ -25,8 +36,6 @@ pub struct Facts {
     pub patch_merge_key: Option<String>,
     /// The value that stands for an absent field, where it is not the zero value.
     pub default: Option<Value>,
-    /// Go writes the field even when nothing is set, as `{}` or `null`.
-    pub present: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,9 +94,39 @@ impl Facts {
 
 /// The facts about `path` (`ports`, `selector{}`, `*`) of a definition named in full.
 pub(crate) fn find(definition: &str, path: &str) -> Option<Arc<Facts>> {
+    Some(Arc::new(parse(entry(definition, path)?.trim_start_matches(MARKS).strip_prefix('=')?)))
+}
+
+/// What the table has on a field after its name: a mark, facts.
+fn entry(definition: &str, path: &str) -> Option<&'static str> {
     let line = TABLE.get(definition.strip_prefix("io.k8s.")?)?;
-    let text = line.split(' ').find_map(|f| f.strip_prefix(path)?.strip_prefix('='))?;
-    Some(Arc::new(parse(text)))
+    let mut rests = line.split(' ').filter_map(|field| field.strip_prefix(path));
+    rests.find(|rest| rest.is_empty() || rest.starts_with(MARKS) || rest.starts_with('='))
+}
+
+/// What Go makes of a field without a value.
+pub(super) fn zero(definition: &str, field: &str, shape: &Shape) -> Zero {
+    let plain = matches!(
+        shape,
+        Shape::Text(Format::Plain | Format::Byte)
+            | Shape::Boolean
+            | Shape::Int32
+            | Shape::Int64
+            | Shape::Number
+            | Shape::List(_)
+            | Shape::Map(_)
+    );
+    match entry(definition, field).and_then(|rest| rest.chars().next()) {
+        // CRDs are stored as JSON, which tells an empty list from none.
+        Some('!') if matches!(shape, Shape::List(_)) && definition.contains(".apiextensions.") => Zero::ShownNull,
+        Some('!') => Zero::Shown,
+        Some('?') => Zero::ShownNull,
+        Some('-') => Zero::Omitted,
+        Some('*') => Zero::Kept,
+        _ if NEVER_EMPTY.contains(&(definition, field)) => Zero::Kept,
+        _ if plain => Zero::Omitted,
+        _ => Zero::Kept,
+    }
 }
 
 /// `map(name);merge(name)`.
@@ -102,7 +141,6 @@ fn parse(text: &str) -> Facts {
             "atomic" => facts.list = List::Atomic,
             "granular" => facts.list = List::Granular,
             "set" => facts.list = List::Set,
-            "present" => facts.present = true,
             "map" => {
                 facts.list = List::Map;
                 facts.keys = argument.split(',').map(str::to_owned).collect();

@@ -8,14 +8,16 @@ mod builtin;
 mod check;
 mod crd;
 mod facts;
+mod normal;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use builtin::{builtin, short_name};
-pub use check::{apply_defaults, check, check_types, prune, unknown_fields};
+pub use check::{apply_defaults, check, check_types, unknown_fields};
 pub(crate) use crd::{Place, flag, node as crd_node, strings};
 pub(crate) use facts::find as find_facts;
 pub use facts::{Facts, Merge};
+pub use normal::{Zero, prune};
 
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
@@ -26,6 +28,8 @@ pub struct Schema {
     pub shape: Shape,
     /// How this place merges, where that is not the default.
     pub facts: Option<Arc<Facts>>,
+    /// What becomes of the field when nothing is in it.
+    pub zero: Zero,
     /// What a CRD's author asks of this place; built-in schemas leave that to strategies.
     pub rules: Option<Box<Rules>>,
 }
@@ -72,6 +76,8 @@ pub struct Object {
     /// Sorted by name.
     fields: Box<[(Box<str>, Schema)]>,
     pub unknown: Unknown,
+    /// How many of the fields are always there.
+    shown: usize,
 }
 
 /// What becomes of fields that the schema does not name.
@@ -110,7 +116,8 @@ impl Object {
     pub fn new(fields: impl IntoIterator<Item = (String, Schema)>, unknown: Unknown) -> Self {
         let mut fields: Vec<(Box<str>, Schema)> = fields.into_iter().map(|(n, s)| (n.into(), s)).collect();
         fields.sort_by(|a, b| a.0.cmp(&b.0));
-        Self { fields: fields.into(), unknown }
+        let shown = fields.iter().filter(|(_, field)| field.zero.is_shown()).count();
+        Self { fields: fields.into(), unknown, shown }
     }
 
     #[must_use]
@@ -142,7 +149,7 @@ impl Definition {
 impl Schema {
     #[must_use]
     pub fn of(shape: Shape) -> Self {
-        Self { shape, facts: None, rules: None }
+        Self { shape, facts: None, zero: Zero::default(), rules: None }
     }
 
     /// A CRD's `openAPIV3Schema`, which validation has accepted: what it would refuse is left out here.

@@ -1,8 +1,10 @@
 //! What kube-apiserver answers to a wrong field or a forbidden change, kind by kind: texts of its validation code.
 
 use super::for_kind;
-use crate::meta;
+use crate::schema::prune;
+use crate::{Kinds, meta};
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 /// A valid object of the kind, as it is stored.
 pub(super) fn stored(kind: &str) -> (&'static str, Value) {
@@ -66,11 +68,19 @@ pub(super) fn stored(kind: &str) -> (&'static str, Value) {
     let mut object = body;
     object["metadata"] = json!({"name": "x", "namespace": "default", "uid": "u-1"});
     let strategy = for_kind(group, kind);
+    decode(group, kind, &mut object);
     strategy.default(&mut object);
     strategy.prepare_create(&mut object);
     let errors: Vec<String> = strategy.validate(&object).iter().map(ToString::to_string).collect();
     assert_eq!(errors, Vec::<String>::new(), "the example of {kind} is valid");
     (group, object)
+}
+
+/// Makes of an object what decoding makes of it.
+pub(super) fn decode(group: &str, kind: &str, object: &mut Value) {
+    static KINDS: LazyLock<Kinds> = LazyLock::new(Kinds::builtin);
+    let row = KINDS.by_kind(group, "v2", kind).or_else(|| KINDS.by_kind(group, "v1", kind)).unwrap();
+    prune(row.schema.get(), object);
 }
 
 /// The same of the kinds of classes, drivers and leases.
@@ -312,6 +322,7 @@ fn wrong_fields_are_told_in_kubernetes_words() {
     for (kind, pointer, value, text) in NEW {
         let (group, mut object) = stored(kind);
         set(&mut object, pointer, value);
+        decode(group, kind, &mut object);
         let errors: Vec<String> = for_kind(group, kind).validate(&object).iter().map(ToString::to_string).collect();
         if !errors.contains(&expected(text)) {
             failures.push(format!("{kind} {pointer} = {value}\n  wanted {}\n  got {errors:#?}", expected(text)));
@@ -327,6 +338,7 @@ fn what_may_change_and_what_may_not() {
         let (group, old) = stored(kind);
         let mut new = old.clone();
         set(&mut new, pointer, value);
+        decode(group, kind, &mut new);
         let strategy = for_kind(group, kind);
         strategy.default(&mut new);
         strategy.prepare_update(&mut new, &old);

@@ -357,7 +357,9 @@ fn autoscalers() -> impl Generator<Value = Value> {
                 object["status"]["currentReplicas"] = replicas.into();
             }
             if !conditions.is_empty() {
-                let condition = |message: &String| json!({"type": "T", "status": "True", "message": message});
+                let condition = |message: &String| {
+                    json!({"type": "T", "status": "True", "lastTransitionTime": null, "message": message})
+                };
                 object["status"]["conditions"] = conditions.iter().map(condition).collect();
             }
             object

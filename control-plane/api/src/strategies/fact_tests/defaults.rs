@@ -2,6 +2,7 @@
 
 use crate::meta;
 use crate::strategies::for_kind;
+use crate::strategies::rule_tests::decode;
 use serde_json::{Value, json};
 
 /// (group, kind, what is given, where, what is there then)
@@ -67,9 +68,9 @@ const ROWS: &[Row] = &[
     ("rbac.authorization.k8s.io", "RoleBinding", r#"{"roleRef": {"kind": "Role", "name": "r"}}"#, "/roleRef/apiGroup", r#""rbac.authorization.k8s.io""#),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", r#"{"subjects": [{"kind": "Group", "name": "g"}]}"#, "/subjects/0/apiGroup", r#""rbac.authorization.k8s.io""#),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding", r#"{"subjects": [{"kind": "ServiceAccount", "name": "g"}]}"#, "/subjects/0/apiGroup", "null"),
-    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", r#"{"webhooks": [{}]}"#, "/webhooks/0", r#"{"failurePolicy": "Fail", "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "timeoutSeconds": 10}"#),
-    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", r#"{"webhooks": [{"rules": [{}], "clientConfig": {"service": {}}}]}"#, "/webhooks/0", r#"{"failurePolicy": "Fail", "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "timeoutSeconds": 10, "reinvocationPolicy": "Never", "rules": [{"scope": "*"}], "clientConfig": {"service": {"port": 443}}}"#),
-    ("apiextensions.k8s.io", "CustomResourceDefinition", r#"{"spec": {"names": {"kind": "TabLe"}}}"#, "/spec/names", r#"{"kind": "TabLe", "singular": "table", "listKind": "TabLeList"}"#),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", r#"{"webhooks": [{}]}"#, "/webhooks/0", r#"{"name": "", "admissionReviewVersions": null, "clientConfig": {}, "sideEffects": null, "failurePolicy": "Fail", "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "timeoutSeconds": 10}"#),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", r#"{"webhooks": [{"rules": [{}], "clientConfig": {"service": {}}}]}"#, "/webhooks/0", r#"{"name": "", "admissionReviewVersions": null, "sideEffects": null, "failurePolicy": "Fail", "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "timeoutSeconds": 10, "reinvocationPolicy": "Never", "rules": [{"scope": "*"}], "clientConfig": {"service": {"name": "", "namespace": "", "port": 443}}}"#),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", r#"{"spec": {"names": {"kind": "TabLe"}}}"#, "/spec/names", r#"{"kind": "TabLe", "plural": "", "singular": "table", "listKind": "TabLeList"}"#),
     ("apiextensions.k8s.io", "CustomResourceDefinition", r#"{"spec": {}}"#, "/spec/conversion", r#"{"strategy": "None"}"#),
     ("apiextensions.k8s.io", "CustomResourceDefinition", r#"{"spec": {"conversion": {"webhook": {"clientConfig": {"service": {}}}}}}"#, "/spec/conversion/webhook/clientConfig/service/port", "443"),
     ("apiextensions.k8s.io", "CustomResourceDefinition", r#"{"spec": {"versions": [{"name": "v1"}, {"name": "v2", "storage": true}]}}"#, "/status/storedVersions", r#"["v2"]"#),
@@ -83,6 +84,7 @@ fn new_objects_get_what_kubernetes_fills_in() {
         let (mut object, wanted) = (parsed(given), parsed(wanted));
         let metadata = object.as_object_mut().unwrap().entry("metadata").or_insert_with(|| json!({}));
         metadata["name"] = "x".into();
+        decode(group, kind, &mut object);
         let strategy = for_kind(group, kind);
         strategy.default(&mut object);
         strategy.prepare_create(&mut object);

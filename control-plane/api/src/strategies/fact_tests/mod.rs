@@ -8,7 +8,7 @@ mod kinds;
 mod pods;
 
 use super::for_kind;
-use super::rule_tests::{set, stored, verdict};
+use super::rule_tests::{decode, set, stored, verdict};
 
 /// A kind, what is set of it, to what, and all errors in order, with ` ;; ` between them; none: it is fine.
 type Row = (&'static str, &'static str, &'static str, &'static str);
@@ -67,6 +67,7 @@ fn new_objects_are_judged_as_kubernetes_judges_them() {
     for row in pods::ROWS.iter().chain(kinds::ROWS).chain(access::ROWS) {
         let (group, mut object) = stored(row.0);
         set(&mut object, row.1, row.2);
+        decode(group, row.0, &mut object);
         let errors: Vec<String> = for_kind(group, row.0).validate(&object).iter().map(ToString::to_string).collect();
         failures.extend(report(row, &errors));
     }
@@ -80,6 +81,7 @@ fn changes_are_judged_as_kubernetes_judges_them() {
         let (group, old) = stored(row.0);
         let mut new = old.clone();
         set(&mut new, row.1, row.2);
+        decode(group, row.0, &mut new);
         let strategy = for_kind(group, row.0);
         strategy.default(&mut new);
         strategy.prepare_update(&mut new, &old);
