@@ -1,7 +1,7 @@
 //! Which webhooks a request concerns (`webhook/predicates`, `generic/webhook.go`).
 
 use super::config::{Hook, MatchPolicy, Rule, Scope};
-use crate::admission::Request;
+use crate::admission::{Operation, Request};
 use crate::objects::Index;
 use api::{Resource, Status, meta};
 use serde_json::Value;
@@ -85,8 +85,12 @@ fn selects_object(hook: &Hook, request: &Request<'_>) -> bool {
     if hook.objects.is_everything() {
         return true;
     }
-    // What has no metadata, such as the options of a stream, is never selected.
-    let has_labels = |object: &Value| object.get("metadata").is_some_and(Value::is_object);
-    let selects = |object: &Value| has_labels(object) && hook.objects.matches_map(meta::labels(object));
-    selects(request.object) || request.old.is_some_and(selects)
+    // The options of a stream have no metadata and are never selected; a `Scale` has some, but no labels in it. All else
+    // that is written is selected by its own labels: a Binding, an Eviction or a TokenRequest not by those of its object.
+    let is_scale = request.resource.subresource(request.subresource).is_some_and(|sub| sub.scale.is_some());
+    let selects = |object: &Value| {
+        let labels = if is_scale { None } else { meta::labels(object) };
+        object.is_object() && hook.objects.matches_map(labels)
+    };
+    request.operation != Operation::Connect && (selects(request.object) || request.old.is_some_and(selects))
 }

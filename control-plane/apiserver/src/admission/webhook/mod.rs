@@ -9,6 +9,7 @@ mod config;
 mod matching;
 pub(crate) mod metrics;
 mod review;
+mod rights;
 mod view;
 
 use super::parsed::Parsed;

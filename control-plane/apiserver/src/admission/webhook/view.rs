@@ -5,6 +5,7 @@ use super::conditions::Facts;
 use super::config::Hook;
 use super::matching::{Match, matches};
 use super::review::{self, Seen};
+use super::rights;
 use crate::admission::Request;
 use crate::crd::present;
 use crate::objects;
@@ -49,9 +50,16 @@ impl<'a> View<'a> {
         view.facts = review::facts(request, &view.seen(request), &view.uid);
         if !hook.conditions.is_empty() {
             let seen = view.seen(request);
-            let facts = Facts { request: &view.facts, object: seen.object, old: seen.old };
-            let holds = hook.conditions.hold(&facts, hook.failure).map_err(|why| request.forbidden(why))?;
-            return Ok(holds.then_some(view));
+            // Conditions are about the resource of the request itself, whichever version the webhook is shown.
+            let mut own = None;
+            if !Arc::ptr_eq(&view.row, request.resource) {
+                let facts = own.insert(view.facts.clone());
+                facts["resource"] = facts["requestResource"].clone();
+            }
+            let facts = Facts { request: own.as_ref().unwrap_or(&view.facts), object: seen.object, old: seen.old };
+            let rights = hook.conditions.ask_about_rights().then(|| rights::of(request));
+            let holds = hook.conditions.hold(&facts, rights.as_ref(), hook.failure);
+            return Ok(holds.map_err(|why| request.forbidden(why))?.then_some(view));
         }
         Ok(Some(view))
     }

@@ -87,3 +87,45 @@ async fn a_review_is_asked_about_too() {
     let path = format!("{group}/namespaces/none/localsubjectaccessreviews");
     assert_eq!(cluster.post(&path, local).await["status"]["allowed"], true);
 }
+
+#[tokio::test]
+async fn objects_are_selected_by_the_labels_of_what_is_sent() {
+    let (with, without) = (Server::start(allow).await, Server::start(allow).await);
+    let cluster = Cluster::new().await;
+    let labels = json!({"app": "x"});
+    let mut wanted = pod("p");
+    wanted["metadata"]["labels"] = labels.clone();
+    cluster.post(PODS, wanted).await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let deployment = json!({"metadata": {"name": "d", "labels": labels},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}});
+    cluster.post(deployments, deployment).await;
+    let everything = json!([{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]);
+    let hook = |server: &Server, selector: Value| {
+        server.hook("one.example.com", json!({"rules": everything, "objectSelector": selector}))
+    };
+    let absent = json!({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]});
+    cluster.post(VALIDATING, configuration("with", vec![hook(&with, json!({"matchLabels": labels}))])).await;
+    cluster.post(VALIDATING, configuration("without", vec![hook(&without, absent)])).await;
+    let scaled = json!({"spec": {"replicas": 3}});
+    let bare = json!({"metadata": {"name": "p"}});
+    let labelled = json!({"metadata": {"name": "p", "labels": labels}});
+    let to_node = |mut binding: Value| {
+        binding["target"] = json!({"kind": "Node", "name": "n1"});
+        binding
+    };
+    for (method, path, body, matches) in [
+        // A Scale has no labels, whatever is scaled has.
+        ("PATCH", format!("{deployments}/d/scale"), scaled, [0, 1]),
+        ("PATCH", format!("{deployments}/d/status"), json!({"status": {"replicas": 1}}), [1, 0]),
+        ("POST", "/api/v1/namespaces/default/serviceaccounts/default/token".into(), json!({}), [0, 1]),
+        ("POST", format!("{PODS}/p/binding?dryRun=All"), to_node(labelled.clone()), [1, 0]),
+        ("POST", format!("{PODS}/p/binding"), to_node(bare.clone()), [0, 1]),
+        ("POST", format!("{PODS}/p/eviction?dryRun=All"), labelled, [1, 0]),
+        ("POST", format!("{PODS}/p/eviction?dryRun=All"), bare, [0, 1]),
+    ] {
+        cluster.ok(method, &path, body).await;
+        assert_eq!([with.asked().len(), without.asked().len()], matches, "{method} {path}");
+    }
+}
