@@ -103,6 +103,17 @@ pub(crate) struct Beside<'a> {
     pub owners: Option<&'a str>,
     /// What a webhook has made of the new ones; `Some(None)`: there are none any more.
     pub owners_made: Option<Option<String>>,
+    pub shaped: Shaped,
+}
+
+/// Who has made the object what it is, beside its sender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Shaped {
+    /// The server's own plugins, which know what they have checked.
+    #[default]
+    ByPlugins,
+    /// Webhooks, after those first saw it.
+    ByWebhooks,
 }
 
 /// The options that came with a request.
@@ -196,6 +207,10 @@ impl Chain {
         let validating: Vec<Named> = vec![
             (None, Arc::new(rbac::Guard { authorizers: Arc::clone(authorizers) })),
             (Some("LimitRanger"), Arc::new(limit_ranger::Bounds(limits))),
+            (
+                Some("ServiceAccount"),
+                Arc::new(service_account::Again(service_account::ServiceAccount { store: config.store.clone() })),
+            ),
             (Some("PodSecurity"), Arc::new(pod_security::PodSecurity)),
             (Some("Priority"), Arc::new(priority::OneDefault(priority))),
             (
@@ -233,6 +248,7 @@ impl Chain {
         if !round.changed {
             return Ok(());
         }
+        request.beside.shaped = Shaped::ByWebhooks;
         // What webhooks have made is for the server's own plugins to look at, and what those make of it for webhooks.
         let made = request.object.clone();
         run(&self.mutating, request).await?;

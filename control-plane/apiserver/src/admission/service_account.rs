@@ -1,7 +1,7 @@
 //! `ServiceAccount`: a pod runs as an account that exists, with a token for the API at the usual place unless it wants
 //! none, and with the account's image pull secrets (`plugin/pkg/admission/serviceaccount`).
 
-use super::{Operation, Plugin, Request, secret_references};
+use super::{Operation, Plugin, Request, Shaped, secret_references};
 use api::{Status, meta};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
@@ -21,14 +21,32 @@ pub(super) struct ServiceAccount {
     pub store: Store,
 }
 
+fn concerns(request: &Request<'_>) -> bool {
+    request.resource.storage == "core/pods"
+        && match request.operation {
+            Operation::Create => request.subresource.is_empty(),
+            Operation::Update => request.subresource == "ephemeralcontainers",
+            Operation::Delete | Operation::Connect => false,
+        }
+}
+
+/// The validating half: what webhooks have made of a pod must be as the account allows, too. Where they have changed
+/// nothing, nothing has been changed that was looked at before.
+pub(super) struct Again(pub ServiceAccount);
+
+impl Plugin for Again {
+    fn handles(&self, request: &Request<'_>) -> bool {
+        request.beside.shaped == Shaped::ByWebhooks && concerns(request)
+    }
+
+    fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
+        Box::pin(self.0.validate(request))
+    }
+}
+
 impl Plugin for ServiceAccount {
     fn handles(&self, request: &Request<'_>) -> bool {
-        request.resource.storage == "core/pods"
-            && match request.operation {
-                Operation::Create => request.subresource.is_empty(),
-                Operation::Update => request.subresource == "ephemeralcontainers",
-                Operation::Delete | Operation::Connect => false,
-            }
+        concerns(request)
     }
 
     fn admit<'a>(&'a self, request: &'a mut Request<'_>) -> BoxFuture<'a, Result<(), Status>> {
@@ -66,16 +84,33 @@ impl ServiceAccount {
         secret_references::check(&account, request.object).map_err(|why| request.forbidden(why))
     }
 
+    /// Looks at a pod as it would be stored.
+    async fn validate(&self, request: &Request<'_>) -> Result<(), Status> {
+        if request.operation == Operation::Update {
+            return self.check_ephemeral(request).await;
+        }
+        if meta::annotation(request.object, MIRROR).is_some() {
+            return secret_references::mirror(request.object).map_err(|why| request.forbidden(why));
+        }
+        let account = self.named(request).await?;
+        secret_references::check(&account, request.object).map_err(|why| request.forbidden(why))
+    }
+
     /// Containers that are added to a pod are held to what its account lists.
-    async fn check_ephemeral(&self, request: &mut Request<'_>) -> Result<(), Status> {
-        let name = request.object.pointer("/spec/serviceAccountName").and_then(Value::as_str);
-        let name = name.unwrap_or_default().to_owned();
+    async fn check_ephemeral(&self, request: &Request<'_>) -> Result<(), Status> {
+        let account = self.named(request).await?;
+        secret_references::check_ephemeral(&account, request.object).map_err(|why| request.forbidden(why))
+    }
+
+    /// The account that the pod names.
+    async fn named(&self, request: &Request<'_>) -> Result<Value, Status> {
+        let name = request.object.pointer("/spec/serviceAccountName").and_then(Value::as_str).unwrap_or_default();
         if name.is_empty() {
-            let why = format!("no service account specified for pod {}/{}", request.namespace, request.name);
+            let pod = meta::name(request.object);
+            let why = format!("no service account specified for pod {}/{pod}", request.namespace);
             return Err(request.forbidden(why));
         }
-        let Some(account) = self.account(request.namespace, &name).await else { return Err(missing(request, &name)) };
-        secret_references::check_ephemeral(&account, request.object).map_err(|why| request.forbidden(why))
+        self.account(request.namespace, name).await.ok_or_else(|| missing(request, name))
     }
 
     /// The account, once it is there; `None` when it does not come.

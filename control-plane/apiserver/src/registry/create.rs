@@ -3,7 +3,7 @@
 use super::charge::{self, Step};
 use super::owners::{Owners, Writer};
 use super::{Call, Outcome, input, services};
-use crate::admission::{Beside, Operation, Options, Request};
+use crate::admission::{Beside, Operation, Options, Request, Shaped};
 use crate::crd::{self, present::Encoded};
 use crate::request::{Common, WriteOptions};
 use api::{Status, Verb, meta};
@@ -74,8 +74,8 @@ pub(super) async fn insert_owned(
         warnings: &call.warnings,
     };
     call.core.admission.mutate(&mut admission).await?;
-    let made = admission.beside.owners_made;
-    let managed = made.as_ref().map_or(managed, Option::as_deref);
+    let Beside { owners_made: made, shaped, .. } = admission.beside;
+    let admitted = Admitted { managed: made.as_ref().map_or(managed, Option::as_deref), shaped };
     let prefixed = object.pointer("/metadata/generateName").is_some_and(|prefix| prefix != "");
     let generated = given.is_empty() && prefixed;
     let refused = |name: &str, by: Option<&store::Entry>| {
@@ -89,7 +89,7 @@ pub(super) async fn insert_owned(
         false => 1,
     };
     for _ in 1..attempts {
-        match attempt(call, options, object.clone(), managed).await? {
+        match attempt(call, options, object.clone(), admitted).await? {
             Ok(outcome) => return Ok(outcome),
             Err(Taken::Name { name, by }) if !generated => return Err(refused(&name, by.as_deref())),
             Err(Taken::Name { .. }) => {}
@@ -97,7 +97,7 @@ pub(super) async fn insert_owned(
             Err(Taken::Address) => _ = call.core.latest().await?,
         }
     }
-    attempt(call, options, object, managed).await?.map_err(|taken| match taken {
+    attempt(call, options, object, admitted).await?.map_err(|taken| match taken {
         Taken::Name { name, by } => refused(&name, by.as_deref()),
         Taken::Address => Status::internal("failed to allocate a serviceIP: others kept taking the free ones"),
     })
@@ -113,21 +113,29 @@ enum Taken {
     Address,
 }
 
+/// What the mutating half of admission has said beside the object.
+#[derive(Clone, Copy)]
+struct Admitted<'a> {
+    /// The `managedFields`.
+    managed: Option<&'a str>,
+    shaped: Shaped,
+}
+
 /// Everything from the name on, once.
 async fn attempt(
     call: &Call<'_>,
     options: Common,
     mut object: Value,
-    managed: Option<&str>,
+    admitted: Admitted<'_>,
 ) -> Result<Result<Outcome, Taken>, Status> {
     let strategy = &call.resource.strategy;
     name_and_date(call, &mut object);
     strategy.prepare_create(&mut object);
     let assignment = services::assign(call, &mut object, None)?;
-    validate(call, &mut object, options, managed).await?;
+    validate(call, &mut object, options, admitted).await?;
     let name = meta::name(&object).to_owned();
     let key = crate::objects::key(call.resource, call.namespace(), &name);
-    let Encoded { stored, shown } = call.encode(&object).await?.owned(managed);
+    let Encoded { stored, shown } = call.encode(&object).await?.owned(admitted.managed);
     let mut outcome = Outcome { body: shown, revision: None };
     let step = Step { new: &object, old: None, subresource: "" };
     charge::check(call, &step, options).await?;
@@ -158,7 +166,7 @@ fn name_and_date(call: &Call<'_>, object: &mut Value) {
     meta::default_create(object, &creation);
 }
 
-async fn validate(call: &Call<'_>, object: &mut Value, options: Common, managed: Option<&str>) -> Result<(), Status> {
+async fn validate(call: &Call<'_>, object: &mut Value, options: Common, admitted: Admitted<'_>) -> Result<(), Status> {
     let strategy = &call.resource.strategy;
     let mut errors = meta::validate_create(call.resource, object);
     errors.extend(crd::judged(call.resource, || strategy.validate(object)));
@@ -179,7 +187,12 @@ async fn validate(call: &Call<'_>, object: &mut Value, options: Common, managed:
         old: None,
         snapshot: &snapshot,
         dry_run: options.is_dry_run(),
-        beside: Beside { options: Options::Query(&call.query), owners: managed, ..Beside::default() },
+        beside: Beside {
+            options: Options::Query(&call.query),
+            owners: admitted.managed,
+            shaped: admitted.shaped,
+            ..Beside::default()
+        },
         warnings: &call.warnings,
     };
     call.core.admission.validate(&mut admission).await

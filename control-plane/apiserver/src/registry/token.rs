@@ -2,9 +2,7 @@
 //! (`pkg/registry/core/serviceaccount/storage/token.go`). Nothing is stored.
 
 use super::{Call, admit, input};
-use crate::admission::node_restriction::{self, Asked};
 use crate::authn::service_account::{Bound, Claims, ISSUER, Reference};
-use crate::authz::node;
 use crate::objects::Facts;
 use crate::request::WriteOptions;
 use crate::respond;
@@ -34,11 +32,6 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let account = reference(&snapshot, "serviceaccounts", call.namespace(), call.name())?;
     let spec = request.get("spec").cloned().unwrap_or_default();
     let seconds = validated_seconds(&spec)?;
-    if let Some(node) = node::identity(call.user) {
-        let (namespace, account, snapshot) = (call.namespace(), call.name(), &snapshot);
-        let asked = Asked { core: call.core, user: call.user, node, namespace, account, snapshot };
-        node_restriction::token(asked, &spec)?;
-    }
     let mut claims = claims(call, &snapshot, account, &spec)?;
     let now = call.core.now();
     let asked = now.as_second().saturating_add(seconds);

@@ -145,7 +145,7 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status
 }
 
 fn beside<'a>(call: &'a Call<'_>, before: &'a Apart, owners: Option<&'a str>) -> Beside<'a> {
-    Beside { options: Options::Query(&call.query), old_owners: before.managed(), owners, owners_made: None }
+    Beside { options: Options::Query(&call.query), old_owners: before.managed(), owners, ..Beside::default() }
 }
 
 fn admission<'a>(

@@ -1,6 +1,7 @@
 //! What a kubelet may do.
 
 use super::*;
+use crate::AdmissionPlugins;
 
 fn node() -> User {
     User::node("n1")
@@ -287,4 +288,26 @@ async fn a_node_gets_tokens_for_its_own_pods() {
         "subjects": [{"kind": "User", "name": "system:node:n1"}]});
     cluster.post(&format!("{rbac}/rolebindings"), binding).await;
     assert_eq!(about(json!(["vault"])).await.0, 201);
+}
+
+#[tokio::test]
+async fn nodes_may_have_tokens_as_the_plugin_says_and_without_it_as_their_authorizer_says() {
+    for (disabled, code) in [("", 403), ("NodeRestriction", 201)] {
+        let cluster = Cluster::with(|config| config.admission = AdmissionPlugins::parse("", disabled).unwrap()).await;
+        cluster.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "robot"}})).await;
+        let mut wanted = pod("p");
+        wanted["spec"]["serviceAccountName"] = "robot".into();
+        wanted["spec"]["nodeName"] = "n1".into();
+        cluster.post(PODS, wanted).await;
+        let ask = async |account: &str| {
+            let path = format!("/api/v1/namespaces/default/serviceaccounts/{account}/token");
+            cluster.as_user(User::node("n1"), "POST", &path, &json!({"spec": {"audiences": ["vault"]}})).await
+        };
+        assert_eq!(ask("robot").await.code, code, "{disabled}");
+        // That none of its pods runs as the account the Node authorizer says.
+        let refused = ask("other").await.json();
+        assert_eq!(refused["code"], 403, "{disabled}");
+        let why = "no relationship found between node 'n1' and this object";
+        assert!(refused["message"].as_str().unwrap().contains(why), "{refused}");
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "documents are written where they are used")]
 
 mod owners;
+mod rights;
 mod unstored;
 
 use super::hook_server::{Behaviour, Server};
@@ -446,4 +447,45 @@ async fn custom_resources_are_asked_about_in_the_version_of_the_rule() {
         .await;
     assert_eq!((&made["apiVersion"], &made["spec"]), (&json!("example.com/v2"), &json!({"size": 3, "color": "red"})));
     assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_pod_that_webhooks_have_changed_is_still_held_to_its_account() {
+    let server = Server::start(allow).await;
+    let cluster = Cluster::new().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let strict = json!({"name": "strict", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}});
+    cluster.post(accounts, json!({"metadata": strict})).await;
+    let only = json!({"reinvocationPolicy": "IfNeeded",
+        "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]});
+    // The second one makes the first one be asked again, after which no mutating plugin looks at the pod.
+    let hooks = vec![server.hook("one.example.com", only.clone()), server.hook("two.example.com", only)];
+    cluster.post(MUTATING, configuration("m", hooks)).await;
+    let at_last = |patch: Value| {
+        let look = |n: u8| json!([{"op": "add", "path": "/metadata/labels", "value": {"looks": n.to_string()}}]);
+        move |review: &Value| match review["request"]["object"]["metadata"]["labels"]["looks"].as_str() {
+            None => patched(review, &look(1)),
+            Some("1") => patched(review, &look(2)),
+            Some(_) => patched(review, &patch),
+        }
+    };
+    let secret = json!({"name": "s", "secret": {"secretName": "other"}});
+    for (at, value, why) in [
+        (
+            "/spec/serviceAccountName",
+            json!("absent"),
+            "error looking up service account default/absent: serviceaccount \"absent\" not found",
+        ),
+        (
+            "/spec/volumes/-",
+            secret,
+            "volume with secret.secretName=\"other\" is not allowed because service account strict does not reference that secret",
+        ),
+    ] {
+        server.behaves(at_last(json!([{"op": "add", "path": at, "value": value}])));
+        let mut wanted = pod("p");
+        wanted["spec"]["serviceAccountName"] = "strict".into();
+        let status = cluster.fails("POST", PODS, wanted).await;
+        assert_eq!(status["message"], format!("pods \"p\" is forbidden: {why}"));
+    }
 }

@@ -4,8 +4,6 @@
 mod references;
 mod token;
 
-pub(crate) use token::{Asked, token};
-
 use super::{Operation, Plugin, Request};
 use crate::authz::node::{NODES, identity};
 use crate::objects::Facts;
@@ -67,6 +65,7 @@ fn check(request: &Request<'_>) -> Result<(), Status> {
             refuse(request, format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))
         }
         ("", "nodes", _) => own_node(request, node),
+        ("", "serviceaccounts", "token") if request.operation == Operation::Create => token::check(request, node),
         ("", "persistentvolumeclaims", "status") => claim_status(request, node),
         ("", "persistentvolumeclaims", _) => refuse(request, "may only update PVC status"),
         ("coordination.k8s.io", "leases", _) if request.namespace != LEASES => {

@@ -1,29 +1,18 @@
 //! A kubelet asks for tokens of its own pods only, and for audiences that they use or that it may ask for.
 
 use super::{pod_entry, text};
+use crate::admission::Request;
 use crate::authz::Attributes;
-use crate::core::Core;
 use crate::objects::Facts;
-use crate::user::User;
 use api::Status;
 use serde::Deserialize;
 use serde_json::Value;
-use store::Snapshot;
 
 /// A right to a token for any audience: the audience is the resource, the account the name.
 const VERB: &str = "request-serviceaccounts-token-audience";
 
-/// Who asks for a token of which account.
-#[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
-    pub core: &'a Core,
-    pub user: &'a User,
-    /// The node that `user` is.
-    pub node: &'a str,
-    pub namespace: &'a str,
-    pub account: &'a str,
-    pub snapshot: &'a Snapshot,
-}
+/// A kubelet's question for a token of an account.
+struct Asked<'a>(&'a Request<'a>);
 
 /// Of a pod what its tokens may be for.
 #[derive(Deserialize)]
@@ -39,17 +28,17 @@ struct Volumes {
 
 impl Asked<'_> {
     fn refuse(&self, why: impl std::fmt::Display) -> Result<(), Status> {
-        Err(Status::forbidden("", "serviceaccounts", self.account, why))
+        Err(Status::forbidden("", "serviceaccounts", self.0.name, why))
     }
 
     fn object(&self, key: &str) -> Option<Value> {
-        let entry = self.snapshot.get(key.as_bytes())?;
+        let entry = self.0.snapshot.get(key.as_bytes())?;
         serde_json::from_slice(&entry.value.body).ok()
     }
 
     /// The CSI driver of the volume that a claim is bound to.
     fn driver_of(&self, claim: &str) -> Option<String> {
-        let claim = self.object(&format!("core/persistentvolumeclaims/{}/{claim}", self.namespace))?;
+        let claim = self.object(&format!("core/persistentvolumeclaims/{}/{claim}", self.0.namespace))?;
         let volume = self.object(&format!("core/persistentvolumes/{}", text(&claim, "/spec/volumeName")))?;
         Some(text(&volume, "/spec/csi/driver").to_owned())
     }
@@ -93,22 +82,25 @@ impl Asked<'_> {
         if self.uses(pod, volumes, audience) {
             return Ok(());
         }
-        let attributes = Attributes::resource(VERB, ("", audience), self.namespace, self.account);
-        if self.core.authorizers.allows(self.user, &attributes).is_ok() {
+        let attributes = Attributes::resource(VERB, ("", audience), self.0.namespace, self.0.name);
+        if self.0.core.authorizers.allows(self.0.user, &attributes).is_ok() {
             return Ok(());
         }
         self.refuse(format_args!(
             "audience {audience:?} not found in pod spec volume, {} is not authorized to request tokens for this audience",
-            self.user.name
+            self.0.user.name
         ))
     }
 }
 
-/// Whether a kubelet may have the token. `spec` is the TokenRequest's.
+/// Whether the kubelet of `node` may have the token that the request is for.
 ///
 /// # Errors
 /// 403, and 404 for a pod that is not there.
-pub(crate) fn token(asked: Asked<'_>, spec: &Value) -> Result<(), Status> {
+pub(super) fn check(request: &Request<'_>, node: &str) -> Result<(), Status> {
+    let asked = Asked(request);
+    let nothing = Value::Null;
+    let spec = request.object.get("spec").unwrap_or(&nothing);
     let reference = |field: &str| text(spec, &format!("/boundObjectRef/{field}"));
     if reference("apiVersion") != "v1" || reference("kind") != "Pod" || reference("name").is_empty() {
         return asked.refuse("node requested token not bound to a pod");
@@ -117,7 +109,7 @@ pub(crate) fn token(asked: Asked<'_>, spec: &Value) -> Result<(), Status> {
     if uid.is_empty() {
         return asked.refuse("node requested token with a pod binding without a uid");
     }
-    let Some(entry) = pod_entry(asked.snapshot, asked.namespace, reference("name")) else {
+    let Some(entry) = pod_entry(request.snapshot, request.namespace, reference("name")) else {
         return Err(Status::not_found("", "pods", reference("name")));
     };
     let pod = Facts::of(&entry.value.body).map_err(Status::internal)?;
@@ -126,7 +118,7 @@ pub(crate) fn token(asked: Asked<'_>, spec: &Value) -> Result<(), Status> {
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
         ));
     }
-    if pod.spec.node_name.as_deref().unwrap_or_default() != asked.node {
+    if pod.spec.node_name.as_deref().unwrap_or_default() != node {
         return asked.refuse("node requested token bound to a pod scheduled on a different node");
     }
     let mounts: Mounts = serde_json::from_slice(&entry.value.body).map_err(Status::internal)?;
