@@ -33,7 +33,8 @@ const FRAME: usize = 64 * 1024;
 const REPLAYED: usize = 256;
 
 /// # Errors
-/// 400 and 422 for bad options. A revision that is gone is no error here but an ERROR event, as in Kubernetes.
+/// 400 and 422 for bad options. A revision that is gone, or never comes, is no error here but an ERROR event, as in
+/// Kubernetes.
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     if call.accept.format == Format::Yaml {
         return Err(not_acceptable("application/json, application/json;stream=watch"));
@@ -57,7 +58,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
             }),
             Err(error) => one(encoder.error(&revision_error(&error, revision))),
         },
-        Start::Gone(status) => one(encoder.error(&status)),
+        Start::Failed(status) => one(encoder.error(&status)),
     };
     Ok(respond::plain(StatusCode::OK, "application/json", stream))
 }
@@ -97,11 +98,9 @@ fn bookmark_timer(limits: &Limits) -> Interval {
 /// Where a watch begins.
 enum Start {
     /// After `revision`; before that, the state of `initial` as ADDED events.
-    At {
-        revision: Revision,
-        initial: Option<Initial>,
-    },
-    Gone(Status),
+    At { revision: Revision, initial: Option<Initial> },
+    /// With nothing but an ERROR event.
+    Failed(Status),
 }
 
 struct Initial {
@@ -125,10 +124,11 @@ impl Start {
             Version::Any => call.core.store.snapshot(),
             Version::At(wanted) => match call.core.reached(wanted).await {
                 Ok(snapshot) => snapshot,
-                Err(status) if options.send_initial_events == Some(true) => return Err(status),
-                // The store has been put back, or was another one: only a new list helps the client, and this tells it so.
                 Err(status) if status.reason != Reason::Timeout => return Err(status),
-                Err(_) => return Ok(Self::Gone(too_old(wanted, call.core.store.revision()))),
+                Err(status) if options.send_initial_events == Some(true) => return Ok(Self::Failed(status)),
+                // The store has been put back, or was another one: only a new list helps the client, and this tells it so.
+                // Kubernetes would be silent until the revision has passed (ADR 23).
+                Err(_) => return Ok(Self::Failed(too_old(wanted, call.core.store.revision()))),
             },
         };
         let current = snapshot.revision();

@@ -117,6 +117,12 @@ async fn a_revision_that_is_gone_is_an_error_event() {
         assert_eq!((&event["object"]["code"], &event["object"]["reason"]), (&json!(410), &json!("Expired")));
         assert_eq!(events.next().await, None);
     }
+    let initial = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut events = cluster.watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion=999999&{initial}")).await;
+    let error = events.next().await.unwrap()["object"].take();
+    assert_eq!((&error["code"], &error["reason"]), (&json!(504), &json!("Timeout")));
+    assert_eq!(error["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+    assert_eq!(events.next().await, None);
 }
 
 #[tokio::test(start_paused = true)]
