@@ -8,7 +8,7 @@ use crate::core::Core;
 use crate::objects;
 use crate::own_events::Warning;
 use crate::user::APISERVER;
-use api::{Resource, Status, meta, time};
+use api::{Resource, Status, meta, schema, time};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -206,6 +206,7 @@ async fn tell_of_another_range(core: &Core) -> Result<(), Status> {
 pub(crate) fn fresh(core: &Core, resource: &Arc<Resource>, mut object: Value) -> store::Value {
     object["kind"] = resource.kind.as_ref().into();
     object["apiVersion"] = resource.api_version().into();
+    schema::prune(resource.schema.get(), &mut object);
     resource.strategy.default(&mut object);
     // What users may not say about status, the server may.
     let status = object.get("status").cloned();

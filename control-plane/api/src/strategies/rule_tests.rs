@@ -2,7 +2,7 @@
 
 use super::for_kind;
 use crate::schema::prune;
-use crate::{Kinds, meta};
+use crate::{Kinds, Resource, meta};
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
@@ -314,6 +314,34 @@ fn expected(text: &str) -> String {
 /// Each failure, rather than the first: the tables are long.
 pub(super) fn verdict(failures: &[String]) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What strategies fill in and take away leaves an object in the form that Go's encoder gives it.
+#[test]
+fn strategies_write_what_go_would_write() {
+    let mut failures = Vec::new();
+    let served_as_stored = |row: &Resource| row.storage_api_version == row.api_version();
+    for row in Kinds::builtin().iter().filter(|row| served_as_stored(row)) {
+        let mut object = json!({"metadata": {"name": "x"}, "spec": {"replicas": 1, "template": {}, "names": {"kind": "X"}}});
+        let mut look = |object: &Value, when: &str| {
+            let mut normal = object.clone();
+            prune(row.schema.get(), &mut normal);
+            if normal != *object {
+                failures.push(format!("{} {when}\n  go {normal}\n  we {object}", row.kind));
+            }
+        };
+        prune(row.schema.get(), &mut object);
+        row.strategy.default(&mut object);
+        look(&object, "defaulted");
+        row.strategy.prepare_create(&mut object);
+        look(&object, "created");
+        let mut next = object.clone();
+        row.strategy.prepare_update(&mut next, &object);
+        look(&next, "updated");
+        row.strategy.prepare_status_update(&mut next, &object);
+        look(&next, "its status updated");
+    }
+    verdict(&failures);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Reserved {
     }
 
     pub(super) fn record(self, core: &Core, owner: &Owner) -> store::Value {
-        let parent = json!({"group": "", "resource": "services", "namespace": owner.namespace, "name": owner.name});
+        let parent = json!({"resource": "services", "namespace": owner.namespace, "name": owner.name});
         match self {
             Self::Ip(ip) => {
                 let labels = json!({FAMILY.0: FAMILY.1, MANAGED_BY.0: MANAGED_BY.1});

@@ -3,7 +3,7 @@
 use super::Call;
 use crate::request::FieldValidation;
 use crate::{body, negotiate};
-use api::{Resource, Status, schema};
+use api::{Resource, Status, meta, schema};
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
@@ -76,7 +76,13 @@ pub(super) fn identify(object: &mut Value, api_version: &str, kind: &str) -> Res
 /// 400 for a value of the wrong type.
 pub(super) fn check_fields(resource: &Resource, object: &mut Value) -> Result<Vec<String>, Status> {
     let unknown = resource.check(object)?;
+    // Says that nobody is to own anything, which no list at all does not say.
+    let owned_by_none = |metadata: &Value| metadata.get("managedFields") == Some(&Value::Array(Vec::new()));
+    let reset = object.get("metadata").is_some_and(owned_by_none);
     schema::prune(resource.schema.get(), object);
+    if let (true, Some(metadata)) = (reset, meta::metadata_mut(object)) {
+        metadata.insert("managedFields".into(), Value::Array(Vec::new()));
+    }
     Ok(unknown)
 }
 

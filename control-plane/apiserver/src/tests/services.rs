@@ -91,7 +91,7 @@ async fn an_address_is_an_object_that_comes_and_goes_with_its_service() {
     let cluster = Cluster::new().await;
     let ip = cluster.post(SERVICES, service("a")).await["spec"]["clusterIP"].as_str().unwrap().to_owned();
     let record = cluster.get(&format!("{ADDRESSES}/{ip}")).await;
-    let parent = json!({"group": "", "resource": "services", "namespace": "default", "name": "a"});
+    let parent = json!({"resource": "services", "namespace": "default", "name": "a"});
     assert_eq!(record["spec"]["parentRef"], parent);
     let labels = json!({"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"});
     assert_eq!(record["metadata"]["labels"], labels);
