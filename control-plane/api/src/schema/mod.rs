@@ -10,6 +10,8 @@ mod crd;
 mod facts;
 mod normal;
 #[cfg(test)]
+mod normal_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use builtin::{builtin, short_name};

@@ -5,7 +5,7 @@ use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
 use crate::strategy::Strategy;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The members that have one name in core/v1 and another in events.k8s.io/v1.
 const RENAMED: [(&str, &str); 7] = [
@@ -33,8 +33,29 @@ pub fn convert(object: &mut Value, group: &str) {
             map.entry(to).or_insert(value);
         }
     }
+    write_zeros(map, group);
     map.insert("apiVersion".into(), api_version.into());
     map.insert("kind".into(), "Event".into());
+}
+
+/// Each representation always writes some of what the other leaves out when it is empty.
+fn write_zeros(map: &mut Map<String, Value>, group: &str) {
+    let to_events = group == EVENTS_GROUP;
+    let none = |value: Option<&Value>| value.is_some_and(|value| value == "" || value == 0);
+    for name in ["reportingController", "reportingInstance"].iter().filter(|_| to_events) {
+        if none(map.get(*name)) {
+            map.remove(*name);
+        }
+    }
+    for name in ["reportingComponent", "reportingInstance"].iter().filter(|_| !to_events) {
+        map.entry(*name).or_insert_with(|| "".into());
+    }
+    let Some(Value::Object(series)) = map.get_mut("series") else { return };
+    if to_events {
+        series.entry("count").or_insert(0.into());
+    } else if none(series.get("count")) {
+        series.remove("count");
+    }
 }
 
 /// The part of an event that is called `core` in core/v1, in whichever representation it stands.

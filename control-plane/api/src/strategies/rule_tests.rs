@@ -322,7 +322,8 @@ fn strategies_write_what_go_would_write() {
     let mut failures = Vec::new();
     let served_as_stored = |row: &Resource| row.storage_api_version == row.api_version();
     for row in Kinds::builtin().iter().filter(|row| served_as_stored(row)) {
-        let mut object = json!({"metadata": {"name": "x"}, "spec": {"replicas": 1, "template": {}, "names": {"kind": "X"}}});
+        let mut object =
+            json!({"metadata": {"name": "x"}, "spec": {"replicas": 1, "template": {}, "names": {"kind": "X"}}});
         let mut look = |object: &Value, when: &str| {
             let mut normal = object.clone();
             prune(row.schema.get(), &mut normal);
@@ -342,6 +343,28 @@ fn strategies_write_what_go_would_write() {
         look(&next, "its status updated");
     }
     verdict(&failures);
+}
+
+#[test]
+fn conversions_write_what_go_would_write() {
+    let rows = Kinds::builtin();
+    let mut event = json!({"metadata": {}, "series": {}, "message": "m"});
+    let normal = |version: &str, kind: &str, object: &Value| {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let mut normal = object.clone();
+        prune(rows.by_kind(group, version, kind).unwrap().schema.get(), &mut normal);
+        normal
+    };
+    event = normal("v1", "Event", &event);
+    for (group, version) in [("events.k8s.io", "events.k8s.io/v1"), ("", "v1"), ("", "v1")] {
+        super::events::convert(&mut event, group);
+        assert_eq!(event, normal(version, "Event", &event));
+    }
+    let mut scaler = normal("autoscaling/v2", "HorizontalPodAutoscaler", &json!({"metadata": {}, "spec": {}}));
+    super::autoscaler::to_v1(&mut scaler);
+    assert_eq!(scaler, normal("autoscaling/v1", "HorizontalPodAutoscaler", &scaler));
+    super::autoscaler::to_v2(&mut scaler);
+    assert_eq!(scaler, normal("autoscaling/v2", "HorizontalPodAutoscaler", &scaler));
 }
 
 #[test]
