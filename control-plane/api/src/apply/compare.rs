@@ -105,7 +105,8 @@ fn value(schema: Option<&Schema>, old: Option<&Value>, new: Option<&Value>) -> D
     if old == new {
         return Difference::default();
     }
-    let kind = atom::atom(schema, new.or(old));
+    // Null is of the kind of what it takes the place of.
+    let kind = atom::atom(schema, new.filter(|value| !value.is_null()).or(old));
     if let (Some(was), Some(now)) = (old, new)
         && !was.is_null()
         && !now.is_null()

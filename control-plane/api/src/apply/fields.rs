@@ -7,6 +7,7 @@ use super::path::Element;
 use super::set::{Node, Set};
 use crate::schema::{Schema, Shape};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Every leaf and every item of `object`.
@@ -116,7 +117,7 @@ impl Check {
             (Shape::Text(_), other) => {
                 self.error(format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(other)));
             }
-            (Shape::Boolean, other) => self.error(format!("expected boolean, got {}", go_type(other))),
+            (Shape::Boolean, other) => self.error(format!("expected boolean, got &{{{}}}", go(other))),
             (Shape::Int32 | Shape::Int64 | Shape::Number, other) => {
                 self.error(format!("expected numeric (int or float), got {}", go_type(other)));
             }
@@ -135,23 +136,26 @@ impl Check {
                 Field::Named(schema) | Field::Data(Some(schema)) => check.value(Some(schema), value),
                 Field::Data(None) => {}
             });
+            if matches!(field, Field::Undeclared) {
+                return;
+            }
         }
     }
 
     fn items(&mut self, items: Items<'_>, list: &[Value]) {
-        let mut keyed: Vec<Element> = Vec::with_capacity(list.len());
+        let mut seen: BTreeSet<Element> = BTreeSet::new();
         for (index, item) in list.iter().enumerate() {
             match items.element(item) {
                 Ok(key) => {
-                    keyed.push(key.clone());
-                    self.at(key, |check| check.value(Some(items.schema), item));
+                    if seen.contains(&key) {
+                        self.error(format!("duplicate entries for key {key}"));
+                    }
+                    self.at(key.clone(), |check| check.value(Some(items.schema), item));
+                    seen.insert(key);
                 }
-                Err(why) => self.error(format!("element {index}: {why}")),
+                // What is wrong behind an item without a key is not looked for.
+                Err(why) => return self.error(format!("element {index}: {why}")),
             }
-        }
-        keyed.sort();
-        for group in keyed.chunk_by(|a, b| a == b).filter(|group| group.len() > 1) {
-            self.error(format!("duplicate entries for key {}", group[0]));
         }
     }
 }
@@ -182,6 +186,7 @@ fn go_syntax(value: &Value) -> String {
             format!("map[string]interface {{}}{{{}}}", items.join(", "))
         }
         Value::String(text) => crate::field::quoted(text),
+        Value::Null => "interface {}(nil)".into(),
         other => other.to_string(),
     }
 }

@@ -61,13 +61,14 @@ pub(super) fn refresh(object: &mut Value, config: &Value) {
 /// The configuration as Go encodes it, without the annotation itself.
 fn annotation_of(config: &Value) -> String {
     let mut config = config.clone();
-    if let Some(annotations) = config.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        annotations.remove(ANNOTATION);
-        if annotations.is_empty()
-            && let Some(metadata) = meta::metadata_mut(&mut config)
-        {
-            metadata.remove("annotations");
+    match config.pointer_mut("/metadata/annotations") {
+        Some(Value::Object(annotations)) if annotations.values().all(Value::is_string) => {
+            annotations.remove(ANNOTATION);
         }
+        Some(_) => {
+            meta::metadata_mut(&mut config).map(|metadata| metadata.remove("annotations"));
+        }
+        None => {}
     }
     let text = config.to_string();
     text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"

@@ -39,10 +39,14 @@ pub fn merge(schema: Option<&Schema>, live: &Value, config: &Value) -> Value {
     }
 }
 
-/// A map or list beside something else: null takes nothing away.
+/// A map or list beside something else: null takes nothing away where there is something.
 fn keep(live: &Value, config: &Value) -> Value {
-    let holds = |value: &Value| value.is_object() || value.is_array();
-    if config.is_null() && holds(live) { live.clone() } else { config.clone() }
+    let holds = match live {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => false,
+    };
+    if config.is_null() && holds { live.clone() } else { config.clone() }
 }
 
 /// The items of a list in order, each with its key. Items without a key are left out: `config` has none (it was
@@ -108,7 +112,8 @@ fn merge_lists(items: Items<'_>, old: &[Value], new: &[Value]) -> Vec<Value> {
     out
 }
 
-/// `object` without the fields and items of `gone`. What is left empty by it goes too.
+/// `object` without the fields and items of `gone`. What is left empty by it is null, as in the library: a field that is there
+/// and holds nothing, so that who owns it still does. (Nulls go when the object is held to its schema.)
 #[must_use]
 pub fn remove(schema: Option<&Schema>, object: &Value, gone: &Set) -> Value {
     if gone.is_empty() {
@@ -124,7 +129,9 @@ fn removed(schema: Option<&Schema>, value: &Value, gone: &Set) -> Option<Value> 
             let left = map.iter().filter_map(|(name, value)| {
                 let kept = match gone.node(&Element::field(name)) {
                     Some(node) if node.member => None,
-                    Some(node) => removed(fields.field(name).schema(), value, &node.children),
+                    Some(node) => {
+                        Some(removed(fields.field(name).schema(), value, &node.children).unwrap_or(Value::Null))
+                    }
                     None => Some(value.clone()),
                 };
                 Some((name.clone(), kept?))

@@ -57,7 +57,8 @@ pub enum Resets {
     Status,
     /// `status`: all but it and the metadata.
     AllButStatus,
-    /// `status` of a custom resource: all but it.
+    /// `status` of a custom resource: `spec` and the metadata. What else its author put beside these is reset, too, but not
+    /// said to be.
     AllButStatusAndMetadata,
 }
 
@@ -88,7 +89,7 @@ impl<'a> Context<'a> {
             Resets::Nothing => true,
             Resets::Status => field != "status",
             Resets::AllButStatus => matches!(field, "status" | "metadata"),
-            Resets::AllButStatusAndMetadata => field == "status",
+            Resets::AllButStatusAndMetadata => !matches!(field, "metadata" | "spec"),
         }
     }
 

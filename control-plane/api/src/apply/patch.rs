@@ -131,7 +131,8 @@ pub fn apply(
     if name == KUBECTL {
         last_applied::refresh(&mut object, written);
     }
-    let same_owners = same_owners(&before, &managed);
+    // Whoever is called `before-first-apply` is new to the object.
+    let same_owners = (stored.is_some() || managed.is_empty()) && same_owners(&before, &managed);
     Ok(Applied { object, managed: managed.to_json(), same_owners })
 }
 
@@ -210,7 +211,8 @@ fn attempt<'a>(
     if let Some(at) = managed.find(manager) {
         let own = &mut managed.entries[at];
         own.fields = Fields::Set(strip(&own.fields.set()).into_owned());
-        if own.time.is_none() || object != *live {
+        // Who applies what is there already owns it, but since nobody knows when.
+        if object != *live {
             own.time = Some(context.now.into());
         }
     }
@@ -263,9 +265,10 @@ fn take(
     if force == Force::Yes || refused.conflicts.is_empty() {
         return Ok(());
     }
+    // As their JSON is ordered: what has a subresource goes before what has none.
     let key = |conflict: &Conflict| {
         let Manager { name, operation, api_version, subresource } = conflict.manager.clone();
-        (name, operation, api_version, subresource)
+        (name, operation, api_version, subresource.is_empty(), subresource)
     };
     refused.conflicts.sort_by_cached_key(key);
     Err(refused)

@@ -3,14 +3,14 @@
 
 #[cfg(test)]
 mod chance;
+mod json;
+mod merge;
 mod strategic;
 #[cfg(test)]
 mod tests;
 
-use crate::decode::MAX_DEPTH;
 use crate::schema::Schema;
 use crate::status::{Reason, Status};
-use json_patch::PatchOperation;
 use serde_json::Value;
 
 /// Most operations that one JSON patch may have, as kube-apiserver's `maxJSONPatchOperations`.
@@ -29,10 +29,13 @@ pub const MAX_MOVED: usize = 100_000_000;
 /// # Errors
 /// 400 for what is no list of operations, 413 for too many of them, 422 where one is unknown or does not apply.
 pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
-    let Some(list) = patch.as_array() else {
-        let got = type_name(patch);
-        return Err(Status::bad_request(format!("json: cannot unmarshal {got} into Go value of type jsonpatch.Patch")));
+    let none = Vec::new();
+    let list = match patch {
+        Value::Array(list) => list,
+        Value::Null => &none,
+        other => return Err(undecoded(other, "value of type []handlers.jsonPatchOp")),
     };
+    list.iter().try_for_each(decoded)?;
     if list.len() > MAX_JSON_PATCH_OPERATIONS {
         let count = list.len();
         return Err(Status::new(
@@ -42,113 +45,25 @@ pub fn json(document: &Value, patch: &Value) -> Result<Value, Status> {
             ),
         ));
     }
-    let mut result = document.clone();
-    let (mut copied, mut moved) = (0, 0_usize);
-    let wrong = list.iter().find(|operation| !operation.is_object() && !operation.is_null());
-    if let Some(wrong) = wrong {
-        let got = type_name(wrong);
-        let why = format!("json: cannot unmarshal {got} into Go value of type jsonpatch.Operation");
-        return Err(Status::bad_request(why));
+    json::apply(document, list).map_err(|json::Refused| rejected())
+}
+
+/// What Go's decoder says of an operation.
+fn decoded(operation: &Value) -> Result<(), Status> {
+    if !operation.is_object() && !operation.is_null() {
+        return Err(undecoded(operation, "value of type handlers.jsonPatchOp"));
     }
-    for operation in list {
-        let operation = operation_of(operation).ok_or_else(rejected)?;
-        if let PatchOperation::Copy(copy) = &operation {
-            copied += copy.from.resolve(&result).map_or(0, |source| source.to_string().len());
-            if copied > MAX_COPIED_BYTES {
-                return Err(rejected());
-            }
+    for name in ["from", "op", "path"] {
+        if let Some(wrong) = operation.get(name).filter(|value| !value.is_string() && !value.is_null()) {
+            return Err(undecoded(wrong, &format!("struct field jsonPatchOp.{name} of type string")));
         }
-        moved = moved.saturating_add(effort(&operation, &result));
-        if moved > MAX_MOVED {
-            return Err(rejected());
-        }
-        if depth_after(&operation, &result) > MAX_DEPTH {
-            return Err(rejected());
-        }
-        if tests_absence(&operation, &result) {
-            continue;
-        }
-        json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation)).map_err(|_| rejected())?;
     }
-    Ok(result)
+    Ok(())
 }
 
-/// An operation as kube-apiserver reads it: without a value, its value is null. `None`: none that it knows.
-fn operation_of(operation: &Value) -> Option<PatchOperation> {
-    let valued = matches!(operation["op"].as_str(), Some("add" | "replace" | "test"));
-    if valued && operation.get("value").is_none() {
-        let mut whole = operation.clone();
-        whole["value"] = Value::Null;
-        return serde::Deserialize::deserialize(&whole).ok();
-    }
-    serde::Deserialize::deserialize(operation).ok()
-}
-
-/// How many values `operation` moves or looks at, beyond those that are in it: of the list that it opens or closes a gap in,
-/// and of the part that it takes elsewhere.
-fn effort(operation: &PatchOperation, document: &Value) -> usize {
-    let taken = |from: &str| document.pointer(from).map_or(0, values);
-    match operation {
-        PatchOperation::Add(add) => behind(add.path.as_str(), document),
-        PatchOperation::Remove(remove) => behind(remove.path.as_str(), document),
-        PatchOperation::Copy(copy) => taken(copy.from.as_str()) + behind(copy.path.as_str(), document),
-        PatchOperation::Move(moved) => {
-            let (from, to) = (moved.from.as_str(), moved.path.as_str());
-            taken(from) + behind(from, document) + behind(to, document)
-        }
-        PatchOperation::Replace(_) | PatchOperation::Test(_) => 0,
-    }
-}
-
-/// The items of a list from the one that `path` names.
-fn behind(path: &str, document: &Value) -> usize {
-    let Some((parent, last)) = path.rsplit_once('/') else { return 0 };
-    match (document.pointer(parent), last.parse::<usize>()) {
-        (Some(Value::Array(list)), Ok(at)) => list.len().saturating_sub(at),
-        _ => 0,
-    }
-}
-
-/// How many values a value is made of.
-fn values(value: &Value) -> usize {
-    match value {
-        Value::Array(list) => 1 + list.iter().map(values).sum::<usize>(),
-        Value::Object(map) => 1 + map.values().map(values).sum::<usize>(),
-        _ => 1,
-    }
-}
-
-/// Whether `operation` tests for `null` what its object does not have. That holds in Kubernetes, and clients ask so before
-/// they add the first finalizer.
-fn tests_absence(operation: &PatchOperation, document: &Value) -> bool {
-    let PatchOperation::Test(test) = operation else { return false };
-    test.value.is_null()
-        && test.path.split_back().is_some_and(|(parent, key)| match parent.resolve(document) {
-            Ok(Value::Object(map)) => !map.contains_key(key.decoded().as_ref()),
-            _ => false,
-        })
-}
-
-/// How deep the document is where `operation` has put something. Operations could otherwise build, level upon level, what
-/// no decoder reads and what overflows the stack of code that walks it.
-fn depth_after(operation: &PatchOperation, document: &Value) -> usize {
-    let (path, value) = match operation {
-        PatchOperation::Add(add) => (&add.path, Some(&add.value)),
-        PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
-        PatchOperation::Copy(copy) => (&copy.path, copy.from.resolve(document).ok()),
-        PatchOperation::Move(moved) => (&moved.path, moved.from.resolve(document).ok()),
-        PatchOperation::Remove(_) | PatchOperation::Test(_) => return 0,
-    };
-    path.count() + value.map_or(0, depth)
-}
-
-/// How many arrays and objects lie within each other.
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
-        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
+fn undecoded(value: &Value, wanted: &str) -> Status {
+    let got = type_name(value);
+    Status::bad_request(format!("error decoding patch: json: cannot unmarshal {got} into Go {wanted}"))
 }
 
 /// RFC 7386 (`application/merge-patch+json`).
@@ -156,9 +71,13 @@ fn depth(value: &Value) -> usize {
 /// # Errors
 /// 400 for a patch that is not an object.
 pub fn merge(document: &Value, patch: &Value) -> Result<Value, Status> {
-    require_object(patch)?;
+    match patch {
+        Value::Object(_) => {}
+        Value::Null => return Err(Status::bad_request("Invalid JSON Patch")),
+        other => return Err(undecoded(other, "value of type map[string]interface {}")),
+    }
     let mut result = document.clone();
-    json_patch::merge(&mut result, patch);
+    merge::merge(&mut result, patch);
     Ok(result)
 }
 
@@ -169,22 +88,18 @@ pub fn merge(document: &Value, patch: &Value) -> Result<Value, Status> {
 /// As kube-apiserver's `interpretStrategicMergePatchError`: 400 for a malformed directive, 422 for a patch that does not fit
 /// its directives or has lists of lists, 500 for the rest.
 pub fn strategic(schema: &Schema, document: &Value, patch: &Value) -> Result<Value, Status> {
-    require_object(patch)?;
+    if !patch.is_object() && !patch.is_null() {
+        let got = type_name(patch);
+        let why = format!("json: cannot unmarshal {got} into Go value of type map[string]interface {{}}");
+        return Err(Status::bad_request(why));
+    }
     strategic::apply(schema, document, patch).map_err(|error| match error {
-        strategic::Error::ListOfLists | strategic::Error::NotRetained => rejected(),
+        strategic::Error::ListOfLists => rejected(),
         strategic::Error::PrimitiveList | strategic::Error::RetainKeys | strategic::Error::ElementOrder => {
             Status::bad_request(error.to_string())
         }
         _ => Status::new(Reason::Unknown, error.to_string()),
     })
-}
-
-fn require_object(patch: &Value) -> Result<(), Status> {
-    if patch.is_object() {
-        return Ok(());
-    }
-    let got = type_name(patch);
-    Err(Status::bad_request(format!("json: cannot unmarshal {got} into Go value of type map[string]interface {{}}")))
 }
 
 /// 422 as Kubernetes answers a patch that is well-formed and does not fit: it does not say why

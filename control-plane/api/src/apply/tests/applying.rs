@@ -182,7 +182,8 @@ fn a_configuration_must_be_an_object_of_its_kind() {
     for (spec, error) in [
         (json!({"foo": 1}), ".spec.foo: field not declared in schema"),
         (json!({"replicas": "3"}), ".spec.replicas: expected numeric (int or float), got string"),
-        (json!({"paused": 1}), ".spec.paused: expected boolean, got int64"),
+        (json!({"paused": 1}), ".spec.paused: expected boolean, got &{1}"),
+        (json!({"paused": [null]}), ".spec.paused: expected boolean, got &{[<nil>]}"),
         (
             json!({"template": {"spec": {"containers": [{"name": "c", "env": [{"name": "E", "value": 8080}]}]}}}),
             ".spec.template.spec.containers[name=\"c\"].env[name=\"E\"].value: expected string, got &value.valueUnstructured{Value:8080}",
@@ -200,11 +201,10 @@ fn a_configuration_must_be_an_object_of_its_kind() {
         );
         assert_eq!((status.code, status.to_value().get("reason")), (500, None));
     }
-    let two = live.apply(&kind.at(NOW), &deployment(json!({"a": 1, "b": 2})), "x", Force::No).unwrap_err();
-    assert_eq!(
-        two.to_string(),
-        "failed to create typed patch object (default/d; apps/v1, Kind=Deployment): errors:\n  .spec.a: field not declared in schema\n  .spec.b: field not declared in schema"
-    );
+    // The first unknown field ends the search among its neighbours.
+    let two =
+        live.apply(&kind.at(NOW), &deployment(json!({"a": 1, "b": 2, "paused": ""})), "x", Force::No).unwrap_err();
+    assert!(two.to_string().ends_with(": .spec.a: field not declared in schema"), "{two}");
 }
 
 #[test]

@@ -74,13 +74,14 @@ fn spec() -> impl Strategy<Value = Value> {
         })
 }
 
-/// The value without maps and lists that hold nothing: an apply does not tell them from absent ones.
+/// The value without nulls, and without maps and lists that hold nothing: an apply does not tell them from absent ones.
 fn compact(value: &Value) -> Option<Value> {
     match value {
         Value::Object(map) => {
             let map: Map<String, Value> = map.iter().filter_map(|(k, v)| Some((k.clone(), compact(v)?))).collect();
             (!map.is_empty()).then_some(Value::Object(map))
         }
+        Value::Null => None,
         Value::Array(list) if list.is_empty() => None,
         other => Some(other.clone()),
     }

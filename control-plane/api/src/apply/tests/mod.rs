@@ -2,6 +2,7 @@
 
 mod applying;
 mod chance;
+mod corners;
 mod sets;
 mod updates;
 
