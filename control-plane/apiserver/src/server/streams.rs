@@ -23,8 +23,16 @@ use tokio::time::{Instant, Sleep};
 const PIECE: usize = 16 * 1024;
 
 tokio::task_local! {
-    /// Where the stream that is being run finds the flow of its answer.
-    static ANSWER: Cell<Option<Arc<Flow>>>;
+    /// Where the stream that is being run finds out about its answer.
+    static PLACE: Cell<Option<Answer>>;
+}
+
+/// An answer that has been handed over.
+enum Answer {
+    /// In one piece.
+    Whole,
+    /// Piece by piece.
+    Flowing(Arc<Flow>),
 }
 
 /// Runs the streams of connections, each as a task of its own.
@@ -36,21 +44,22 @@ pub(super) struct Streams {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, work: F) {
-        tokio::spawn(Watched { work, limit: self.limit, flow: None, stuck: None });
+        tokio::spawn(Watched { work, limit: self.limit, answer: None, stuck: None });
     }
 }
 
-/// The same answer, which tells the stream that runs it how it flows. One that is handed over at once, or runs on no
-/// stream of HTTP/2, stays as it is.
+/// The same answer, which tells the stream that runs it how it flows. One that runs on no stream of HTTP/2 stays as it is.
 pub(super) fn watched(answer: Response<Body>) -> Response<Body> {
+    let tell = |answer| PLACE.try_with(|place| place.set(Some(answer))).is_ok();
     if answer.body().size_hint().upper().is_some_and(|most| most <= PIECE as u64) {
+        _ = tell(Answer::Whole);
         return answer;
     }
     let flow = Arc::new(Flow::default());
-    match ANSWER.try_with(|place| place.set(Some(Arc::clone(&flow)))) {
-        Ok(()) => answer.map(|body| Body::new(Flowing { body, rest: Bytes::new(), flow })),
-        Err(_) => answer,
+    if !tell(Answer::Flowing(Arc::clone(&flow))) {
+        return answer;
     }
+    answer.map(|body| Body::new(Flowing { body, rest: Bytes::new(), flow }))
 }
 
 /// Counts how often a body has been asked for more and has given something: odd while what it gave last is waiting.
@@ -69,6 +78,16 @@ impl Flow {
 
     fn count(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Answer {
+    /// [`Flow::count`]. What is whole has been given, and nothing more is asked for.
+    fn count(&self) -> u32 {
+        match self {
+            Self::Whole => 1,
+            Self::Flowing(flow) => flow.count(),
+        }
     }
 }
 
@@ -123,8 +142,8 @@ pin_project! {
         #[pin]
         work: F,
         limit: Duration,
-        // That of the answer, once there is one.
-        flow: Option<Arc<Flow>>,
+        // Once there is one.
+        answer: Option<Answer>,
         // Whether it is stuck, from the first time that it was.
         stuck: Option<Box<Stuck>>,
     }
@@ -167,19 +186,19 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let me = self.project();
         let work = me.work;
-        let done = match me.flow {
+        let done = match me.answer {
             Some(_) => work.poll(cx),
-            None => ANSWER.sync_scope(Cell::new(None), || {
+            None => PLACE.sync_scope(Cell::new(None), || {
                 let done = work.poll(cx);
-                *me.flow = ANSWER.with(Cell::take);
+                *me.answer = PLACE.with(Cell::take);
                 done
             }),
         };
         if done.is_ready() {
             return done;
         }
-        let Some(flow) = me.flow else { return Poll::Pending };
-        let count = flow.count();
+        let Some(answer) = me.answer else { return Poll::Pending };
+        let count = answer.count();
         if count.is_multiple_of(2) {
             me.stuck.take_if(|stuck| stuck.timer.is_elapsed());
             return Poll::Pending;
@@ -219,7 +238,7 @@ mod tests {
                 }
             }
         };
-        tokio::spawn(Watched { work, limit: LIMIT, flow: None, stuck: None })
+        tokio::spawn(Watched { work, limit: LIMIT, answer: None, stuck: None })
     }
 
     #[tokio::test(start_paused = true)]
@@ -232,6 +251,14 @@ mod tests {
         sender.closed().await;
         assert_eq!(started.elapsed().as_secs(), LIMIT.as_secs());
         stream.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_is_one_that_has_no_room_for_a_short_answer() {
+        let (_room, peer) = mpsc::channel(1);
+        let started = Instant::now();
+        run(Response::new(Body::from("short")), peer).await.unwrap();
+        assert_eq!(started.elapsed().as_secs(), LIMIT.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
@@ -276,7 +303,7 @@ mod tests {
             assert!(watched(body).into_body().frame().await.is_none());
         };
         let started = Instant::now();
-        Watched { work, limit: LIMIT, flow: None, stuck: None }.await;
+        Watched { work, limit: LIMIT, answer: None, stuck: None }.await;
         assert_eq!(started.elapsed(), 10 * LIMIT);
     }
 
@@ -284,7 +311,7 @@ mod tests {
     async fn pieces_are_all_of_the_answer() {
         let text: Vec<u8> = (0..5 * PIECE + 17).map(|n| n as u8).collect();
         let mut body =
-            ANSWER.sync_scope(Cell::new(None), || watched(Response::new(Body::from(text.clone())))).into_body();
+            PLACE.sync_scope(Cell::new(None), || watched(Response::new(Body::from(text.clone())))).into_body();
         let mut seen = Vec::new();
         while let Some(frame) = body.frame().await {
             seen.extend_from_slice(&frame.unwrap().into_data().unwrap());
