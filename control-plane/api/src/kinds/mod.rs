@@ -176,11 +176,22 @@ impl Resource {
     /// # Errors
     /// 400 `Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal …`.
     pub fn check(&self, object: &serde_json::Value) -> Result<Vec<String>, Status> {
-        schema::check(self.schema.get(), object).map_err(|e| {
-            let (kind, version) = (&self.kind, &self.version);
-            Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {}", e.message))
-        })
+        check_body(self.schema.get(), (&self.kind, &self.version), object)
     }
+}
+
+/// The same for a body of any kind and version.
+///
+/// # Errors
+/// As [`Resource::check`].
+pub fn check_body(
+    schema: &Schema,
+    (kind, version): (&str, &str),
+    object: &serde_json::Value,
+) -> Result<Vec<String>, Status> {
+    schema::check(schema, object).map_err(|e| {
+        Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {}", e.message))
+    })
 }
 
 /// `v1` for the core group, `apps/v1` for others.

@@ -15,8 +15,7 @@ const ATTEMPTS: usize = 100;
 
 pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
-    let (mut binding, _) = input::document(call, body, "Binding").await?;
-    input::identify(&mut binding, "v1", "Binding")?;
+    let mut binding = input::object(call, body, options.field_validation).await?;
     admit::body(call, &mut binding, options.common).await?;
     let name = match (call.name(), meta::name(&binding)) {
         ("", name) => name.to_owned(),

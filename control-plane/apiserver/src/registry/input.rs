@@ -3,22 +3,28 @@
 use super::Call;
 use crate::request::FieldValidation;
 use crate::{body, negotiate};
-use api::{Resource, Status, meta, schema};
+use api::kinds::{check_body, group_version};
+use api::schema::{self, Schema};
+use api::{Resource, Status, meta};
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// The object in the request's body, pruned to its schema.
+/// The object in the request's body, pruned to its schema: the resource's own, or what its subresource speaks.
 ///
 /// # Errors
 /// 400, 413, 415 as Kubernetes words them.
 pub(super) async fn object(call: &Call<'_>, request_body: Body, validation: FieldValidation) -> Result<Value, Status> {
     let resource = call.resource;
-    let (mut object, duplicates) = document(call, request_body, &resource.kind).await?;
-    identify(&mut object, &resource.api_version(), &resource.kind)?;
-    let unknown = check_fields(resource, &mut object)?;
+    let (kind, version, api_version, schema) = match call.spoken() {
+        Some((sub, schema)) => (&sub.kind, &sub.version, group_version(&sub.group, &sub.version), schema),
+        None => (&resource.kind, &resource.version, resource.api_version(), &resource.schema),
+    };
+    let (mut object, duplicates) = document(call, request_body, kind).await?;
+    identify(&mut object, &api_version, kind)?;
+    let unknown = check_body(schema.get(), (kind, version), &object)?;
+    prune(schema.get(), &mut object);
     complain(call, validation, unknown, duplicates, |errors| {
-        let (kind, version) = (&resource.kind, &resource.version);
         Status::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {errors}"
         ))
@@ -76,14 +82,19 @@ pub(super) fn identify(object: &mut Value, api_version: &str, kind: &str) -> Res
 /// 400 for a value of the wrong type.
 pub(super) fn check_fields(resource: &Resource, object: &mut Value) -> Result<Vec<String>, Status> {
     let unknown = resource.check(object)?;
-    // Says that nobody is to own anything, which no list at all does not say.
+    prune(resource.schema.get(), object);
+    Ok(unknown)
+}
+
+/// [`schema::prune`], but for an empty `managedFields`: it says that nobody is to own anything, which no list at all does not
+/// say.
+fn prune(schema: &Schema, object: &mut Value) {
     let owned_by_none = |metadata: &Value| metadata.get("managedFields") == Some(&Value::Array(Vec::new()));
     let reset = object.get("metadata").is_some_and(owned_by_none);
-    schema::prune(resource.schema.get(), object);
+    schema::prune(schema, object);
     if let (true, Some(metadata)) = (reset, meta::metadata_mut(object)) {
         metadata.insert("managedFields".into(), Value::Array(Vec::new()));
     }
-    Ok(unknown)
 }
 
 /// Does with unknown and duplicate fields what the client wants: nothing, a warning each, or an error for all.

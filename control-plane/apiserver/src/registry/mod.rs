@@ -41,6 +41,7 @@ use crate::negotiate::{Accept, Owners, Shape};
 use crate::request::{Query, ResourceRequest};
 use crate::user::User;
 use crate::{objects, respond};
+use api::kinds::{LazySchema, Subresource};
 use api::table::{self, IncludeObject};
 use api::{Reason, Resource, Scope, Status, Verb};
 use axum::body::Body;
@@ -250,6 +251,12 @@ impl Call<'_> {
     /// 500 when it cannot be read or converted.
     pub(crate) async fn parse_apart(&self, entry: &Arc<store::Entry>) -> Result<objects::Apart, Status> {
         present::parse_apart(self.core, self.resource, entry).await
+    }
+
+    /// What the subresource speaks, where that is another kind than the resource's own, and its schema.
+    fn spoken(&self) -> Option<(&Subresource, &LazySchema)> {
+        let sub = self.resource.subresource(self.request.subresource)?;
+        Some((sub, sub.schema.as_ref()?))
     }
 
     /// The answer that shows one object.

@@ -32,8 +32,7 @@ pub(super) async fn serve(
         }
         Verb::Update => {
             let options = WriteOptions::parse(&call.query, verb)?;
-            let (mut scale, _) = input::document(call, body, "Scale").await?;
-            input::identify(&mut scale, "autoscaling/v1", "Scale")?;
+            let mut scale = input::object(call, body, options.field_validation).await?;
             meta::ensure_name(&mut scale, call.name())?;
             write(call, paths, &options, |_| Ok(scale.clone())).await
         }

@@ -25,8 +25,7 @@ const YEAR_SECONDS: i64 = 365 * 86_400;
 
 pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
-    let (mut request, _) = input::document(call, body, "TokenRequest").await?;
-    input::identify(&mut request, "authentication.k8s.io/v1", "TokenRequest")?;
+    let mut request = input::object(call, body, options.field_validation).await?;
     admit::body(call, &mut request, options.common).await?;
     let snapshot = call.core.store.snapshot();
     let account = reference(&snapshot, "serviceaccounts", call.namespace(), call.name())?;
