@@ -41,6 +41,9 @@ const HEADER_BYTES: u32 = 64 * 1024;
 const STREAMS: u32 = 1_000;
 /// Reset streams of one HTTP/2 connection that are remembered (rapid reset).
 const PENDING_RESETS: usize = 64;
+/// Bytes of one HTTP/2 stream that wait for their connection to be written: with many streams and a peer that reads none
+/// of them, all that is held until the connection is given up.
+const STREAM_BYTES: usize = 128 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long open connections get to finish at shutdown.
 const GRACE: Duration = Duration::from_secs(5);
@@ -160,6 +163,7 @@ fn builder(streams: Streams) -> auto::Builder<Streams> {
         .max_concurrent_streams(STREAMS)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_header_list_size(HEADER_BYTES)
+        .max_send_buf_size(STREAM_BYTES)
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE);
     builder
