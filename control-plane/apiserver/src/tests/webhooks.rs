@@ -367,7 +367,11 @@ async fn a_rule_about_one_version_is_about_all_unless_it_says_so() {
         Server::start(|review| patched(review, &json!([{"op": "add", "path": "/spec/minReplicas", "value": 3}]))).await;
     let cluster = Cluster::new().await;
     let rules = json!([{"operations": ["CREATE"], "apiGroups": ["autoscaling"], "apiVersions": ["v1"], "resources": ["horizontalpodautoscalers"]}]);
-    let equivalent = server.hook("one.example.com", json!({"rules": rules}));
+    // Conditions see the object in the rule's version, and the resource of the request.
+    let condition =
+        "object.apiVersion == 'autoscaling/v1' && request.kind.version == 'v1' && request.resource.version == 'v2'";
+    let conditions = json!([{"name": "versions", "expression": condition}]);
+    let equivalent = server.hook("one.example.com", json!({"rules": rules, "matchConditions": conditions}));
     let exact = server.hook("two.example.com", json!({"rules": rules, "matchPolicy": "Exact"}));
     cluster.post(MUTATING, configuration("m", vec![equivalent, exact])).await;
     let scaler = json!({"metadata": {"name": "s"}, "spec": {"maxReplicas": 9,
@@ -380,7 +384,10 @@ async fn a_rule_about_one_version_is_about_all_unless_it_says_so() {
     let asked = server.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!((&asked[0]["kind"]["version"], &asked[0]["requestKind"]["version"]), (&json!("v1"), &json!("v2")));
-    assert_eq!(asked[0]["object"]["apiVersion"], "autoscaling/v1");
+    assert_eq!(
+        (&asked[0]["object"]["apiVersion"], &asked[0]["resource"]["version"]),
+        (&json!("autoscaling/v1"), &json!("v1"))
+    );
 }
 
 #[tokio::test]
