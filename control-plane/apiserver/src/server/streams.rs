@@ -19,8 +19,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 /// Bytes of an answer that are handed over at a time: what the peer must make room for within the limit to count as
-/// reading, and all that is kept of an answer which is over. As long as a DATA frame, so that no more frames are sent.
-const PIECE: usize = 16 * 1024;
+/// reading, and all that is kept of an answer which is over. Two DATA frames: smaller pieces would cost watches more.
+const PIECE: usize = 32 * 1024;
 
 tokio::task_local! {
     /// Where the stream that is being run finds out about its answer.
@@ -94,7 +94,7 @@ impl Answer {
 /// A body in pieces.
 struct Flowing {
     body: Body,
-    /// What is left of the frame that is handed over in pieces.
+    /// What is left of a frame that is handed over in pieces.
     rest: Bytes,
     flow: Arc<Flow>,
 }
@@ -110,15 +110,15 @@ impl HttpBody for Flowing {
                 Some(Ok(frame)) => frame,
                 end => return Poll::Ready(end),
             };
-            match frame.into_data() {
-                Ok(data) => self.rest = data,
-                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            self.flow.gave();
+            if frame.data_ref().is_none_or(|data| data.len() <= PIECE) {
+                return Poll::Ready(Some(Ok(frame)));
             }
+            self.rest = frame.into_data().unwrap_or_default();
         }
         self.flow.gave();
         let length = self.rest.len().min(PIECE);
-        let piece = if length == self.rest.len() { std::mem::take(&mut self.rest) } else { self.rest.split_to(length) };
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
     }
 
     fn is_end_stream(&self) -> bool {
