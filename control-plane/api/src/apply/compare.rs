@@ -243,6 +243,12 @@ impl<'a> Keyed<'a> {
         Self(keyed)
     }
 
+    /// The first item of a key.
+    pub(super) fn first(&self, key: &Element) -> Option<&'a Value> {
+        let at = self.0.partition_point(|(known, _)| known < key);
+        self.0.get(at).filter(|(known, _)| known == key).map(|(_, item)| *item)
+    }
+
     /// The items of each key.
     pub(super) fn groups(&self) -> impl Iterator<Item = &[(Element, &'a Value)]> {
         self.0.chunk_by(|a, b| a.0 == b.0)

@@ -1,6 +1,7 @@
 //! Owned fields after their kind's schema changed: places that have become atomic (`typed.ReconcileFieldSetWithSchema`).
 
 use super::atom::{self, Atom, Field};
+use super::compare;
 use super::path::Element;
 use super::set::{Node, Set};
 use crate::schema::{Schema, Shape};
@@ -15,7 +16,8 @@ pub(super) fn reconcile(schema: Option<&Schema>, set: &Set, live: &Value) -> Opt
 }
 
 fn below(schema: Option<&Schema>, set: &Set, live: Option<&Value>) -> Set {
-    let nodes = set.nodes().map(|node| match step(schema, &node.element, live) {
+    let items = items(schema, set, live);
+    let nodes = set.nodes().map(|node| match step(schema, &node.element, live, items.as_ref()) {
         Some((child, value)) => reconciled(child, node, value),
         None => node.clone(),
     });
@@ -32,11 +34,25 @@ fn reconciled(schema: &Schema, node: &Node, live: Option<&Value>) -> Node {
     Node { element, member: node.member, children: below(Some(schema), &node.children, live) }
 }
 
+/// The items of a list that are told apart by keys: in order, so that each of a long list is soon found.
+fn items<'a>(
+    schema: Option<&'a Schema>,
+    set: &Set,
+    live: Option<&'a Value>,
+) -> Option<(&'a Schema, compare::Keyed<'a>)> {
+    if !set.nodes().any(|node| matches!(node.element, Element::Key(_))) {
+        return None;
+    }
+    let Atom::List(items) = atom::atom(Some(schema?), live) else { return None };
+    Some((items.schema, compare::Keyed::of(items, atom::items(live))))
+}
+
 /// Where an element leads, if a schema is known there.
 fn step<'a>(
     schema: Option<&'a Schema>,
     element: &Element,
     live: Option<&'a Value>,
+    items: Option<&(&'a Schema, compare::Keyed<'a>)>,
 ) -> Option<(&'a Schema, Option<&'a Value>)> {
     let schema = schema?;
     match element {
@@ -49,12 +65,7 @@ fn step<'a>(
                 _ => None,
             }
         }
-        Element::Key(_) => {
-            let Atom::List(items) = atom::atom(Some(schema), live) else { return None };
-            let list = atom::items(live);
-            let item = list.iter().find(|item| items.element(item).is_ok_and(|key| key == *element));
-            Some((items.schema, item))
-        }
+        Element::Key(_) => items.map(|(schema, items)| (*schema, items.first(element))),
         Element::Value(_) | Element::Index(_) => None,
     }
 }
