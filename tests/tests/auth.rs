@@ -7,7 +7,7 @@ use tests::cluster::Options;
 use tests::kubectl::{apply, fails, run};
 use tests::{Cluster, eventually};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A kubeconfig beside the administrator's whose user is known by `args` (of `kubectl config set-credentials`).
 async fn other_user(cluster: &Cluster, args: &[&str]) -> PathBuf {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tests::kubectl::{apply, establish, fails, run};
 use tests::{Cluster, eventually};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 const CRD: &str = r#"
 apiVersion: apiextensions.k8s.io/v1

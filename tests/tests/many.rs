@@ -2,7 +2,6 @@
 
 use futures::future::join_all;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 use tests::rest::{self, Rest};
 use tests::{Cluster, binary};
 
@@ -11,7 +10,6 @@ async fn a_hundred_pods_start_and_go_at_once() {
     let cluster = Cluster::up().await;
     let rest = Rest::of(&cluster).await;
     let image = format!("file://{}", binary::wat(cluster.scratch(), "sleeper").display());
-    let begun = Instant::now();
     let create = |n: usize| {
         let (rest, image) = (&rest, &image);
         async move {
@@ -27,16 +25,13 @@ async fn a_hundred_pods_start_and_go_at_once() {
         (ready == 100).then(|| list["items"].clone())
     });
     let list = list.await;
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let mut ips: Vec<&str> = list.as_array().unwrap().iter().filter_map(|p| p["status"]["podIP"].as_str()).collect();
     ips.sort_unstable();
     ips.dedup();
     assert_eq!(ips.len(), 100, "each has an address of its own");
 
-    let begun = Instant::now();
     rest.delete(pods, Value::Null).await;
     rest.until(pods, "all are gone", |list| list["items"].as_array()?.is_empty().then_some(())).await;
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     // The node is as it was.
     rest.create(rest::pod("after", &image, json!({}), json!({}))).await;
     rest.ready("after").await;

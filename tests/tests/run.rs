@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use std::process::{Output, Stdio};
-use std::time::Duration;
 use tests::cluster::{Options, own_arguments, own_ranges};
 use tests::rest::{LIMIT, Rest};
 use tests::{Cluster, binary, eventually, skiff};
@@ -104,9 +103,9 @@ async fn ctrl_c_does_not_wait_for_anybody() {
         let rest = rest.clone();
         async move { rest.text("/api/v1/pods?watch=true").await }
     });
-    let begun = std::time::Instant::now();
     assert!(cluster.interrupt().await.success());
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let log = std::fs::read_to_string(cluster.scratch().join("stderr")).unwrap();
+    assert!(!log.contains("some parts did not end in time"), "{log}");
     eventually("the clients are told", LIMIT, || async {
         if follower.is_finished() && watching.is_finished() { Ok(()) } else { Err("still open") }
     })

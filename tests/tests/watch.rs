@@ -9,7 +9,7 @@ use std::time::Duration;
 use tests::Cluster;
 use tests::raw::{self, Identity};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn map(name: &str, label: &str) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": {"app": label}}})).unwrap()

@@ -4,6 +4,7 @@ use super::apps_deployment::{HTTP, template};
 use super::scene::{Patch, Scene, play, scenarios, version};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use tests::{eventually, rest, web};
 
 #[tokio::test]
@@ -43,6 +44,27 @@ pub fn server(name: &str, labels: Value, ports: Value) -> Value {
     pod["metadata"]["name"] = json!(name);
     pod["spec"]["containers"][0]["ports"] = ports;
     pod
+}
+
+/// Addresses and node ports that scenarios name, each its own. The server itself gives out those at the beginning of a
+/// range only when no other is left, so scenarios beside this one take none of them, not even while it is free.
+mod named {
+    pub const COLLIDES: u16 = 30_001;
+    pub const RELEASED: u16 = 30_002;
+    pub const LOSES_PORTS: u16 = 30_003;
+    /// The how manyeth after that of the Service `default/kubernetes`, which is the first.
+    pub const LOSES_ADDRESS: u32 = 10;
+}
+
+/// An address of the range that Services have theirs from.
+async fn named_address(scene: &Scene, n: u32) -> Ipv4Addr {
+    let first = scene.get("/api/v1/namespaces/default/services/kubernetes").await["spec"]["clusterIP"].clone();
+    let first: Ipv4Addr = first.as_str().unwrap().parse().unwrap();
+    Ipv4Addr::from(u32::from(first) + n)
+}
+
+fn node_port(name: &str, port: u16) -> Value {
+    service(name, json!({"type": "NodePort", "selector": {"name": name}, "ports": [{"port": 80, "nodePort": port}]}))
 }
 
 pub fn slices_of(service: &str) -> String {
@@ -183,9 +205,12 @@ async fn should_be_able_to_change_the_type_from_external_name_to_node_port(scene
 }
 
 async fn should_be_able_to_change_the_type_from_cluster_ip_to_external_name(scene: Scene) {
-    let spec = json!({"type": "ClusterIP", "selector": {"name": "clusterip-service"}, "ports": http_port()});
-    let made = scene.create(SERVICES, service("clusterip-service", spec)).await;
-    assert!(made["spec"]["clusterIP"].is_string());
+    let ip = named_address(&scene, named::LOSES_ADDRESS).await;
+    let spec =
+        json!({"type": "ClusterIP", "clusterIP": ip, "selector": {"name": "clusterip-service"}, "ports": http_port()});
+    scene.create(SERVICES, service("clusterip-service", spec)).await;
+    let next = service("next", json!({"clusterIP": ip, "ports": http_port()}));
+    scene.refused(SERVICES, next.clone(), 422, "provided IP is already allocated").await;
     let changed = scene
         .update("v1/services/clusterip-service", |s| {
             s["spec"]["type"] = json!("ExternalName");
@@ -194,15 +219,13 @@ async fn should_be_able_to_change_the_type_from_cluster_ip_to_external_name(scen
         .await;
     assert!(changed["spec"]["clusterIP"].is_null() && changed["spec"]["clusterIPs"].is_null(), "{changed}");
     // The address is free for another.
-    let spec = json!({"clusterIP": made["spec"]["clusterIP"], "ports": http_port()});
-    scene.create(SERVICES, service("next", spec)).await;
+    scene.create(SERVICES, next).await;
 }
 
 async fn should_be_able_to_change_the_type_from_node_port_to_external_name(scene: Scene) {
-    let spec = json!({"type": "NodePort", "selector": {"name": "nodeport-service"}, "ports": http_port()});
-    let made = scene.create(SERVICES, service("nodeport-service", spec)).await;
-    let port = &made["spec"]["ports"][0]["nodePort"];
-    assert!(port.is_i64(), "{made}");
+    scene.create(SERVICES, node_port("nodeport-service", named::LOSES_PORTS)).await;
+    let next = node_port("next", named::LOSES_PORTS);
+    scene.refused(SERVICES, next.clone(), 422, "provided port is already allocated").await;
     // As the test's jig does: it clears the cluster address with the type.
     let changed = scene
         .update("v1/services/nodeport-service", |s| {
@@ -212,8 +235,7 @@ async fn should_be_able_to_change_the_type_from_node_port_to_external_name(scene
         })
         .await;
     assert!(changed["spec"]["clusterIP"].is_null() && changed["spec"]["ports"][0]["nodePort"].is_null(), "{changed}");
-    let ports = json!([{"port": 80, "nodePort": port}]);
-    scene.create(SERVICES, service("next", json!({"type": "NodePort", "ports": ports}))).await;
+    scene.create(SERVICES, next).await;
 }
 
 async fn should_be_able_to_update_service_type_to_node_port_listening_on_same_port_number_but_different_protocols(
@@ -281,10 +303,12 @@ async fn should_serve_endpoints_on_same_port_and_different_protocols(scene: Scen
 }
 
 async fn should_prevent_node_port_collisions(scene: Scene) {
-    let made = scene.create(SERVICES, service("one", json!({"type": "NodePort", "ports": http_port()}))).await;
-    let port = made["spec"]["ports"][0]["nodePort"].as_i64().unwrap();
-    let ports = json!([{"port": 80, "nodePort": port}]);
-    let other = service("two", json!({"type": "NodePort", "ports": ports}));
+    let given = scene.create(SERVICES, service("given", json!({"type": "NodePort", "ports": http_port()}))).await;
+    let port = given["spec"]["ports"][0]["nodePort"].as_u64().unwrap();
+    let other = node_port("two", u16::try_from(port).unwrap());
+    scene.refused(SERVICES, other, 422, "provided port is already allocated").await;
+    scene.create(SERVICES, node_port("one", named::COLLIDES)).await;
+    let other = node_port("two", named::COLLIDES);
     scene.refused(SERVICES, other.clone(), 422, "provided port is already allocated").await;
     scene.delete("v1/services/one", json!(null)).await;
     scene.create(SERVICES, other).await;
@@ -300,10 +324,9 @@ async fn should_check_node_port_out_of_range(scene: Scene) {
 }
 
 async fn should_release_node_ports_on_delete(scene: Scene) {
-    let spec = json!({"type": "NodePort", "ports": http_port()});
-    let port = scene.create(SERVICES, service("released", spec)).await["spec"]["ports"][0]["nodePort"].clone();
-    scene.delete("v1/services/released", json!(null)).await;
-    let ports = json!([{"port": 80, "nodePort": port}]);
-    let again = scene.create(SERVICES, service("released", json!({"type": "NodePort", "ports": ports}))).await;
-    assert_eq!(again["spec"]["ports"][0]["nodePort"], port);
+    for _ in 0..2 {
+        let made = scene.create(SERVICES, node_port("released", named::RELEASED)).await;
+        assert_eq!(made["spec"]["ports"][0]["nodePort"], named::RELEASED);
+        scene.delete("v1/services/released", json!(null)).await;
+    }
 }

@@ -241,15 +241,19 @@ async fn should_mirror_a_custom_endpoint_with_multiple_subsets_and_same_ip_addre
 async fn service_endpoints_latency_should_not_be_very_high(scene: Scene) {
     scene.create("v1/pods", server("pause", json!({"name": "svc-latency-rc"}), json!([{"containerPort": 8080}]))).await;
     scene.ready("pause").await;
-    let started = std::time::Instant::now();
+    let mut latencies = Vec::new();
     for at in 0..20 {
+        let begun = std::time::Instant::now();
         let name = format!("latency-svc-{at}");
         let spec = json!({"selector": {"name": "svc-latency-rc"}, "ports": [{"port": 80, "protocol": "TCP"}]});
         scene.create(SERVICES, service(&name, spec)).await;
         let listed = |e: &Value| e["subsets"][0]["addresses"].is_array().then_some(());
         scene.until(&format!("v1/endpoints/{name}"), "has addresses", listed).await;
+        latencies.push(begun.elapsed());
     }
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    // What Kubernetes asks: half of them within 20 seconds, and nine tenths within 30.
+    latencies.sort_unstable();
+    assert!(latencies[10].as_secs() < 20 && latencies[18].as_secs() < 30, "{latencies:?}");
 }
 
 async fn should_allow_pods_under_the_same_service_with_service_proxy_name_label_to_be_left_alone(scene: Scene) {

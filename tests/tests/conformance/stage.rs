@@ -14,7 +14,7 @@ use tests::Cluster;
 use tests::cluster::Options;
 
 /// How long one thing that a scenario waits for may take, in a debug build on a busy machine.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// How many scenarios run at once.
 const SIDE_BY_SIDE: usize = 6;

@@ -39,7 +39,8 @@ async fn yaml_bombs_do_not_go_off() {
     let started = std::time::Instant::now();
     let (code, message) = refused(&cluster, bomb, YAML).await;
     assert_eq!(code, 400, "{message}");
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // To make all of it would take years.
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ async fn an_etcd_that_stops_where_it_stands_is_noticed_in_time() {
     assert!(matches!(error, CommitError::Unknown { .. } | CommitError::Unavailable { .. }), "{error}");
     let error = store.latest().await.unwrap_err();
     assert!(matches!(error, RevisionError::Unavailable { .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     // Known to be away by now: nothing is sent any more.
     let error = store.commit(Txn::create("c", value("1"))).await.unwrap_err();
     assert!(matches!(error, CommitError::Unavailable { .. }), "{error}");
@@ -321,7 +321,7 @@ async fn what_is_no_etcd_is_refused_in_time() {
         assert!(matches!(error, OpenError::Etcd { .. }), "{error}");
         assert!(error.to_string().starts_with(&format!("etcd://{endpoint}/skiff/: ")), "{error}");
     }
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

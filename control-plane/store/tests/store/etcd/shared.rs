@@ -28,7 +28,7 @@ async fn both_see_each_others_writes_and_conflicts() {
     let CommitError::Conflict { actual: Some(actual), .. } = error else { panic!("{error}") };
     assert_eq!(actual.mod_revision, made.revision);
     let done = second.commit(Txn::update("a", made.revision, value("2"))).await.unwrap();
-    first.reached(done.revision, Duration::from_secs(10)).await.unwrap();
+    first.reached(done.revision, Duration::from_secs(60)).await.unwrap();
     assert_eq!(text(&first.snapshot(), "a").as_deref(), Some("2"));
     let error = first.reached(done.revision + 1, Duration::from_secs(10)).await.unwrap_err();
     assert!(matches!(error, RevisionError::Future { current } if current == done.revision), "{error}");
