@@ -53,8 +53,9 @@ const SWEPT: &str = "swept";
 /// The newest revision when `compacted` was last written.
 const REVISION: &str = "revision";
 
-/// Everything is in memory above; redb's cache serves compaction and old history only.
-const CACHE_BYTES: usize = 8 << 20;
+/// Everything is in memory above; redb's cache serves the end of the log, compaction and old history only. The system keeps
+/// the file's pages, too.
+const CACHE_BYTES: usize = 2 << 20;
 
 /// Rows looked at between two looks at the time.
 const SWEEP_SLICE: usize = 8;
