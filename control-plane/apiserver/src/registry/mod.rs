@@ -95,10 +95,15 @@ pub(crate) async fn serve(
     }
     let call = Call { core, request, headers, query, resource: &resource, user, accept, warnings: Mutex::default() };
     call.add_warnings(resource.deprecation().map(String::from));
-    let mut response = if request.subresource.is_empty() {
-        main(&call, verb, body).await?
-    } else {
-        subresource(&call, verb, body).await?
+    let answered =
+        if request.subresource.is_empty() { main(&call, verb, body).await } else { subresource(&call, verb, body).await };
+    let mut response = match answered {
+        Ok(response) => response,
+        // What there was to say on the way belongs to a refusal, too.
+        Err(status) if !call.warnings.lock().is_empty() => {
+            respond::error(Accept { gzip: false, ..call.accept }, &status)
+        }
+        Err(status) => return Err(status),
     };
     if resource.group == api::crd::GROUP && !matches!(verb, Verb::Get | Verb::List | Verb::Watch) {
         crd::caught_up(core, &resource).await;

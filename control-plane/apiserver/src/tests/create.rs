@@ -107,6 +107,12 @@ async fn unknown_fields_are_warned_of_refused_or_ignored() {
     assert_eq!(warned.json()["dta"], Value::Null);
     let warnings: Vec<&str> = warned.headers.get_all("warning").iter().map(|w| w.to_str().unwrap()).collect();
     assert_eq!(warnings, [r#"299 - "unknown field \"dta\"""#, r#"299 - "duplicate field \"data.k\"""#]);
+    // A refusal says it, too.
+    let bad = r#"{"metadata":{"name":"X"},"dta":{"a":"b"}}"#;
+    let refused = cluster.send("POST", CONFIG_MAPS, &[("content-type", "application/json")], bad).await;
+    assert_eq!((refused.code.as_u16(), refused.headers.get("warning")), (422, warned.headers.get("warning")));
+    let absent = cluster.send("GET", "/api/v1/namespaces/default/endpoints/none", &[], "").await;
+    assert_eq!((absent.code.as_u16(), absent.headers.get_all("warning").iter().count()), (404, 1));
     let ignored = send("Ignore").await;
     assert_eq!(ignored.code, 201);
     assert!(ignored.headers.get("warning").is_none());
