@@ -95,6 +95,7 @@ fn agent(args: &args::Node, name: &str, client: &Client, token: &CancellationTok
     examples::import(&images)?;
     let pods = Range::parse("--cluster-cidr", &args.cluster_cidr)?;
     let services = Range::parse("--service-cluster-ip-range", &args.service_cluster_ip_range)?;
+    // Shared with the cluster's other processes on this host, so not claimed: see `cluster::service_ranges`.
     let network = network(pods, services)?;
     let sync = ServiceSync::new(client.clone(), Arc::clone(&network));
     let (services_sync, cancelled) = (Arc::clone(&sync), token.clone());

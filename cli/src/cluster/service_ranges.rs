@@ -1,5 +1,11 @@
 //! Ranges of Services' addresses that users add (ServiceCIDRs), among all that use this host's loopback addresses: they are
 //! claimed as those of the flags are, and who adds one that collides is told by an Event.
+//!
+//! The process that has the control plane claims, for its host. `skiff node` claims nothing, neither these ranges nor those
+//! of its flags: a claim says that somebody has a range, not whose cluster it is, and on one host the server and all nodes
+//! of a cluster share its ranges, so each would be told of the others as of strangers. For the same reason servers without
+//! nodes that share a store claim nothing. On such a host two clusters with the same range are noticed where they meet: who
+//! listens second on a Service's address and port cannot, and writes the Event `FailedToListen` about that Service.
 
 use agent::network::{Cidr, Claim};
 use futures::StreamExt as _;
