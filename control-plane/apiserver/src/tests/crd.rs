@@ -48,7 +48,7 @@ fn tab(name: &str, color: &str) -> Value {
 }
 
 /// Waits until the CRD is as `wanted` says.
-async fn until(cluster: &Cluster, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(super) async fn until(cluster: &Cluster, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let mut events = cluster.watch(&format!("{CRDS}?watch=1&fieldSelector=metadata.name={name}")).await;
     loop {
         let event = events.next().await.expect("one more event");
@@ -58,7 +58,7 @@ async fn until(cluster: &Cluster, name: &str, wanted: impl Fn(&Value) -> bool) -
     }
 }
 
-fn condition(crd: &Value, kind: &str) -> String {
+pub(super) fn condition(crd: &Value, kind: &str) -> String {
     let list = crd["status"]["conditions"].as_array().into_iter().flatten();
     let found = list.filter(|c| c["type"] == kind).map(|c| format!("{}/{}", c["status"], c["reason"]));
     found.collect::<String>().replace('"', "")

@@ -31,6 +31,7 @@ mod watch;
 mod webhooks;
 mod websocket;
 mod wire;
+mod zeros;
 
 use crate::config::Config;
 use crate::core::Core;
