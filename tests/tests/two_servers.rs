@@ -143,6 +143,58 @@ async fn services_never_share_an_address_or_a_node_port() {
     assert!(lost.contains("failed to allocate IP") && lost.contains("provided IP is already allocated"), "{lost}");
 }
 
+#[tokio::test]
+async fn both_give_out_a_range_that_is_added_and_neither_gives_of_one_that_goes() {
+    const CIDRS: &str = "/apis/networking.k8s.io/v1/servicecidrs";
+    let etcd = Etcd::start().await;
+    let (pods, services) = own_ranges();
+    let [a, b, c] = services.split('.').take(3).collect::<Vec<_>>()[..] else { panic!("{services}") };
+    let more = format!("{a}.{b}.{}", c.parse::<u8>().unwrap() + 2);
+    // Five addresses and, later, fourteen.
+    let ranges = (pods, format!("{a}.{b}.{c}.0/29"));
+    let (one, two) = tokio::join!(server(&etcd, &ranges), server(&etcd, &ranges));
+    let rests = [Rest::of(&one).await, Rest::of(&two).await];
+    let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "more"},
+        "spec": {"cidrs": [format!("{more}.0/28")]}});
+    rests[0].create(object).await;
+    rests[1]
+        .until(&format!("{CIDRS}/more"), "ready", |cidr| rest::has_condition(cidr, "Ready", "True").then_some(()))
+        .await;
+    let service = |name: String| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+    let create = (0..19).map(|n| rests[n % 2].create(service(format!("s{n}"))));
+    let made = futures::future::join_all(create).await;
+    let ip = |service: &Value| service["spec"]["clusterIP"].as_str().unwrap().to_owned();
+    let (theirs, ours): (Vec<&Value>, Vec<_>) = made.iter().partition(|s| ip(s).starts_with(&format!("{more}.")));
+    assert_eq!(made.iter().map(ip).collect::<BTreeSet<_>>().len(), 19);
+    assert_eq!((ours.len(), theirs.len()), (5, 14));
+    let full = async |rest: &Rest| {
+        let refused = rest.try_create(&service("one-more".into())).await.expect_err("all are taken").to_string();
+        assert!(refused.contains("failed to allocate a serviceIP: range is full"), "{refused}");
+    };
+    for rest in &rests {
+        full(rest).await;
+        assert_eq!(rest.items("/apis/networking.k8s.io/v1/ipaddresses").await.len(), 20);
+    }
+
+    // On its way out it gives nothing, whichever server is asked, and goes with the last address.
+    rests[1].delete(&format!("{CIDRS}/more"), Value::Null).await;
+    let path = |service: &Value| format!("services/{}", service["metadata"]["name"].as_str().unwrap());
+    for (rest, gone) in rests.iter().zip(&theirs) {
+        rest.delete(&path(gone), Value::Null).await;
+        full(rest).await;
+    }
+    rests[0].delete(&path(ours[0]), Value::Null).await;
+    assert_eq!(ip(&rests[1].create(service("again".into())).await), ip(ours[0]));
+    for (n, gone) in theirs.iter().enumerate().skip(2) {
+        assert!(rests[n % 2].find(&format!("{CIDRS}/more")).await.is_some());
+        rests[n % 2].delete(&path(gone), Value::Null).await;
+    }
+    for rest in &rests {
+        rest.gone(&format!("{CIDRS}/more")).await;
+        full(rest).await;
+    }
+}
+
 /// A node process of its own, joined by the kubeconfig of `server`.
 fn node(server: &Cluster) -> Child {
     Command::new(skiff())

@@ -69,14 +69,25 @@ async fn processed(scene: &Scene, name: &str) -> Value {
 }
 
 async fn should_list_and_delete_a_collection_of_pod_disruption_budgets(scene: Scene) {
-    for name in ["foo", "foo2"] {
+    let labelled = |name: &str| {
         let mut object = budget(name, json!({"minAvailable": 1}));
-        object["metadata"]["labels"] = json!({"collection": "budgets"});
-        scene.create(BUDGETS, object).await;
+        object["metadata"]["labels"] = json!({"collection": scene.namespace});
+        object
+    };
+    let other = scene.unique("other");
+    scene.create("/api/v1/namespaces", json!({"metadata": {"name": other}})).await;
+    scene.create(&format!("/apis/policy/v1/namespaces/{other}/poddisruptionbudgets"), labelled("foo3")).await;
+    for name in ["foo", "foo2"] {
+        scene.create(BUDGETS, labelled(name)).await;
     }
-    assert_eq!(scene.items("/apis/policy/v1/poddisruptionbudgets?labelSelector=collection%3Dbudgets").await.len(), 2);
-    scene.delete("policy/v1/poddisruptionbudgets?labelSelector=collection%3Dbudgets", json!(null)).await;
-    scene.until_count("policy/v1/poddisruptionbudgets?labelSelector=collection%3Dbudgets", 0).await;
+    let selected = format!("labelSelector=collection%3D{}", scene.namespace);
+    let everywhere = format!("/apis/policy/v1/poddisruptionbudgets?{selected}");
+    assert_eq!(scene.items(&everywhere).await.len(), 3);
+    assert_eq!(scene.items(&format!("{BUDGETS}?{selected}")).await.len(), 2);
+    scene.delete(&format!("{BUDGETS}?{selected}"), json!(null)).await;
+    scene.until_count(&format!("{BUDGETS}?{selected}"), 0).await;
+    let left = scene.items(&everywhere).await;
+    assert_eq!(left.iter().map(|b| &b["metadata"]["name"]).collect::<Vec<_>>(), ["foo3"]);
 }
 
 async fn should_create_a_pod_disruption_budget(scene: Scene) {

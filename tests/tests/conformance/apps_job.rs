@@ -176,8 +176,18 @@ async fn should_recreate_pods_only_after_they_have_failed(scene: Scene) {
     scene
         .merge(&path, json!({"metadata": {"finalizers": ["batch.kubernetes.io/job-tracking", "example.com/hold"]}}))
         .await;
+    let mut watch = scene.watch(&of("replaced"), version(&scene.get(&of("replaced")).await)).await;
     scene.delete(&path, json!(null)).await;
-    scene.until(&path, "has failed", |p| (p["status"]["phase"] == "Failed").then_some(())).await;
+    let mut has_failed = false;
+    loop {
+        let (kind, seen) = watch.next().await;
+        if seen["metadata"]["uid"] == pod["metadata"]["uid"] {
+            has_failed |= seen["status"]["phase"] == "Failed";
+        } else if kind == "ADDED" {
+            assert!(has_failed, "a successor of a pod that has not failed yet");
+            break;
+        }
+    }
     scene.merge(&path, json!({"metadata": {"finalizers": null}})).await;
     let next = running(&scene, "replaced", 1).await;
     assert!(next.iter().any(|p| p["metadata"]["uid"] != pod["metadata"]["uid"]), "{next:?}");

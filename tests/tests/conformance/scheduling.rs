@@ -14,6 +14,7 @@ async fn scheduling() {
         should_validate_that_node_selector_is_respected_if_matching,
         should_validate_that_node_affinity_is_respected_if_not_matching,
         should_validate_that_there_exists_conflict_between_pods_with_same_host_port,
+        should_validate_that_there_is_no_conflict_between_pods_with_same_host_port_but_different_host_ip_and_protocol,
         should_validate_pod_scheduling_readiness,
         should_verify_priority_class_endpoints,
     ])
@@ -91,18 +92,26 @@ async fn limit_range_should_create_pods_with_defaults(scene: Scene) {
 async fn limit_range_should_list_patch_and_delete_by_collection(scene: Scene) {
     let label = scene.namespace.clone();
     let limit = json!({"type": "Container", "min": {"cpu": "50m"}, "max": {"cpu": "500m"}, "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"}});
-    scene
-        .create(
-            "v1/limitranges",
-            json!({"metadata": {"name": "e2e", "labels": {"e2e": label}}, "spec": {"limits": [limit]}}),
-        )
-        .await;
+    let object = json!({"metadata": {"name": "e2e", "labels": {"e2e": label}}, "spec": {"limits": [limit]}});
+    let other = scene.unique("other");
+    scene.create("/api/v1/namespaces", json!({"metadata": {"name": other}})).await;
+    let elsewhere = format!("/api/v1/namespaces/{other}/limitranges");
+    for path in ["v1/limitranges", &elsewhere] {
+        scene.create(path, object.clone()).await;
+    }
     let all = format!("/api/v1/limitranges?labelSelector=e2e%3D{label}");
-    assert_eq!(scene.items(&all).await.len(), 1);
+    assert_eq!(scene.items(&all).await.len(), 2);
+    assert_eq!(scene.items(&format!("v1/limitranges?labelSelector=e2e%3D{label}")).await.len(), 1);
     let patch = json!({"metadata": {"labels": {"patched": "yes"}}, "spec": {"limits": [{"type": "Container", "min": {"cpu": "51m"}}]}});
     let patched = scene.strategic("v1/limitranges/e2e", patch).await;
+    assert_eq!(patched["metadata"]["labels"]["patched"], "yes");
     assert_eq!(patched["spec"]["limits"][0]["min"]["cpu"], "51m");
-    scene.delete(&format!("v1/limitranges?labelSelector=e2e%3D{label}"), json!(null)).await;
+    scene.delete("v1/limitranges?labelSelector=patched%3Dyes", json!(null)).await;
+    scene.gone("v1/limitranges/e2e").await;
+    // The one elsewhere stays until it is its turn.
+    let left = scene.items(&all).await;
+    assert_eq!(left.iter().map(|l| &l["metadata"]["namespace"]).collect::<Vec<_>>(), [&json!(other)]);
+    scene.delete(&format!("{elsewhere}?labelSelector=e2e%3D{label}"), json!(null)).await;
     assert!(scene.items(&all).await.is_empty());
 }
 
@@ -165,6 +174,20 @@ async fn should_validate_that_there_exists_conflict_between_pods_with_same_host_
     scheduled(&scene, "pod5").await;
 }
 
+async fn should_validate_that_there_is_no_conflict_between_pods_with_same_host_port_but_different_host_ip_and_protocol(
+    scene: Scene,
+) {
+    for (name, ip, protocol) in
+        [("pod1", "127.0.0.1", "TCP"), ("pod2", "127.0.0.2", "TCP"), ("pod3", "127.0.0.2", "UDP")]
+    {
+        let mut object = pod(name, json!({}));
+        let port = json!({"containerPort": 8080, "hostPort": 54321, "hostIP": ip, "protocol": protocol});
+        object["spec"]["containers"][0]["ports"] = json!([port]);
+        scene.create("v1/pods", object).await;
+        scheduled(&scene, name).await;
+    }
+}
+
 async fn should_validate_pod_scheduling_readiness(scene: Scene) {
     let gates = json!([{"name": "foo"}, {"name": "bar"}]);
     scene.create("v1/pods", pod("gated", json!({"schedulingGates": gates}))).await;
@@ -210,17 +233,24 @@ async fn should_verify_priority_class_endpoints(scene: Scene) {
 }
 
 async fn evicts_pods_from_tainted_nodes_as_their_tolerations_say(scene: Scene) {
-    let toleration = |seconds: Value| json!([{"key": "kubernetes.io/e2e-evict-taint-key", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}]);
-    scene.create("v1/pods", pod("not-tolerating", json!({}))).await;
-    scene.create("v1/pods", pod("tolerating", json!({"tolerations": toleration(json!(null))}))).await;
-    scene.create("v1/pods", pod("for-a-while", json!({"tolerations": toleration(json!(1))}))).await;
-    scene.create("v1/pods", pod("long", json!({"tolerations": toleration(json!(600))}))).await;
-    for name in ["not-tolerating", "tolerating", "for-a-while", "long"] {
+    const EVICTS: &str = "kubernetes.io/e2e-evict-taint-key";
+    const LATER: &str = "kubernetes.io/e2e-later-taint-key";
+    let tolerates = |key: &str, seconds: Value| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds});
+    let (now, never) = (json!(1), json!(null));
+    for (name, tolerations) in [
+        ("not-tolerating", json!([])),
+        ("tolerating", json!([tolerates(EVICTS, never.clone()), tolerates(LATER, never.clone())])),
+        ("for-a-while", json!([tolerates(EVICTS, now)])),
+        ("spared", json!([tolerates(EVICTS, json!(15)), tolerates(LATER, never.clone())])),
+        ("later", json!([tolerates(EVICTS, never), tolerates(LATER, json!(16))])),
+    ] {
+        scene.create("v1/pods", pod(name, json!({"tolerations": tolerations}))).await;
         scene.ready(name).await;
     }
-    let taint = json!({"key": "kubernetes.io/e2e-evict-taint-key", "value": "evictTaintVal", "effect": "NoExecute"});
+    let taint =
+        |key: &str| json!({"spec": {"taints": [{"key": key, "value": "evictTaintVal", "effect": "NoExecute"}]}});
     let mut watch = scene.watch("v1/pods", super::scene::version(&scene.get("v1/pods").await)).await;
-    scene.merge("/api/v1/nodes/node-1", json!({"spec": {"taints": [taint]}})).await;
+    scene.merge("/api/v1/nodes/node-1", taint(EVICTS)).await;
     let told = watch
         .until("MODIFIED", |p| p["metadata"]["name"] == "not-tolerating" && condition(p, "DisruptionTarget").is_some())
         .await;
@@ -229,9 +259,11 @@ async fn evicts_pods_from_tainted_nodes_as_their_tolerations_say(scene: Scene) {
     assert_eq!(target["message"], "Taint manager: deleting due to NoExecute taint");
     scene.gone("v1/pods/not-tolerating").await;
     scene.gone("v1/pods/for-a-while").await;
-    // Taking the taint away cancels what was to come.
+    // Taking the taint away cancels what was to come: it would have come before the next one's.
+    scene.merge("/api/v1/nodes/node-1", taint(LATER)).await;
+    scene.gone("v1/pods/later").await;
     scene.merge("/api/v1/nodes/node-1", json!({"spec": {"taints": null}})).await;
-    for name in ["tolerating", "long"] {
-        assert!(scene.get(&format!("v1/pods/{name}")).await["metadata"]["deletionTimestamp"].is_null());
+    for name in ["tolerating", "spared"] {
+        assert!(scene.get(&format!("v1/pods/{name}")).await["metadata"]["deletionTimestamp"].is_null(), "{name}");
     }
 }

@@ -166,10 +166,15 @@ async fn should_be_consumable_from_pods_in_volume_with_mappings_and_item_mode_se
 
 /// Waits until one of the pod's containers, each of which is a look, has seen `wanted`.
 async fn until_seen(scene: &Scene, name: &str, wanted: &str) {
-    tests::eventually(&format!("{name} sees {wanted}"), tests::rest::LIMIT, || async {
+    until_log(scene, name, wanted, |log| log.contains(wanted)).await;
+}
+
+/// Waits until the whole log of one of the pod's containers, each of which is a look, is as `check` likes it.
+async fn until_log(scene: &Scene, name: &str, what: &str, check: impl Fn(&str) -> bool) {
+    tests::eventually(&format!("{name} sees {what}"), tests::rest::LIMIT, || async {
         // 400 until there is a container.
         let log = scene.stage.get(&scene.path(&format!("v1/pods/{name}/log"))).await.text;
-        if log.contains(wanted) { Ok(()) } else { Err(log) }
+        if check(&log) { Ok(()) } else { Err(log) }
     })
     .await;
 }
@@ -183,15 +188,22 @@ fn watcher(name: &str, files: &[&str], volumes: Value, mounts: Value) -> Value {
 }
 
 async fn optional_updates_should_be_reflected_in_volume(scene: Scene) {
-    scene.create("v1/configmaps", json!({"metadata": {"name": "upd"}, "data": {"data-1": "before"}})).await;
-    let volumes = json!([{"name": "upd", "configMap": {"name": "upd"}}, {"name": "late", "configMap": {"name": "late", "optional": true}}]);
-    let mounts = json!([{"name": "upd", "mountPath": "/upd"}, {"name": "late", "mountPath": "/late"}]);
-    scene.create("v1/pods", watcher("looker", &["/upd", "/late"], volumes, mounts)).await;
-    until_seen(&scene, "looker", "before").await;
+    for (name, value) in [("upd", "before"), ("del", "doomed")] {
+        scene.create("v1/configmaps", json!({"metadata": {"name": name}, "data": {"data-1": value}})).await;
+    }
+    let volume = |name: &str| json!({"name": name, "configMap": {"name": name, "optional": true}});
+    let mount = |name: &str| json!({"name": name, "mountPath": format!("/{name}")});
+    let volumes = ["upd", "del", "late"].map(volume);
+    let mounts = ["upd", "del", "late"].map(mount);
+    scene.create("v1/pods", watcher("looker", &["/upd", "/del", "/late"], json!(volumes), json!(mounts))).await;
+    until_log(&scene, "looker", "both", |log| log.contains("before") && log.contains("doomed")).await;
+    scene.delete("v1/configmaps/del", json!(null)).await;
     scene.merge("v1/configmaps/upd", json!({"data": {"data-1": null, "data-3": "after"}})).await;
     scene.create("v1/configmaps", json!({"metadata": {"name": "late"}, "data": {"data-1": "come-late"}})).await;
-    until_seen(&scene, "looker", "after").await;
-    until_seen(&scene, "looker", "come-late").await;
+    until_log(&scene, "looker", "all that changed", |log| {
+        log.contains("after") && log.contains("come-late") && !log.contains("before") && !log.contains("doomed")
+    })
+    .await;
 }
 
 async fn binary_data_should_be_reflected_in_volume(scene: Scene) {
@@ -265,8 +277,9 @@ async fn should_provide_containers_cpu_and_memory_limits_and_requests(scene: Sce
         json!({"args": args, "resources": resources, "volumeMounts": [{"name": "info", "mountPath": "/info"}]});
     let log =
         report(&scene, pod("resources", container, json!([{"name": "info", "downwardAPI": {"items": items}}]))).await;
-    for wanted in ["1250", "250", "64", "32"] {
-        assert!(log.contains(wanted), "no {wanted} in {log}");
+    for (file, wanted) in files.iter().zip(["1250", "250", "64", "32"]) {
+        let line = format!("file {file}: {wanted}");
+        assert!(log.lines().any(|l| l == line), "no {line} in {log}");
     }
 }
 
@@ -284,8 +297,11 @@ async fn projected_combined_should_project_all_components(scene: Scene) {
         "volumeMounts": [{"name": "all", "mountPath": "/all"}]});
     let log =
         report(&scene, pod("projected", container, json!([{"name": "all", "projected": {"sources": sources}}]))).await;
-    for wanted in ["configmap-value-1", "secret-value-1", "projected", "eyJ"] {
-        assert!(log.contains(wanted), "no {wanted} in {log}");
+    for wanted in
+        ["configmap-data: configmap-value-1", "secret-data: secret-value-1", "podname: projected", "token: eyJ"]
+    {
+        let line = format!("file /all/{wanted}");
+        assert!(log.lines().any(|l| l.starts_with(&line)), "no {line} in {log}");
     }
 }
 
