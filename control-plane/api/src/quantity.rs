@@ -102,21 +102,22 @@ impl Quantity {
         self.format
     }
 
-    /// The amount rounded up to whole units.
+    /// The amount rounded away from zero to whole units.
     #[must_use]
     pub fn value(self) -> i64 {
         self.scaled(NANO)
     }
 
-    /// The amount rounded up to thousandths, in thousandths.
+    /// The amount rounded away from zero to thousandths, in thousandths.
     #[must_use]
     pub fn milli_value(self) -> i64 {
         self.scaled(NANO / 1000)
     }
 
     fn scaled(self, unit: i128) -> i64 {
-        let up = if self.nanos >= 0 { (self.nanos + unit - 1) / unit } else { self.nanos / unit };
-        i64::try_from(up).unwrap_or(if up < 0 { i64::MIN } else { i64::MAX })
+        let rest = if self.nanos % unit == 0 { 0 } else { self.nanos.signum() };
+        let away = self.nanos / unit + rest;
+        i64::try_from(away).unwrap_or(if away < 0 { i64::MIN } else { i64::MAX })
     }
 
     #[must_use]
@@ -403,10 +404,11 @@ mod tests {
     }
 
     #[test]
-    fn values_round_up() {
+    fn values_round_away_from_zero() {
         let quantity = |text| Quantity::parse(text).unwrap();
         assert_eq!((quantity("1.1").value(), quantity("1.0001").milli_value()), (2, 1001));
-        assert_eq!((quantity("-1.1").value(), quantity("128Mi").value()), (-1, 134_217_728));
+        assert_eq!((quantity("-1.1").value(), quantity("-1.0001").milli_value()), (-2, -1001));
+        assert_eq!((quantity("-2").value(), quantity("128Mi").value()), (-2, 134_217_728));
         assert_eq!(quantity("100u").round_up_to_milli().to_string(), "1m");
         assert_eq!((quantity("1Gi") - quantity("512Mi")).to_string(), "512Mi");
         assert_eq!((Quantity::ZERO + quantity("1Gi")).to_string(), "1Gi");

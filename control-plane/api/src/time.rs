@@ -22,8 +22,19 @@ pub fn format_micro(time: Timestamp) -> String {
 /// Reads RFC 3339, with any offset and any decimals; `None` for anything else.
 #[must_use]
 pub fn parse(text: &str) -> Option<Timestamp> {
-    // jiff also reads dates with a time zone in brackets and a blank for the T: those are not RFC 3339.
-    if text.len() > 40 || text.as_bytes().get(10) != Some(&b'T') || text.contains('[') {
+    // jiff reads more: a blank for the T, leap seconds, offsets without a colon, time zones in brackets.
+    let bytes = text.as_bytes();
+    let offset = match bytes {
+        [.., b'Z'] => 1,
+        [.., b'+' | b'-', a, b, b':', c, d]
+            if [a, b, c, d].iter().all(|b| b.is_ascii_digit()) && [*a, *b] <= *b"24" =>
+        {
+            6
+        }
+        _ => return None,
+    };
+    let clock = bytes.get(10..bytes.len() - offset)?;
+    if text.len() > 40 || clock.first() != Some(&b'T') || clock.get(7..9) == Some(b"60") || text.contains('[') {
         return None;
     }
     text.parse().ok()
@@ -103,6 +114,27 @@ mod tests {
             (8 * 365 * 86_400, "8y"),
         ] {
             assert_eq!(human_duration(SignedDuration::from_secs(seconds)), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn only_rfc_3339_is_a_time() {
+        for good in ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.123456789+05:30", "2026-01-02T03:04:05-00:00"] {
+            assert!(parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "2026-01-02T03:04:60Z",
+            "2026-01-02T03:04:05z",
+            "2026-01-02t03:04:05Z",
+            "2026-01-02 03:04:05Z",
+            "2026-01-02T03:04:05+0100",
+            "2026-01-02T03:04:05+25:00",
+            "2026-01-02T03:04:05",
+            "2026-01-02",
+            "Z",
+            "",
+        ] {
+            assert!(parse(bad).is_none(), "{bad}");
         }
     }
 

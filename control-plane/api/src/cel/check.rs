@@ -40,11 +40,13 @@ pub struct Checker<'a> {
     /// Most variables that are in scope at once.
     pub slots: usize,
     errors: Vec<(u32, String)>,
+    /// Whether lists and maps of mixed types are let be here.
+    mix: Mix,
 }
 
 /// Whether lists and maps of mixed types are let be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Mix {
+enum Mix {
     Refused,
     Allowed,
 }
@@ -71,6 +73,7 @@ impl<'a> Checker<'a> {
             used: vec![false; variables.len()],
             slots: variables.len(),
             errors: Vec::new(),
+            mix: Mix::Refused,
         }
     }
 
@@ -118,7 +121,7 @@ impl<'a> Checker<'a> {
             Expr::Ident(name) => self.ident(expr.id, name),
             Expr::Select(select) => self.select(expr.id, select),
             Expr::Call(call) => calls::check(self, expr.id, call),
-            Expr::List(list) => self.list(list, Mix::Refused),
+            Expr::List(list) => self.list(list),
             Expr::Map(map) => self.map(map),
             Expr::Struct(it) => self.undeclared(expr.id, &it.type_name),
             Expr::Comprehension(it) => self.comprehension(it),
@@ -178,12 +181,12 @@ impl<'a> Checker<'a> {
     }
 
     /// The common type of items; an error where they have none.
-    fn joined(&mut self, id: u64, known: Option<Type>, found: &Type, mix: Mix) -> Type {
+    fn joined(&mut self, id: u64, known: Option<Type>, found: &Type) -> Type {
         match known {
             None => found.clone(),
             Some(known) if known.agrees(found) => known.join(found),
             Some(known) => {
-                if mix == Mix::Refused {
+                if self.mix == Mix::Refused {
                     self.error(id, format!("expected type '{known}' but found '{found}'"));
                 }
                 Type::Dyn
@@ -203,7 +206,15 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub fn list(&mut self, list: &ListExpr, mix: Mix) -> Checked {
+    /// An expression, in which lists and maps may be of mixed types: what `format` prints.
+    pub fn mixed(&mut self, expr: &IdedExpr) -> Checked {
+        let before = std::mem::replace(&mut self.mix, Mix::Allowed);
+        let checked = self.expr(expr);
+        self.mix = before;
+        checked
+    }
+
+    fn list(&mut self, list: &ListExpr) -> Checked {
         let (mut ty, mut cost, mut depth) = (None, 10_u64, 0);
         let mut items = Vec::with_capacity(list.elements.len());
         for (at, item) in list.elements.iter().enumerate() {
@@ -211,7 +222,7 @@ impl<'a> Checker<'a> {
             let optional = list.optional_indices.contains(&at);
             let presence = if optional { Presence::WithValue } else { Presence::Always };
             let found = if optional { self.unwrapped(item.id, checked.ty) } else { checked.ty };
-            ty = Some(self.joined(item.id, ty, &found, mix));
+            ty = Some(self.joined(item.id, ty, &found));
             cost = cost.saturating_add(checked.cost);
             depth = depth.max(checked.depth);
             items.push((checked.node, presence));
@@ -228,8 +239,8 @@ impl<'a> Checker<'a> {
             let (key, value) = (self.expr(&it.key), self.expr(&it.value));
             let presence = if it.optional { Presence::WithValue } else { Presence::Always };
             let found = if it.optional { self.unwrapped(it.value.id, value.ty) } else { value.ty };
-            keys = Some(self.joined(it.key.id, keys, &key.ty, Mix::Refused));
-            values = Some(self.joined(it.value.id, values, &found, Mix::Refused));
+            keys = Some(self.joined(it.key.id, keys, &key.ty));
+            values = Some(self.joined(it.value.id, values, &found));
             cost = cost.saturating_add(key.cost).saturating_add(value.cost);
             depth = depth.max(key.depth).max(value.depth);
             entries.push((key.node, value.node, presence));

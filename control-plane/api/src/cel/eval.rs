@@ -137,7 +137,8 @@ fn select<'a>(operand: &Val<'a>, field: &str) -> Result<Val<'a>, Fault> {
         Val::Map(map) => map.field(field)?.ok_or_else(|| Fault::no_key(field)),
         Val::Optional(None) => Ok(Val::Optional(None)),
         Val::Optional(Some(_)) => may_select(operand, field),
-        _ => Err(Fault::no_overload()),
+        // Only where nobody declared what stands there.
+        _ => Err(Fault::no_key(field)),
     }
 }
 
@@ -146,7 +147,7 @@ fn has(operand: &Val<'_>, field: &str) -> Result<bool, Fault> {
         Val::Map(map) => Ok(map.field(field)?.is_some()),
         Val::Optional(None) => Ok(false),
         Val::Optional(Some(inner)) => has(inner, field),
-        _ => Err(Fault::no_overload()),
+        _ => Ok(false),
     }
 }
 
@@ -155,7 +156,7 @@ fn may_select<'a>(operand: &Val<'a>, field: &str) -> Result<Val<'a>, Fault> {
         Val::Map(map) => Ok(Val::Optional(map.field(field)?.map(Arc::new))),
         Val::Optional(None) => Ok(Val::Optional(None)),
         Val::Optional(Some(inner)) => may_select(inner, field),
-        _ => Err(Fault::no_overload()),
+        _ => Ok(Val::Optional(None)),
     }
 }
 

@@ -37,10 +37,39 @@ const MACROS: &[(&str, usize, Kind)] = &[
 ];
 
 pub fn all() -> impl Iterator<Item = Macro> {
-    MACROS.iter().map(|(name, count, kind)| {
+    let sort_by = Macro::receiver("sortBy", 2, |helper, target, args| sort_by(helper, target, args).map(Some));
+    let two_variables = MACROS.iter().map(|(name, count, kind)| {
         let kind = *kind;
         Macro::receiver(*name, *count, move |helper, target, args| expand(kind, helper, target, args).map(Some))
-    })
+    });
+    two_variables.chain(std::iter::once(sort_by))
+}
+
+/// `l.sortBy(x, key)`: the list in the order of the list of its keys.
+fn sort_by(
+    helper: &mut MacroExprHelper<'_>,
+    target: &mut Option<IdedExpr>,
+    args: &mut Vec<IdedExpr>,
+) -> Result<IdedExpr, ParseError> {
+    let mut args = std::mem::take(args).into_iter();
+    let (Some(variable), Some(key), Some(list)) = (args.next(), args.next(), target.take()) else {
+        return Err(helper.new_error(0, "too few arguments"));
+    };
+    let variable = name(helper, &variable)?;
+    let (init, _, step, result) = parts(Kind::List, helper, &variable, key);
+    let condition = helper.next_expr(Expr::Literal(LiteralValue::Boolean(true.into())));
+    let keys = helper.next_expr(Expr::Comprehension(Box::new(ComprehensionExpr {
+        iter_range: list.clone(),
+        iter_var: variable,
+        iter_var2: None,
+        accu_var: RESULT.to_owned(),
+        accu_init: init,
+        loop_cond: condition,
+        loop_step: step,
+        result,
+    })));
+    let func_name = super::library::list_ext::SORT_BY_KEYS.to_owned();
+    Ok(helper.next_expr(Expr::Call(CallExpr { func_name, target: Some(Box::new(list)), args: vec![keys] })))
 }
 
 fn call(helper: &mut MacroExprHelper<'_>, name: &str, args: Vec<IdedExpr>) -> IdedExpr {

@@ -15,6 +15,12 @@ use std::fmt;
 /// What one requirement asks of its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
+    /// `=`
+    Equals,
+    /// `==`, which means the same.
+    DoubleEquals,
+    /// `!=`
+    NotEquals,
     In,
     NotIn,
     Exists,
@@ -23,7 +29,7 @@ pub enum Operator {
     LessThan,
 }
 
-/// One term of a label selector. `=` and `==` are `In` with one value, `!=` is `NotIn` with one.
+/// One term of a label selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
     pub key: String,
@@ -35,8 +41,8 @@ impl Requirement {
     fn matches(&self, value: Option<&str>) -> bool {
         let listed = |value: &str| self.values.iter().any(|v| v == value);
         match self.operator {
-            Operator::In => value.is_some_and(listed),
-            Operator::NotIn => !value.is_some_and(listed),
+            Operator::In | Operator::Equals | Operator::DoubleEquals => value.is_some_and(listed),
+            Operator::NotIn | Operator::NotEquals => !value.is_some_and(listed),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
             Operator::GreaterThan => self.compare(value, |label, bound| label > bound),
@@ -117,7 +123,7 @@ impl Labels {
             .iter()
             .map(|(key, value)| Requirement {
                 key: key.clone(),
-                operator: Operator::In,
+                operator: Operator::Equals,
                 values: vec![value.as_str().unwrap_or_default().into()],
             })
             .collect();
@@ -156,8 +162,9 @@ impl fmt::Display for Labels {
             }
             let Requirement { key, operator, values } = requirement;
             match (operator, values.as_slice()) {
-                (Operator::In, [one]) => write!(f, "{key}={one}")?,
-                (Operator::NotIn, [one]) => write!(f, "{key}!={one}")?,
+                (Operator::Equals, values) => write!(f, "{key}={}", values.join(","))?,
+                (Operator::DoubleEquals, values) => write!(f, "{key}=={}", values.join(","))?,
+                (Operator::NotEquals, values) => write!(f, "{key}!={}", values.join(","))?,
                 (Operator::In, many) => write!(f, "{key} in ({})", sorted(many))?,
                 (Operator::NotIn, many) => write!(f, "{key} notin ({})", sorted(many))?,
                 (Operator::Exists, _) => f.write_str(key)?,
@@ -265,7 +272,9 @@ impl Fields {
     /// 400 with the message of Kubernetes' parser.
     pub fn parse(text: &str) -> Result<Self, Status> {
         let mut terms = Vec::new();
-        for term in split_terms(text) {
+        let mut parts = split_terms(text);
+        parts.sort_unstable();
+        for term in parts {
             if term.is_empty() {
                 continue;
             }
@@ -358,11 +367,15 @@ fn split_terms(text: &str) -> Vec<&str> {
 }
 
 fn split_term(term: &str) -> Option<(&str, Equality, &str)> {
-    let at = term.find(['=', '!'])?;
-    let (field, rest) = term.split_at(at);
-    [("!=", Equality::NotEqual), ("==", Equality::Equal), ("=", Equality::Equal)]
-        .into_iter()
-        .find_map(|(sign, equality)| rest.strip_prefix(sign).map(|value| (field, equality, value)))
+    let equal = term.find('=')?;
+    // An exclamation mark elsewhere is of the field's name.
+    match term[..equal].strip_suffix('!') {
+        Some(field) => Some((field, Equality::NotEqual, &term[equal + 1..])),
+        None => {
+            let value = &term[equal + 1..];
+            Some((&term[..equal], Equality::Equal, value.strip_prefix('=').unwrap_or(value)))
+        }
+    }
 }
 
 fn unescape(value: &str) -> Result<String, String> {
@@ -380,7 +393,10 @@ fn unescape(value: &str) -> Result<String, String> {
                     return Err(format!("invalid field selector: invalid escape sequence: \\{shown}"));
                 }
             },
-            ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
+            // The character's number, as Kubernetes prints it.
+            ',' | '=' => {
+                return Err(format!("invalid field selector: unescaped character in value: {}", u32::from(c)));
+            }
             c => out.push(c),
         }
     }

@@ -98,8 +98,9 @@ impl<'a> Parser<'a> {
         Ok(match self.next() {
             Token::Keyword("in") => (Operator::In, true),
             Token::Keyword("notin") => (Operator::NotIn, true),
-            Token::Symbol("=" | "==") => (Operator::In, false),
-            Token::Symbol("!=") => (Operator::NotIn, false),
+            Token::Symbol("=") => (Operator::Equals, false),
+            Token::Symbol("==") => (Operator::DoubleEquals, false),
+            Token::Symbol("!=") => (Operator::NotEquals, false),
             Token::Symbol(">") => (Operator::GreaterThan, false),
             Token::Symbol("<") => (Operator::LessThan, false),
             other => return Err(format!("found '{}', expected: in, notin, =, ==, !=, gt, lt", other.text())),
@@ -120,10 +121,6 @@ impl<'a> Parser<'a> {
                     values.push(word.to_string());
                 }
                 Token::Symbol(",") => values.push(String::new()),
-                Token::Symbol(")") if values.is_empty() => {
-                    self.next();
-                    return Ok(values);
-                }
                 Token::Symbol(")") => values.push(String::new()),
                 other => return Err(format!("found '{}', expected: ',', ')' or identifier", other.text())),
             }

@@ -1,17 +1,17 @@
 //! Checks calls: finds the overloads that fit, what they result in and what they cost.
 
 use super::{Style, overloads};
-use crate::cel::check::{Checked, Checker, Mix, qualified};
+use crate::cel::check::{Checked, Checker, qualified};
 use crate::cel::eval::Node;
 use crate::cel::types::{Type, UNBOUNDED};
 use crate::cel::value::{Text, Val};
 use cel::IdedExpr;
-use cel::common::ast::{CallExpr, Expr, operators};
+use cel::common::ast::{CallExpr, operators};
 
 pub fn check(checker: &mut Checker<'_>, id: u64, call: &CallExpr) -> Checked {
     match (call.func_name.as_str(), call.args.as_slice()) {
-        (operators::LOGICAL_AND, [a, b]) => junction(checker, id, "_&&_", a, b),
-        (operators::LOGICAL_OR, [a, b]) => junction(checker, id, "_||_", a, b),
+        (operators::LOGICAL_AND, [a, b]) => junction(checker, "_&&_", a, b),
+        (operators::LOGICAL_OR, [a, b]) => junction(checker, "_||_", a, b),
         (operators::CONDITIONAL, [a, b, c]) => conditional(checker, id, a, b, c),
         (operators::NOT_STRICTLY_FALSE, [operand]) => {
             let it = checker.expr(operand);
@@ -31,10 +31,16 @@ fn no_overload(checker: &mut Checker<'_>, id: u64, name: &str, style: Style, arg
     checker.error(id, format!("found no matching overload for '{name}' applied to '{applied}'"))
 }
 
-fn junction(checker: &mut Checker<'_>, id: u64, name: &str, a: &IdedExpr, b: &IdedExpr) -> Checked {
-    let (a, b) = (checker.expr(a), checker.expr(b));
-    if !a.ty.agrees(&Type::Bool) || !b.ty.agrees(&Type::Bool) {
-        return no_overload(checker, id, name, Style::Global, &[&a.ty, &b.ty]);
+fn junction(checker: &mut Checker<'_>, name: &str, left: &IdedExpr, right: &IdedExpr) -> Checked {
+    let (a, b) = (checker.expr(left), checker.expr(right));
+    let mut wrong = None;
+    for (operand, checked) in [(left, &a), (right, &b)] {
+        if !checked.ty.agrees(&Type::Bool) {
+            wrong = Some(checker.error(operand.id, format!("expected type 'bool' but found '{}'", checked.ty)));
+        }
+    }
+    if let Some(wrong) = wrong {
+        return wrong;
     }
     let pair = Box::new([a.node, b.node]);
     let node = if name == "_&&_" { Node::And(pair) } else { Node::Or(pair) };
@@ -81,12 +87,7 @@ fn overload(checker: &mut Checker<'_>, id: u64, name: &str, style: Style, args: 
     let rows = overloads(name, style);
     let mut checked: Vec<Checked> = Vec::with_capacity(args.len());
     for arg in args {
-        // The values that `format` prints may be of any types.
-        let one = match &arg.expr {
-            Expr::List(list) if name == "format" => checker.list(list, Mix::Allowed),
-            _ => checker.expr(arg),
-        };
-        checked.push(one);
+        checked.push(if name == "format" { checker.mixed(arg) } else { checker.expr(arg) });
     }
     if rows.is_empty() {
         return checker.undeclared(id, name);
@@ -144,7 +145,7 @@ fn literals(name: &str, nodes: &mut [Node]) -> Result<(), String> {
                 *pattern = Node::Const(made);
             }
         }
-        ("duration", [Node::Const(Val::Text(text))]) if super::times::parse_duration(text.as_str()).is_none() => {
+        ("duration", [Node::Const(Val::Text(text))]) if super::times::go_duration(text.as_str()).is_none() => {
             return Err("invalid duration argument".into());
         }
         ("timestamp", [Node::Const(Val::Text(text))]) if crate::time::parse(text.as_str()).is_none() => {

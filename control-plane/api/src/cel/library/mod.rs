@@ -5,6 +5,7 @@
 
 pub mod authz;
 pub mod calls;
+pub mod list_ext;
 mod lists;
 mod net;
 pub mod opaque;
@@ -83,6 +84,12 @@ pub enum Cost {
     Member,
     /// Every item of the first list is looked at.
     Items,
+    /// The result is as large as the first, item by item.
+    Copy,
+    /// Every item of the first is compared with the others; the result is as large.
+    Square,
+    /// The items of the first one's items.
+    Flatten,
     /// Every item of the one with every item of the other.
     Product,
     /// Pieces of the first: as many as it is long.
@@ -114,6 +121,7 @@ static TABLE: LazyLock<HashMap<&'static str, [Vec<&'static Row>; 2]>> = LazyLock
         standard::ROWS,
         strings::ROWS,
         lists::ROWS,
+        list_ext::ROWS,
         optionals::ROWS,
         regexes::ROWS,
         urls::ROWS,
@@ -234,6 +242,16 @@ impl Cost {
                     _ => 1,
                 };
                 (first.saturating_mul(each), 1)
+            }
+            Self::Copy => (first.max(1), first),
+            Self::Square => (first.saturating_mul(first).max(1), first),
+            Self::Flatten => {
+                let each = match args.first() {
+                    Some(Type::List(list)) => list.item.size(),
+                    _ => UNBOUNDED,
+                };
+                let all = first.saturating_mul(each);
+                (all.max(1), all)
             }
             Self::Product => (first.saturating_mul(second), 1),
             Self::Split => (tenth(first).max(1), first),

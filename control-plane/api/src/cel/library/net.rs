@@ -79,31 +79,39 @@ impl Network {
 }
 
 fn parse_ip(text: &str) -> Result<IpAddr, Fault> {
-    let wrong = |why: &str| {
-        Fault::of(format!("IP Address {} parse error during conversion from string: {why}", crate::field::quoted(text)))
-    };
+    let shown = crate::field::quoted(text);
     if text.contains('%') {
-        return Err(wrong("IP address with zone value is not allowed"));
+        return Err(Fault::of(format!("IP address {shown} with zone value is not allowed")));
     }
-    let address: IpAddr = text.parse().map_err(|_| wrong("unable to parse IP"))?;
+    let padded = |part: &str| part.len() > 1 && part.starts_with('0') && part.bytes().all(|b| b.is_ascii_digit());
+    let address: IpAddr = text.parse().map_err(|_| {
+        let four = !text.contains(':') && text.split('.').count() == 4;
+        let zeros = four && text.split('.').any(padded);
+        let why = if zeros { "IPv4 field has octet with leading zero" } else { "unable to parse IP" };
+        Fault::of(format!("IP Address {shown} parse error during conversion from string: ParseAddr({shown}): {why}"))
+    })?;
     match address {
-        IpAddr::V6(six) if six.to_ipv4_mapped().is_some() => Err(wrong("IPv4-mapped IPv6 address is not allowed")),
+        IpAddr::V6(six) if six.to_ipv4_mapped().is_some() => {
+            Err(Fault::of(format!("IPv4-mapped IPv6 address {shown} is not allowed")))
+        }
         address => Ok(address),
     }
 }
 
 fn parse_cidr(text: &str) -> Result<Network, Fault> {
-    let wrong = || {
-        Fault::of(format!(
-            "network address parse error during conversion from string: netip.ParsePrefix({})",
-            crate::field::quoted(text)
-        ))
+    let wrong = |why: &str| {
+        let wrong = "network address parse error during conversion from string";
+        Fault::of(format!("{wrong}: {wrong}: netip.ParsePrefix({}): {why}", crate::field::quoted(text)))
     };
-    let (address, length) = text.split_once('/').ok_or_else(wrong)?;
+    let (address, length) = text.split_once('/').ok_or_else(|| wrong("no '/'"))?;
     let address = parse_ip(address)?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let plain = length.bytes().all(|b| b.is_ascii_digit()) && (length.len() == 1 || !length.starts_with('0'));
-    let bits = length.parse().ok().filter(|bits| plain && *bits <= most).ok_or_else(wrong)?;
+    let bits = length.parse().ok().filter(|_| plain);
+    let bits = bits.ok_or_else(|| wrong(&format!("bad bits after slash: {}", crate::field::quoted(length))))?;
+    if bits > most {
+        return Err(wrong("prefix length out of range"));
+    }
     Ok(Network { address, bits })
 }
 

@@ -104,6 +104,8 @@ pub const ROWS: &[Row] = &[
     parser("quantity", Q, quantity),
     parser("isQuantity", Sig::Bool, is_quantity),
     method("sign", &[Q], Sig::Int, sign),
+    // Kubernetes' own is no method, whatever its documentation says.
+    Row { name: "sign", style: Style::Global, args: &[Q], result: Sig::Int, cost: Cost::One, run: sign },
     method("isInteger", &[Q], Sig::Bool, is_integer),
     method("asInteger", &[Q], Sig::Int, as_integer),
     method("asApproximateFloat", &[Q], Sig::Double, as_float),

@@ -3,7 +3,8 @@
 use super::{Cost, Row, Sig, Style};
 use crate::cel::error::Fault;
 use crate::cel::eval::Frame;
-use crate::cel::value::Val;
+use crate::cel::value::{List, Val};
+use std::sync::Arc;
 
 const P: Sig = Sig::Param(0);
 const MAYBE: Sig = Sig::Optional(&P);
@@ -20,11 +21,42 @@ pub const ROWS: &[Row] = &[
     row("optional.of", &[P], MAYBE, of),
     row("optional.ofNonZeroValue", &[P], MAYBE, of_non_zero),
     row("optional.none", &[], MAYBE, none),
+    Row {
+        name: "optional.unwrap",
+        style: Style::Global,
+        args: &[Sig::List(&MAYBE)],
+        result: Sig::List(&P),
+        cost: Cost::Copy,
+        run: unwrap,
+    },
+    Row {
+        name: "unwrapOpt",
+        style: Style::Member,
+        args: &[Sig::List(&MAYBE)],
+        result: Sig::List(&P),
+        cost: Cost::Copy,
+        run: unwrap,
+    },
     method("hasValue", &[MAYBE], Sig::Bool, has_value),
     method("value", &[MAYBE], P, value),
     method("orValue", &[MAYBE, P], P, or_value),
     method("or", &[MAYBE, MAYBE], MAYBE, or),
 ];
+
+/// The values of those that have one.
+fn unwrap<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    let [Val::List(list)] = args else { return Err(Fault::no_overload()) };
+    frame.charge(list.len() as u64)?;
+    let mut values = Vec::new();
+    for item in list.items() {
+        match item? {
+            Val::Optional(Some(value)) => values.push(Val::clone(&value)),
+            Val::Optional(None) => {}
+            _ => return Err(Fault::no_overload()),
+        }
+    }
+    Ok(Val::List(List::Made(Arc::new(values))))
+}
 
 fn of<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     args.first().cloned().map(Val::some).ok_or(Fault::no_overload())

@@ -5,6 +5,7 @@ use super::tenth;
 use crate::cel::error::Fault;
 use crate::cel::eval::{Frame, text};
 use crate::cel::value::{List, Val};
+use crate::field::quoted;
 use std::fmt::Write as _;
 
 /// Decimals that a clause may ask for.
@@ -49,21 +50,25 @@ fn precision(text: &str) -> Result<(usize, &str), Fault> {
 }
 
 fn clause(out: &mut String, verb: char, precision: usize, value: &Val<'_>, frame: &mut Frame<'_>) -> Result<(), Fault> {
-    let wrong =
-        || Fault::of(format!("could not parse formatting clause: '%{verb}' does not take {}", value.type_name()));
+    let wrong = || {
+        let wanted = match verb {
+            'd' => "decimal clause can only be used on integers",
+            'f' => "fixed-point clause can only be used on doubles",
+            'e' => "scientific clause can only be used on doubles",
+            'o' => "octal clause can only be used on integers",
+            'b' => "only integers and bools can be formatted as binary",
+            _ => "only integers, byte buffers, and strings can be formatted as hex",
+        };
+        Fault::of(format!("error during formatting: {wanted}, was given {}", value.type_name()))
+    };
     // Writing to a string cannot fail.
     let _ = match (verb, value) {
         ('s', value) => return show(out, value, frame, 0),
         ('d', Val::Int(n)) => write!(out, "{n}"),
         ('d', Val::Uint(n)) => write!(out, "{n}"),
         ('d' | 'f' | 'e', Val::Double(n)) if !n.is_finite() => write!(out, "{}", special(*n)),
-        ('d', Val::Double(n)) => write!(out, "{n}"),
-        ('f', Val::Double(n)) => write!(out, "{n:.precision$}"),
-        ('f', Val::Int(n)) => write!(out, "{:.precision$}", *n as f64),
-        ('f', Val::Uint(n)) => write!(out, "{:.precision$}", *n as f64),
-        ('e', Val::Double(n)) => write!(out, "{}", exponent(*n, precision)),
-        ('e', Val::Int(n)) => write!(out, "{}", exponent(*n as f64, precision)),
-        ('e', Val::Uint(n)) => write!(out, "{}", exponent(*n as f64, precision)),
+        ('f', Val::Double(n)) => write!(out, "{}", grouped(&format!("{n:.precision$}"))),
+        ('e', Val::Double(n)) => write!(out, "{}", exponent(*n)),
         ('b', Val::Bool(truth)) => write!(out, "{}", u8::from(*truth)),
         ('b' | 'o' | 'x' | 'X', Val::Int(n)) => {
             if *n < 0 {
@@ -100,14 +105,27 @@ fn special(n: f64) -> &'static str {
     }
 }
 
-/// `1.052746e+03`: the exponent has a sign and two digits at least.
-fn exponent(n: f64, precision: usize) -> String {
-    let plain = format!("{n:.precision$e}");
-    let Some((mantissa, power)) = plain.split_once('e') else { return plain };
-    match power.strip_prefix('-') {
-        Some(power) => format!("{mantissa}e-{power:0>2}"),
-        None => format!("{mantissa}e+{power:0>2}"),
+/// The digits before the point in groups of three, as the library prints them: `1,234,567.50`.
+fn grouped(number: &str) -> String {
+    let (sign, number) = number.strip_prefix('-').map_or(("", number), |rest| ("-", rest));
+    let (whole, rest) = number.split_at(number.find('.').unwrap_or(number.len()));
+    let mut out = sign.to_owned();
+    for (at, digit) in whole.char_indices() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
     }
+    out + rest
+}
+
+/// `1.052746×10⁰³`: six decimals whatever is asked for, and an exponent of two digits at least.
+fn exponent(n: f64) -> String {
+    let plain = format!("{n:.6e}");
+    let Some((mantissa, power)) = plain.split_once('e') else { return plain };
+    let (sign, digits) = power.strip_prefix('-').map_or(("", power), |digits| ("⁻", digits));
+    let raised = |digit: char| digit.to_digit(10).and_then(|n| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(n as usize)).unwrap_or(digit);
+    format!("{mantissa}×10{sign}{}", format!("{digits:0>2}").chars().map(raised).collect::<String>())
 }
 
 fn radix(out: &mut String, verb: char, n: u64) -> std::fmt::Result {
@@ -126,6 +144,11 @@ fn hex(out: &mut String, verb: char, bytes: &[u8]) {
     }
 }
 
+/// What is in lists and maps is printed as one would write it.
+fn within(out: &mut String, function: &str, text: String, depth: usize) {
+    out.push_str(&if depth > 0 { format!("{function}({})", quoted(&text)) } else { text });
+}
+
 /// A value as `%s` prints it.
 fn show(out: &mut String, value: &Val<'_>, frame: &mut Frame<'_>, depth: usize) -> Result<(), Fault> {
     frame.charge(1)?;
@@ -137,18 +160,20 @@ fn show(out: &mut String, value: &Val<'_>, frame: &mut Frame<'_>, depth: usize) 
         Val::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
         Val::Int(n) => out.push_str(&n.to_string()),
         Val::Uint(n) => out.push_str(&n.to_string()),
-        Val::Double(n) if !n.is_finite() => out.push_str(special(*n)),
-        Val::Double(n) => out.push_str(&n.to_string()),
+        Val::Double(n) if depth > 0 && n.is_finite() => out.push_str(&format!("{n:.6}")),
+        Val::Double(n) if depth > 0 => out.push_str(&quoted(special(*n))),
+        Val::Double(n) => out.push_str(&super::standard::shortest(*n)),
         Val::Text(text) => {
             frame.charge(text.as_str().len() as u64 / 10)?;
-            out.push_str(text.as_str());
+            out.push_str(&if depth > 0 { quoted(text.as_str()) } else { text.as_str().to_owned() });
         }
         Val::Bytes(bytes) => {
             frame.charge(bytes.len() as u64 / 10)?;
-            out.push_str(&String::from_utf8_lossy(bytes));
+            let text = String::from_utf8_lossy(bytes);
+            out.push_str(&if depth > 0 { format!("b{}", quoted(&text)) } else { text.into_owned() });
         }
-        Val::Duration(nanos) => out.push_str(&super::times::duration_text(*nanos)),
-        Val::Timestamp(at) => out.push_str(&at.to_string()),
+        Val::Duration(nanos) => within(out, "duration", super::times::duration_text(*nanos), depth),
+        Val::Timestamp(at) => within(out, "timestamp", at.to_string(), depth),
         Val::Type(name) => out.push_str(name.as_str()),
         Val::List(list) => {
             out.push('[');
@@ -168,7 +193,7 @@ fn show(out: &mut String, value: &Val<'_>, frame: &mut Frame<'_>, depth: usize) 
                     out.push_str(", ");
                 }
                 show(out, &key, frame, depth + 1)?;
-                out.push_str(": ");
+                out.push(':');
                 show(out, &value, frame, depth + 1)?;
             }
             out.push('}');

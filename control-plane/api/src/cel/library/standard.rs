@@ -137,13 +137,27 @@ fn string<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault>
         [Val::Bool(truth)] => truth.to_string(),
         [Val::Int(n)] => n.to_string(),
         [Val::Uint(n)] => n.to_string(),
-        [Val::Double(n)] => n.to_string(),
+        [Val::Double(n)] => shortest(*n),
         [Val::Timestamp(at)] => at.to_string(),
         [Val::Duration(nanos)] => super::times::duration_text(*nanos),
         [Val::Foreign(foreign)] => foreign.text().ok_or(Fault::no_overload())?,
         _ => return Err(Fault::no_overload()),
     };
     text(made, frame)
+}
+
+/// Go's `FormatFloat(n, 'g', -1, 64)`.
+pub fn shortest(n: f64) -> String {
+    if !n.is_finite() {
+        return if n.is_nan() { "NaN".into() } else { format!("{}Inf", if n > 0.0 { '+' } else { '-' }) };
+    }
+    let scientific = format!("{n:e}");
+    let Some((mantissa, power)) = scientific.split_once('e') else { return scientific };
+    let power: i32 = power.parse().unwrap_or_default();
+    if (-4..6).contains(&power) {
+        return n.to_string();
+    }
+    format!("{mantissa}e{}{:0>2}", if power < 0 { '-' } else { '+' }, power.abs())
 }
 
 fn bytes<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {

@@ -31,7 +31,6 @@ pub const ROWS: &[Row] = &[
     method("lowerAscii", S, Sig::Text, Cost::Read, lower),
     method("upperAscii", S, Sig::Text, Cost::Read, upper),
     method("trim", S, Sig::Text, Cost::Read, trim),
-    method("reverse", S, Sig::Text, Cost::Read, reverse),
     method("replace", SSS, Sig::Text, Cost::Replace, replace),
     method("replace", SSSI, Sig::Text, Cost::Replace, replace),
     method("split", SS, TEXTS, Cost::Split, split),
@@ -115,7 +114,9 @@ pub fn index_of<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, 
     let (text, part) = two(args)?;
     let (text, part) = (text.as_str(), part.as_str());
     frame.charge(tenth(text.len() as u64))?;
-    let start = byte_at(text, number(args.get(2))?.unwrap_or_default())?;
+    let from = number(args.get(2))?.unwrap_or_default();
+    // Behind its end nothing is found.
+    let start = if from >= 0 { byte_at(text, from).unwrap_or(text.len()) } else { byte_at(text, from)? };
     let found = text[start..].find(part).map(|at| text[..start + at].chars().count());
     Ok(found.map_or(Val::Int(-1), int))
 }
@@ -142,11 +143,6 @@ fn lower<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> 
 fn upper<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value] = args else { return Err(Fault::no_overload()) };
     Ok(read(value, frame)?.to_ascii_uppercase().into())
-}
-
-fn reverse<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    let [value] = args else { return Err(Fault::no_overload()) };
-    Ok(read(value, frame)?.chars().rev().collect::<String>().into())
 }
 
 fn trim<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {

@@ -56,7 +56,13 @@ pub const ROWS: &[Row] = &[
 const UNITS: &[(&str, f64)] =
     &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
-/// Nanoseconds of a text such as `1h30m`, `-1.5s`, `3 days`.
+/// Nanoseconds of a text such as `1h30m` or `-1.5s`, as `duration()` takes it.
+#[must_use]
+pub fn go_duration(text: &str) -> Option<i64> {
+    if text.contains(['d', 'w', ' ']) { None } else { parse_duration(text) }
+}
+
+/// The same of what a schema's `format: duration` allows, which has days and weeks, too: `3 days`.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
@@ -121,7 +127,7 @@ pub fn duration_text(nanos: i64) -> String {
 fn duration<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     match args {
         [Val::Duration(nanos)] => Ok(Val::Duration(*nanos)),
-        [Val::Text(text)] => parse_duration(text.as_str())
+        [Val::Text(text)] => go_duration(text.as_str())
             .map(Val::Duration)
             .ok_or(Fault::text("type conversion error from 'string' to 'duration'")),
         _ => Err(Fault::no_overload()),
@@ -133,7 +139,7 @@ fn zoned(args: &[Val<'_>]) -> Result<Zoned, Fault> {
     match args {
         [Val::Timestamp(at)] => Ok(at.to_zoned(TimeZone::UTC)),
         [Val::Timestamp(at), Val::Text(zone)] => {
-            let zone = zone.as_str();
+            let zone = if zone.as_str().is_empty() { "UTC" } else { zone.as_str() };
             let found =
                 offset(zone).map(TimeZone::fixed).or_else(|| TimeZone::get(zone).ok().filter(|_| zone.len() < 64));
             let found = found.ok_or_else(|| Fault::of(format!("unknown time zone {zone}")))?;

@@ -95,7 +95,7 @@ fn evaluation_errors_are_cels() {
         ("quantity(self.text).sign() == 1", "quantities must match the regular expression"),
         (
             "ip(self.text).family() == 4",
-            "IP Address \"text\" parse error during conversion from string: unable to parse IP",
+            "IP Address \"text\" parse error during conversion from string: ParseAddr(\"text\"): unable to parse IP",
         ),
         ("'a'.matches(self.open)", "error parsing regexp"),
         ("[].min() == 1", "min called on empty list"),
