@@ -83,6 +83,7 @@ impl Strategy for Pod {
             status["conditions"] = json!([{
                 "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastProbeTime": null, "lastTransitionTime": null,
             }]);
         }
         if let Some(map) = object.as_object_mut() {
