@@ -7,7 +7,7 @@ use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
 use crate::strategy::Strategy;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
 fn spec(object: &Value) -> &Value {
@@ -100,8 +100,28 @@ impl Strategy for Namespace {
 
 pub(super) struct Node;
 
+/// `podCIDR` is the first of `podCIDRs`; where they differ, `podCIDR` counts, as where Kubernetes converts them.
+fn mirror_pod_cidr(spec: &mut Map<String, Value>) {
+    let one = spec.get("podCIDR").and_then(Value::as_str).filter(|cidr| !cidr.is_empty());
+    let first = spec.get("podCIDRs").and_then(|all| all.get(0)).and_then(Value::as_str);
+    match (one, first) {
+        (Some(one), first) if first != Some(one) => {
+            let all = json!([one]);
+            spec.insert("podCIDRs".into(), all);
+        }
+        (None, Some(first)) => {
+            let one = first.into();
+            spec.insert("podCIDR".into(), one);
+        }
+        _ => {}
+    }
+}
+
 impl Strategy for Node {
     fn default(&self, object: &mut Value) {
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+            mirror_pod_cidr(spec);
+        }
         let Some(status) = object.as_object_mut().and_then(|o| existing_mut(o, "status")) else { return };
         for list in ["capacity", "allocatable"] {
             if let Some(list) = existing_mut(status, list) {
