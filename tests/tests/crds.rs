@@ -178,9 +178,9 @@ async fn rules_in_cel_are_told_to_kubectls_users() {
         )
     };
     let told = refused(&range(5, 1)).await;
-    assert!(told.contains("The Range \"r\" is invalid: spec: Invalid value: \"object\": 5 is more than 1"), "{told}");
+    assert!(told.contains("The Range \"r\" is invalid: spec: Invalid value: 5 is more than 1"), "{told}");
     apply(&cluster, &range(1, 5)).await;
     let told = fails(&cluster, &["patch", "range", "r", "--type=merge", "-p", r#"{"spec":{"max":4}}"#]).await;
-    assert!(told.contains("spec.max: Invalid value: \"integer\": may only grow"), "{told}");
+    assert!(told.contains("spec.max: Invalid value: 4: may only grow"), "{told}");
     run(&cluster, &["patch", "range", "r", "--type=merge", "-p", r#"{"spec":{"max":6}}"#]).await;
 }

@@ -300,7 +300,7 @@ async fn must_not_fail_to_update_a_resource_due_to_crd_validation_rule_errors_on
     scene
         .patch(&it, Patch::Merge, json!({"field": "c"}))
         .await
-        .refused(422, "field: Invalid value: \"string\": has to begin with a");
+        .refused(422, "field: Invalid value: \"c\": has to begin with a");
 }
 
 fn ruled(rule: &str) -> Value {

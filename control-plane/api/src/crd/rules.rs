@@ -422,12 +422,15 @@ impl Inner {
         };
         let place = self.field_paths.get(index).and_then(Option::as_deref).map(|name| path.child(name));
         let place = place.as_ref().unwrap_or(path);
-        errors.push(match source.reason.as_deref() {
-            Some("FieldValueForbidden") => rooted(Error::forbidden(place, detail)),
-            Some("FieldValueRequired") => rooted(Error::required(place, detail)),
-            Some("FieldValueDuplicate") => rooted(Error::duplicate(place, &*self.kind)),
-            _ => self.invalid(place, detail),
-        });
+        // Of objects and lists, which may be large, the message shows nothing.
+        let whole = matches!(&*self.kind, "object" | "array");
+        let value = (!whole).then(|| judged.this.clone());
+        errors.push(rooted(match source.reason.as_deref() {
+            Some("FieldValueForbidden") => Error::forbidden(place, detail),
+            Some("FieldValueRequired") => Error::required(place, detail),
+            Some("FieldValueDuplicate") => Error { value, ..Error::duplicate(place, Value::Null) },
+            _ => Error { value, ..Error::invalid(place, Value::Null, detail) },
+        }));
         ControlFlow::Continue(())
     }
 
