@@ -299,7 +299,7 @@ fn merge_ordered_lists<'p>(
         let (live, added) = (live.unwrap_or(&none), added.unwrap_or(&none));
         let before = positions(live, key);
         same_type(live, added)?;
-        let sorted = in_order(merged, order, before?, key)?;
+        let sorted = in_order(merged, order, &before?, key)?;
         original.insert(name.into(), Value::Array(sorted));
         done.insert(name);
     }
@@ -378,7 +378,7 @@ fn merge_list(
     let mut seen = HashSet::new();
     let both = original.into_iter().chain(patch.iter().cloned());
     let merged = both.filter(|item| seen.insert(item.to_string())).collect();
-    in_order(merged, patch, before, None)
+    in_order(merged, patch, &before, None)
 }
 
 fn merge_objects(
@@ -403,7 +403,7 @@ fn merge_objects(
     }
     if replace {
         let before = positions(&added, Some(key))?;
-        return in_order(added, &[], before, Some(key));
+        return in_order(added, &[], &before, Some(key));
     }
     if !deleted.is_empty() {
         live.retain(|item| identity(item, Some(key)).map_or(true, |id| !deleted.contains(&id)));
@@ -429,7 +429,7 @@ fn merge_objects(
             }
         }
     }
-    in_order(live, &added, before?, Some(key))
+    in_order(live, &added, &before?, Some(key))
 }
 
 /// Puts `items` in order: those that `order` names follow it, the others keep the order that they had before; where the two
@@ -437,7 +437,7 @@ fn merge_objects(
 fn in_order(
     items: Vec<Value>,
     order: &[Value],
-    before: HashMap<String, usize>,
+    before: &HashMap<String, usize>,
     key: Option<&str>,
 ) -> Result<Vec<Value>, Error> {
     if key.is_some() && !items.is_empty() {
@@ -451,7 +451,7 @@ fn in_order(
         |map: &HashMap<String, usize>, item: &Value| identity(item, key).ok().and_then(|id| map.get(&id).copied());
     let (mut listed, mut others): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| place(&wanted, item).is_some());
     listed.sort_by_key(|item| place(&wanted, item));
-    others.sort_by_key(|item| place(&before, item).unwrap_or(usize::MAX));
+    others.sort_by_key(|item| place(before, item).unwrap_or(usize::MAX));
 
     let mut result = Vec::with_capacity(listed.len() + others.len());
     let (mut listed, mut others) = (listed.into_iter().peekable(), others.into_iter().peekable());
@@ -461,7 +461,7 @@ fn in_order(
             (Some(_), None) => true,
             (None, Some(_)) => false,
             (Some(other), Some(item)) => {
-                matches!((place(&before, other), place(&before, item)), (Some(a), Some(b)) if a < b)
+                matches!((place(before, other), place(before, item)), (Some(a), Some(b)) if a < b)
             }
         };
         result.extend(if other_first { others.next() } else { listed.next() });
