@@ -36,7 +36,12 @@ impl Zero {
 pub fn prune(schema: &Schema, value: &mut Value) {
     match (&schema.resolved().shape, value) {
         (Shape::Object(object), Value::Object(map)) => fields(object, map),
-        (Shape::Map(values), Value::Object(map)) => map.values_mut().for_each(|item| prune_item(values, item)),
+        (Shape::Map(values), Value::Object(map)) => {
+            if values.rules.is_some() {
+                map.retain(|_, item| !item.is_null() || keeps_null(values) || defaulted(values, item));
+            }
+            map.values_mut().for_each(|item| prune_item(values, item));
+        }
         (Shape::List(items), Value::Array(list)) => list.iter_mut().for_each(|item| prune_item(items, item)),
         (Shape::Either(definition), value) if value.is_object() => prune(definition.schema(), value),
         (Shape::Either(definition), value) if value.is_array() => either_list(definition.schema(), value),
@@ -138,10 +143,19 @@ fn prune_item(schema: &Schema, item: &mut Value) {
     }
 }
 
-/// A null stays if a CRD's rules are to judge it (`nullable`, or a validation error); with a default it goes, so that the
-/// default comes. Where anything may stand in a custom object, null may.
+/// A null stays where a CRD says `nullable`, and only there (`PruneNonNullableNullsWithoutDefaults`); with a default it goes,
+/// so that the default comes. Items of lists are no fields: their nulls are for validation to judge.
 fn keeps_null(field: &Schema) -> bool {
-    field.rules.as_ref().is_some_and(|rules| rules.nullable || rules.default.is_none())
+    field.rules.as_ref().is_some_and(|rules| rules.nullable)
+}
+
+/// Gives a map's null the default of the map's values. Whether they have one.
+fn defaulted(values: &Schema, item: &mut Value) -> bool {
+    let default = values.rules.as_ref().and_then(|rules| rules.default.as_deref());
+    default.is_some_and(|default| {
+        item.clone_from(default);
+        true
+    })
 }
 
 /// The value of a field that is always there and is not set.

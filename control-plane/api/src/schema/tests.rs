@@ -183,5 +183,21 @@ fn a_crds_schema_prunes_defaults_and_preserves() {
         json!({"size": 3, "port": "http", "free": {"any": [1]}, "note": null, "keyed": [{"id": "a"}],
             "pod": {"kind": "Pod", "metadata": {"name": "b"}, "spec": {}}})
     );
+    // Nulls stay where they may be, and where validation is to judge them.
+    let nulls = crd(json!({"type": "object", "properties": {
+        "text": {"type": "string"}, "raw": {"x-kubernetes-preserve-unknown-fields": true},
+        "map": {"type": "object", "additionalProperties": {"type": "string"}},
+        "filled": {"type": "object", "additionalProperties": {"type": "string", "default": "d"}},
+        "kept": {"type": "object", "additionalProperties": {"type": "string", "nullable": true}},
+        "list": {"type": "array", "items": {"type": "string"}},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    }}));
+    let mut object = json!({"text": null, "raw": null, "map": {"a": null, "b": "c"}, "filled": {"a": null},
+        "kept": {"a": null}, "list": [null], "free": {"a": null}});
+    prune(&nulls, &mut object);
+    assert_eq!(
+        object,
+        json!({"map": {"b": "c"}, "filled": {"a": "d"}, "kept": {"a": null}, "list": [null], "free": {"a": null}})
+    );
     assert_eq!(schema.child("spec").unwrap().child("keyed").unwrap().merge(), Merge::Map(&["id".into()]));
 }
