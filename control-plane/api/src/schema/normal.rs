@@ -104,7 +104,9 @@ fn prune_field(field: &Schema, item: &mut Value) -> bool {
             }
             true
         }
-        Zero::Kept | Zero::ShownNull => true,
+        // A pointer to a time that is none, or to an empty list that is: Go shows null, once.
+        Zero::Kept => !item.is_null(),
+        Zero::ShownNull => true,
     }
 }
 

@@ -25,6 +25,7 @@ const ROWS: &[Row] = &[
     ("v1", "ConfigMap", "/metadata", r#"{"name": "a", "namespace": "", "labels": {}, "annotations": {"k": null}, "creationTimestamp": null, "generation": 0, "ownerReferences": [], "finalizers": null}"#, r#"{"name": "a", "annotations": {"k": ""}}"#),
     ("v1", "ConfigMap", "/metadata/ownerReferences", r#"[{"controller": false}]"#, r#"[{"apiVersion": "", "kind": "", "name": "", "uid": "", "controller": false}]"#),
     ("v1", "ConfigMap", "/metadata/creationTimestamp", r#""0001-01-01T00:00:00Z""#, ""),
+    ("v1", "ConfigMap", "/metadata/managedFields", r#"[{"operation": "", "time": null}]"#, "[{}]"),
     ("apps/v1", "Deployment", "/spec/template/metadata", r#"{"creationTimestamp": null, "managedFields": []}"#, "{}"),
     // Maps, bytes, and structs that are always there.
     ("v1", "ConfigMap", "/data", "{}", ""),
@@ -76,6 +77,14 @@ const ROWS: &[Row] = &[
 fn put(object: &mut Value, pointer: &str, value: Value) {
     let at = pointer.split('/').skip(1).fold(object, |at, step| &mut at[step]);
     *at = value;
+}
+
+#[test]
+fn a_time_that_is_none_is_gone_at_once() {
+    let mut map =
+        json!({"metadata": {"deletionTimestamp": "0001-01-01T00:00:00Z", "creationTimestamp": "0001-01-01T00:00:00Z"}});
+    prune(Kinds::builtin().by_kind("", "v1", "ConfigMap").unwrap().schema.get(), &mut map);
+    assert_eq!(map, json!({"metadata": {}}));
 }
 
 #[test]
