@@ -1,8 +1,11 @@
-//! JSON patch (RFC 6902) as kube-apiserver's library does it, which forgives more than the RFC: places in lists may be counted
-//! from their end, a member that is not there can be replaced and, as null, copied and tested.
+//! JSON patch (RFC 6902). A library applies it; kube-apiserver's forgives more than the RFC: places in lists may be counted
+//! from their end, a member that is not there can be replaced and, as null, copied and tested. So each operation is rewritten
+//! as the RFC has it, for the document that it finds.
 
 use super::{MAX_COPIED_BYTES, MAX_MOVED};
 use crate::decode::MAX_DEPTH;
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -26,6 +29,15 @@ enum Operation<'p> {
 struct Pointer<'p> {
     parents: Vec<Cow<'p, str>>,
     name: Cow<'p, str>,
+}
+
+/// How far the places of a list go.
+#[derive(Clone, Copy)]
+enum End {
+    /// To its last item.
+    Last,
+    /// To behind it, where one more can be put.
+    Behind,
 }
 
 /// What a patch has cost so far.
@@ -79,16 +91,25 @@ impl<'p> Pointer<'p> {
         (found.is_object() || found.is_array()).then_some(found)
     }
 
-    fn container_mut<'d>(&self, document: &'d mut Value) -> Option<&'d mut Value> {
-        let found = self.parents.iter().try_fold(document, |value, step| match value {
-            Value::Object(map) => map.get_mut(step.as_ref()),
-            Value::Array(list) => {
-                let at = place(step, list.len())?;
-                list.get_mut(at)
+    /// The same place in the RFC's words.
+    fn exact(&self, document: &Value, end: End) -> Result<PointerBuf, Refused> {
+        let mut exact = PointerBuf::new();
+        let mut value = document;
+        for step in &self.parents {
+            match value {
+                Value::Array(list) => exact.push_back(place(step, list.len()).ok_or(Refused)?),
+                _ => exact.push_back(step.as_ref()),
             }
-            _ => None,
-        })?;
-        (found.is_object() || found.is_array()).then_some(found)
+            value = get(value, step)?.ok_or(Refused)?;
+        }
+        match (value, end) {
+            (Value::Object(_), _) => exact.push_back(self.name.as_ref()),
+            (Value::Array(_), End::Behind) if self.name == "-" => exact.push_back("-"),
+            (Value::Array(list), End::Behind) => exact.push_back(place(&self.name, list.len() + 1).ok_or(Refused)?),
+            (Value::Array(list), End::Last) => exact.push_back(place(&self.name, list.len()).ok_or(Refused)?),
+            _ => return Err(Refused),
+        }
+        Ok(exact)
     }
 
     /// What stands at the place; `None` for a member that an object does not have.
@@ -130,20 +151,21 @@ fn place(name: &str, count: usize) -> Option<usize> {
 }
 
 fn run(document: &mut Value, operation: Operation<'_>, spent: &mut Spent) -> Result<(), Refused> {
+    let root = PointerBuf::new();
     match operation {
         Operation::Add(path, value) => add(document, &path, value.clone(), spent),
-        Operation::Remove(path) => remove(document, &path, spent).map(drop),
-        Operation::Replace(path, value) => replace(document, &path, value),
+        Operation::Remove(path) => remove(document, &path, spent),
+        Operation::Replace(path, value) => replace(document, &path, value.clone()),
         // Anything but a container changes nothing, as in the library.
+        Operation::ReplaceAll(value) if !value.is_object() && !value.is_array() => Ok(()),
         Operation::ReplaceAll(value) => {
-            if value.is_object() || value.is_array() {
-                *document = value.clone();
-            }
-            Ok(())
+            by_the_rfc(document, PatchOperation::Replace(ReplaceOperation { path: root, value: value.clone() }))
         }
         Operation::Move(from, path) => {
-            spent.moved = spent.moved.saturating_add(from.find(document)?.map_or(0, values));
-            let value = remove(document, &from, spent)?;
+            let value = from.find(document)?.ok_or(Refused)?;
+            spent.moved = spent.moved.saturating_add(values(value));
+            let value = value.clone();
+            remove(document, &from, spent)?;
             add(document, &path, value, spent)
         }
         Operation::Copy(from, path) => {
@@ -156,59 +178,44 @@ fn run(document: &mut Value, operation: Operation<'_>, spent: &mut Spent) -> Res
             let value = value.cloned().unwrap_or_default();
             add(document, &path, value, spent)
         }
+        Operation::Test(path, wanted) if path.find(document)?.is_none() && wanted.is_null() => Ok(()),
         Operation::Test(path, wanted) => {
-            let holds = path.find(document)?.map_or(wanted.is_null(), |value| value == wanted);
-            if holds { Ok(()) } else { Err(Refused) }
+            let path = path.exact(document, End::Last)?;
+            by_the_rfc(document, PatchOperation::Test(TestOperation { path, value: wanted.clone() }))
         }
         Operation::TestAll(wanted) => {
-            if document == wanted {
-                Ok(())
-            } else {
-                Err(Refused)
-            }
+            by_the_rfc(document, PatchOperation::Test(TestOperation { path: root, value: wanted.clone() }))
         }
     }
+}
+
+fn by_the_rfc(document: &mut Value, operation: PatchOperation) -> Result<(), Refused> {
+    json_patch::patch_unsafe(document, &[operation]).map_err(|_| Refused)
 }
 
 fn add(document: &mut Value, path: &Pointer<'_>, value: Value, spent: &mut Spent) -> Result<(), Refused> {
     spend(spent, path, document)?;
     bounded(path, &value)?;
-    match path.container_mut(document).ok_or(Refused)? {
-        Value::Object(map) => {
-            map.insert(path.name.as_ref().into(), value);
-        }
-        Value::Array(list) if path.name == "-" => list.push(value),
-        Value::Array(list) => {
-            let at = place(&path.name, list.len() + 1).ok_or(Refused)?;
-            list.insert(at, value);
-        }
-        _ => return Err(Refused),
-    }
-    Ok(())
+    let path = path.exact(document, End::Behind)?;
+    by_the_rfc(document, PatchOperation::Add(AddOperation { path, value }))
 }
 
-fn remove(document: &mut Value, path: &Pointer<'_>, spent: &mut Spent) -> Result<Value, Refused> {
+fn remove(document: &mut Value, path: &Pointer<'_>, spent: &mut Spent) -> Result<(), Refused> {
     spend(spent, path, document)?;
-    match path.container_mut(document).ok_or(Refused)? {
-        Value::Object(map) => map.remove(path.name.as_ref()).ok_or(Refused),
-        Value::Array(list) => Ok(list.remove(place(&path.name, list.len()).ok_or(Refused)?)),
-        _ => Err(Refused),
-    }
+    let path = path.exact(document, End::Last)?;
+    by_the_rfc(document, PatchOperation::Remove(RemoveOperation { path }))
 }
 
-fn replace(document: &mut Value, path: &Pointer<'_>, value: &Value) -> Result<(), Refused> {
-    bounded(path, value)?;
-    match path.container_mut(document).ok_or(Refused)? {
-        Value::Object(map) => {
-            map.insert(path.name.as_ref().into(), value.clone());
-        }
-        Value::Array(list) => {
-            let at = place(&path.name, list.len()).ok_or(Refused)?;
-            list[at] = value.clone();
-        }
-        _ => return Err(Refused),
-    }
-    Ok(())
+fn replace(document: &mut Value, path: &Pointer<'_>, value: Value) -> Result<(), Refused> {
+    bounded(path, &value)?;
+    let is_new = path.find(document)?.is_none();
+    let path = path.exact(document, End::Last)?;
+    let operation = if is_new {
+        PatchOperation::Add(AddOperation { path, value })
+    } else {
+        PatchOperation::Replace(ReplaceOperation { path, value })
+    };
+    by_the_rfc(document, operation)
 }
 
 fn spend(spent: &mut Spent, path: &Pointer<'_>, document: &Value) -> Result<(), Refused> {
