@@ -88,15 +88,16 @@ fn merge_lists(items: Items<'_>, old: &[Value], new: &[Value]) -> Vec<Value> {
                 continue;
             }
         }
+        let mut passed = false;
         if let Some((key, value)) = old.get(left) {
             if !named.contains(key) {
                 out.push(Value::clone(value));
                 left += 1;
                 continue;
             }
-            if merged.contains(key) {
-                left += 1;
-            }
+            // One that was there twice.
+            passed = merged.contains(key);
+            left += usize::from(passed);
         }
         if let Some((key, value)) = new.get(right) {
             merged.insert(key);
@@ -105,7 +106,7 @@ fn merge_lists(items: Items<'_>, old: &[Value], new: &[Value]) -> Vec<Value> {
             if shared.peek() == Some(&key) {
                 shared.next();
             }
-        } else if left < old.len() {
+        } else if !passed {
             left += 1;
         }
     }

@@ -86,6 +86,14 @@ fn an_item_that_was_there_twice_is_both_removed_and_added_when_it_is_there_once(
 }
 
 #[test]
+fn what_stands_behind_an_item_that_is_there_twice_stays() {
+    let kind = kind();
+    let live = foo(json!({"set": ["a", "a", "b"], "map": [{"k": "a"}, {"k": "b"}, {"k": "a", "v": 1}, {"k": "c"}]}));
+    let merged = merge(kind.schema(), &live, &foo(json!({"set": ["x", "a"], "map": [{"k": "a", "v": 2}]})));
+    assert_eq!(merged["spec"], json!({"set": ["x", "a", "b"], "map": [{"k": "a", "v": 2}, {"k": "b"}, {"k": "c"}]}));
+}
+
+#[test]
 fn null_is_of_the_kind_of_what_it_takes_the_place_of() {
     let kind = kind();
     let full = foo(json!({"free": {"a": 1}}));
