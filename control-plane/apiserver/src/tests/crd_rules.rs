@@ -145,3 +145,20 @@ async fn an_object_that_makes_a_rule_expensive_is_refused_in_time() {
     assert!(message.contains("call cost exceeds limit for rule: no two alike"), "{message}");
     cluster.post(JOBS, job("a", &json!({"list": ["1", "2"]}))).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_empties_a_field_leaves_no_null() {
+    let limits = json!({"type": "object", "properties": {"cpu": {"type": "string"}}});
+    let cluster =
+        with_rules(&json!({"type": "object", "properties": {"limits": limits, "note": {"type": "string"}}})).await;
+    let apply = |spec: Value| {
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        let (cluster, path) = (&cluster, format!("{JOBS}/a?fieldManager=x"));
+        async move { cluster.send("PATCH", &path, &headers, job("a", &spec).to_string()).await }
+    };
+    assert_eq!(apply(json!({"limits": {"cpu": "1"}, "note": "n"})).await.code, 201);
+    let after = apply(json!({"note": "n"})).await;
+    assert_eq!((after.code.as_u16(), &after.json()["spec"]), (200, &json!({"note": "n"})));
+    let nulled = cluster.ok("PATCH", &format!("{JOBS}/a"), json!({"spec": {"note": null}})).await;
+    assert_eq!(nulled["spec"], json!({}));
+}
