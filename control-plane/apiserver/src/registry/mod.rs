@@ -95,8 +95,11 @@ pub(crate) async fn serve(
     }
     let call = Call { core, request, headers, query, resource: &resource, user, accept, warnings: Mutex::default() };
     call.add_warnings(resource.deprecation().map(String::from));
-    let answered =
-        if request.subresource.is_empty() { main(&call, verb, body).await } else { subresource(&call, verb, body).await };
+    let answered = if request.subresource.is_empty() {
+        main(&call, verb, body).await
+    } else {
+        subresource(&call, verb, body).await
+    };
     let mut response = match answered {
         Ok(response) => response,
         // What there was to say on the way belongs to a refusal, too.
