@@ -1,29 +1,26 @@
 //! `resource.Quantity`: exact amounts such as `500m`, `1.5Gi` or `12e6`, kept in billionths (nano).
 //!
-//! Every input is bounded: amounts beyond ±(2^63 − 1) are capped and finer than a billionth rounded away
-//! from zero, both as Kubernetes does.
+//! Every input is bounded: amounts with binary suffixes beyond ±(2^63 − 1) are capped and finer than a billionth rounded away
+//! from zero, both as Kubernetes does. Decimal ones, which Kubernetes does not cap, are capped at 10^28.
+
+mod spelling;
+
+pub use spelling::Format;
+use spelling::{Parts, Rounding, Scale};
 
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
 const NANO: i128 = 1_000_000_000;
-const MAX_NANOS: i128 = i64::MAX as i128 * NANO;
+/// The most that a binary suffix makes.
+const MAX_BINARY: i128 = i64::MAX as i128 * NANO;
+/// The most that there is: sums of two fit their type.
+const MAX_NANOS: i128 = 10_i128.pow(37);
 /// Significant digits that are read; later ones only decide the rounding.
 const DIGITS_DECIMAL: usize = 28;
 const DIGITS_BINARY: usize = 19;
-
-/// How a quantity was written, which its canonical text keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// `500m`, `2k`, `3G`.
-    #[default]
-    DecimalSi,
-    /// `512Mi`.
-    BinarySi,
-    /// `12e6`.
-    DecimalExponent,
-}
 
 /// Why a text is no quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,28 +62,18 @@ impl Quantity {
     /// # Errors
     /// A text that is not a number with one of the known suffixes.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let (negative, unsigned) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let end = unsigned.bytes().position(|b| !b.is_ascii_digit() && b != b'.').unwrap_or(unsigned.len());
-        let (number, suffix) = unsigned.split_at(end);
-        if !number.bytes().any(|b| b.is_ascii_digit()) || number.bytes().filter(|b| *b == b'.').count() > 1 {
-            return Err(ParseError::Format);
-        }
-        let (scale, format) = scale(suffix)?;
-        let magnitude = magnitude(number, scale);
-        Ok(Self { nanos: if negative { -magnitude } else { magnitude }, format })
+        let parts = Parts::of(text)?;
+        let magnitude = magnitude(&parts);
+        Ok(Self { nanos: if parts.negative { -magnitude } else { magnitude }, format: parts.format })
     }
 
-    /// Reads a JSON value: a text, or a plain number as YAML authors write it.
+    /// Reads a JSON value: a text, blanks around it or not, or a plain number as YAML authors write it.
     ///
     /// # Errors
     /// As `parse`.
     pub fn from_value(value: &Value) -> Result<Self, ParseError> {
         match value {
-            Value::String(text) => Self::parse(text),
+            Value::String(text) => Self::parse(text.trim()),
             Value::Number(number) => Self::parse(&number.to_string()),
             _ => Err(ParseError::Format),
         }
@@ -228,72 +215,29 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// What a suffix multiplies by.
-#[derive(Clone, Copy)]
-enum Scale {
-    Ten(i32),
-    Two(u32),
-}
-
-fn scale(suffix: &str) -> Result<(Scale, Format), ParseError> {
-    let decimal = |e| Ok((Scale::Ten(e), Format::DecimalSi));
-    let binary = |bits| Ok((Scale::Two(bits), Format::BinarySi));
-    match suffix {
-        "" => decimal(0),
-        "n" => decimal(-9),
-        "u" => decimal(-6),
-        "m" => decimal(-3),
-        "k" => decimal(3),
-        "M" => decimal(6),
-        "G" => decimal(9),
-        "T" => decimal(12),
-        "P" => decimal(15),
-        "E" => decimal(18),
-        "Ki" => binary(10),
-        "Mi" => binary(20),
-        "Gi" => binary(30),
-        "Ti" => binary(40),
-        "Pi" => binary(50),
-        "Ei" => binary(60),
-        _ => {
-            let Some(digits) = suffix.strip_prefix(['e', 'E']) else {
-                let known = |b: u8| b"eEinumkKMGTP+-0123456789".contains(&b);
-                return Err(if suffix.bytes().all(known) { ParseError::Suffix } else { ParseError::Format });
-            };
-            let exponent: i64 = digits.parse().map_err(|_| ParseError::Suffix)?;
-            // Beyond ±64 every amount is zero, capped or a billionth: the exact exponent does not matter.
-            let exponent = i32::try_from(exponent.clamp(-64, 64)).unwrap_or(0);
-            Ok((Scale::Ten(exponent), Format::DecimalExponent))
-        }
-    }
-}
-
-/// The nanos of an unsigned decimal number times `scale`.
-fn magnitude(number: &str, scale: Scale) -> i128 {
-    let limit = match scale {
+/// The nanos of an unsigned decimal number times its scale.
+fn magnitude(parts: &Parts<'_>) -> i128 {
+    let limit = match parts.scale {
         Scale::Ten(_) => DIGITS_DECIMAL,
         Scale::Two(_) => DIGITS_BINARY,
     };
-    let (mut mantissa, mut taken, mut exponent, mut lost, mut fraction) = (0_i128, 0_usize, 9_i64, false, false);
-    for byte in number.bytes() {
-        if byte == b'.' {
-            fraction = true;
-            continue;
-        }
+    let (mut mantissa, mut taken, mut exponent, mut lost) = (0_i128, 0_usize, 9_i64, false);
+    let whole = parts.whole.bytes().map(|byte| (byte, 0));
+    for (byte, places) in whole.chain(parts.fraction.bytes().map(|byte| (byte, 1))) {
         let digit = i128::from(byte - b'0');
         if taken >= limit {
             lost |= digit != 0;
-            exponent += i64::from(!fraction);
+            exponent += 1 - places;
             continue;
         }
         mantissa = mantissa * 10 + digit;
         taken += usize::from(mantissa != 0);
-        exponent -= i64::from(fraction);
+        exponent -= places;
     }
     if mantissa == 0 {
         return i128::from(lost);
     }
-    let mantissa = match scale {
+    let mantissa = match parts.scale {
         Scale::Ten(e) => {
             exponent += i64::from(e);
             mantissa
@@ -309,13 +253,33 @@ fn magnitude(number: &str, scale: Scale) -> i128 {
             None => 1,
         }
     };
-    nanos.min(MAX_NANOS)
+    nanos.min(if parts.format == Format::BinarySi { MAX_BINARY } else { MAX_NANOS })
 }
 
-/// The canonical text of a quantity in a resource list, rounded up to thousandths; `None` where it is none.
+/// The text of a quantity as Kubernetes shows what it has read; `None` where it is none.
 #[must_use]
-pub fn canonical(value: &Value) -> Option<String> {
-    Quantity::from_value(value).ok().map(|q| q.round_up_to_milli().to_string())
+pub fn written(value: &Value) -> Option<Cow<'_, str>> {
+    spelt(value, Rounding::Nothing)
+}
+
+/// The same in a resource list, whose amounts are rounded up to thousandths.
+#[must_use]
+pub fn written_in_list(value: &Value) -> Option<Cow<'_, str>> {
+    spelt(value, Rounding::Milli)
+}
+
+fn spelt(value: &Value, rounding: Rounding) -> Option<Cow<'_, str>> {
+    let text = match value {
+        Value::String(text) => Cow::Borrowed(text.trim()),
+        Value::Number(number) => Cow::Owned(number.to_string()),
+        _ => return None,
+    };
+    if Parts::of(&text).ok()?.stays(rounding) {
+        return Some(text);
+    }
+    let quantity = Quantity::parse(&text).ok()?;
+    let rounded = if rounding == Rounding::Milli { quantity.round_up_to_milli() } else { quantity };
+    Some(rounded.to_string().into())
 }
 
 #[cfg(test)]
@@ -356,12 +320,15 @@ mod tests {
             ("1e3", "1e3"),
             ("1E3", "1e3"),
             ("1E", "1E"),
-            ("12E", "9223372036854775807"),
+            ("12E", "12E"),
             ("1e-3", "1e-3"),
             ("123Mi", "123Mi"),
             ("0.0000000001", "1n"),
             ("1u", "1u"),
-            ("1e400", "9223372036854775807"),
+            ("1e400", "10e27"),
+            ("-", "0"),
+            (".", "0"),
+            ("Mi", "0"),
             ("1e-400", "1e-9"),
             ("0.1Ki", "102400m"),
             ("1.1Ki", "1126400m"),
@@ -378,13 +345,10 @@ mod tests {
     fn other_texts_are_refused() {
         for bad in [
             "",
-            "-",
-            ".",
             "1.2.3",
             "1 ",
             " 1",
             "1x",
-            "Mi",
             "1mi",
             "1KiB",
             "1e",
@@ -396,11 +360,43 @@ mod tests {
             "1é",
             "NaN",
             "1e99999999999999999999",
+            "1e5m",
         ] {
             assert!(Quantity::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(Quantity::parse("1Kii"), Err(ParseError::Suffix));
         assert_eq!(Quantity::parse("1x"), Err(ParseError::Format));
+    }
+
+    #[test]
+    fn texts_that_go_takes_for_canonical_stay() {
+        for (input, anywhere, in_list) in [
+            ("1.125", "1.125", "1.125"),
+            ("1.5", "1500m", "1500m"),
+            ("+1", "+1", "+1"),
+            ("01", "01", "01"),
+            ("-1.125G", "-1.125G", "-1.125G"),
+            ("0.125", "125m", "125m"),
+            ("1.000", "1", "1"),
+            ("1.125m", "1.125m", "2m"),
+            ("1E3", "1E3", "1E3"),
+            ("1000m", "1", "1"),
+            ("1500m", "1500m", "1500m"),
+            ("100u", "100u", "1m"),
+            ("+12Ki", "+12Ki", "+12Ki"),
+            ("008Ki", "8Ki", "8Ki"),
+            ("1024Ki", "1Mi", "1Mi"),
+            ("+1Pi", "1Pi", "1Pi"),
+            ("1.125Ki", "1152", "1152"),
+            (" 1 ", "1", "1"),
+            ("1234567890123456789.125", "1234567890123456789125m", "1234567890123456789125m"),
+        ] {
+            let value = Value::from(input);
+            assert_eq!(written(&value).as_deref(), Some(anywhere), "{input}");
+            assert_eq!(written_in_list(&value).as_deref(), Some(in_list), "{input} in a list");
+        }
+        assert_eq!(written(&serde_json::json!(1.125)).as_deref(), Some("1.125"));
+        assert_eq!((written(&Value::Null), written(&"x".into())), (None, None));
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Times as the API writes them (`metav1.Time`, `metav1.MicroTime`) and ages as kubectl prints them.
 
+mod rfc3339;
+
+pub use rfc3339::{Moment, Precision};
+
 use jiff::{SignedDuration, Timestamp};
 
 /// `metav1.Time`: RFC 3339 in UTC with whole seconds, `2026-01-02T03:04:05Z`.
@@ -19,25 +23,11 @@ pub fn format_micro(time: Timestamp) -> String {
     format!("{time:.6}")
 }
 
-/// Reads RFC 3339, with any offset and any decimals; `None` for anything else.
+/// Reads RFC 3339 as `metav1.Time` does, with its decimals; `None` for anything else. What is later than the library's last
+/// moment, in the last hours of the year 9999, is that moment.
 #[must_use]
 pub fn parse(text: &str) -> Option<Timestamp> {
-    // jiff reads more: a blank for the T, leap seconds, offsets without a colon, time zones in brackets.
-    let bytes = text.as_bytes();
-    let offset = match bytes {
-        [.., b'Z'] => 1,
-        [.., b'+' | b'-', a, b, b':', c, d]
-            if [a, b, c, d].iter().all(|b| b.is_ascii_digit()) && [*a, *b] <= *b"24" =>
-        {
-            6
-        }
-        _ => return None,
-    };
-    let clock = bytes.get(10..bytes.len() - offset)?;
-    if text.len() > 40 || clock.first() != Some(&b'T') || clock.get(7..9) == Some(b"60") || text.contains('[') {
-        return None;
-    }
-    text.parse().ok()
+    Moment::parse(text, Precision::Seconds).ok().map(Moment::timestamp)
 }
 
 /// kubectl's AGE between two moments: `human_duration` of `now - then`, `<unknown>` for an absent time.

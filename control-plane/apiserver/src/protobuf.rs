@@ -5,6 +5,7 @@
 //! field that is no pointer: the table marks the fields where a zero means something, elsewhere it means absent.
 
 use api::Status;
+use api::time::{Moment, Precision};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -239,11 +240,11 @@ fn special(name: &str, bytes: &[u8], depth: usize) -> Result<Value, Status> {
         "time" | "microtime" if name.contains("meta.v1") => {
             let fields = raw()?;
             let (seconds, nanos) = (number(&fields, "seconds"), number(&fields, "nanos"));
-            match jiff::Timestamp::new(seconds, i32::try_from(nanos).unwrap_or(0)) {
-                Ok(_) if fields.is_empty() => Value::Null,
-                Ok(time) if short == "microtime" => api::time::format_micro(time).into(),
-                Ok(time) => api::time::format(time).into(),
-                Err(_) => return Err(bad("a time is out of range")),
+            let precision = if short == "microtime" { Precision::Micros } else { Precision::Seconds };
+            match Moment::new(seconds, nanos) {
+                Some(_) if fields.is_empty() => Value::Null,
+                Some(moment) => moment.text(precision).map_or(Value::Null, Value::String),
+                None => return Err(bad("a time is out of range")),
             }
         }
         "duration" if name.contains("meta.v1") => format!("{}ns", number(&raw()?, "duration")).into(),

@@ -1,7 +1,7 @@
 //! The way from client-side apply to server-side apply and back: kubectl's annotation with what it applied last
 //! (`lastappliedmanager.go`, `lastappliedupdater.go`).
 
-use super::patch::{Refused, in_stored_form};
+use super::patch::Refused;
 use super::set::Set;
 use super::{Comparison, Context, fields_of, validate};
 use crate::meta;
@@ -33,7 +33,6 @@ fn allowed(context: &Context<'_>, live: &Value) -> Option<Set> {
     if !validate(schema, &last).is_empty() {
         return None;
     }
-    let last = in_stored_form(context, &last);
     let other = Comparison::of(schema, &last, live);
     Some(fields_of(schema, &last).difference(&other.modified).difference(&other.added).difference(&other.removed))
 }

@@ -5,7 +5,6 @@
 //! Invariant: `managedFields` stay text as long as a write does not concern them; an update pays for what it changed.
 
 mod atom;
-mod canonical;
 mod codec;
 mod compare;
 mod creation;

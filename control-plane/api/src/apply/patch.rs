@@ -1,7 +1,6 @@
 //! Apply: a configuration becomes part of an object, and its fields its manager's (`merge.Updater.Apply` and the managers
 //! around it).
 
-use super::canonical::canonical;
 use super::fields::{fields_of, validate};
 use super::last_applied;
 use super::managed::{Entry, Fields, Managed, Manager, Operation, Sought};
@@ -97,7 +96,8 @@ fn joined(errors: &[String]) -> String {
 }
 
 /// Applies `config` to `live`, which is `Null` when there is no such object yet. Neither has `managedFields`; those of the
-/// live object are `stored`.
+/// live object are `stored`. Values are compared as they are spelt, so `1000m` is another than `1`, as in Kubernetes; what is
+/// stored of the answer is for its reader to bring into one form.
 ///
 /// # Errors
 /// Conflicts, unless `force`; a configuration that is no object of the kind.
@@ -113,8 +113,6 @@ pub fn apply(
     if !errors.is_empty() {
         return Err(Error::Invalid { subject: subject(config), errors });
     }
-    let written = config;
-    let config = &in_stored_form(context, config);
     let manager = context.manager(name, Operation::Apply);
     let before = managed_before(context, stored, live);
     let result = attempt(context, before.clone(), live, config, (&manager, force));
@@ -129,20 +127,11 @@ pub fn apply(
         other => other.map_err(Refused::error)?,
     };
     if name == KUBECTL {
-        last_applied::refresh(&mut object, written);
+        last_applied::refresh(&mut object, config);
     }
     // Whoever is called `before-first-apply` is new to the object.
     let same_owners = (stored.is_some() || managed.is_empty()) && same_owners(&before, &managed);
     Ok(Applied { object, managed: managed.to_json(), same_owners })
-}
-
-/// A configuration with its quantities and times as they are stored.
-pub(super) fn in_stored_form(context: &Context<'_>, config: &Value) -> Value {
-    let mut config = config.clone();
-    if let Some(schema) = context.versions.schema(context.api_version) {
-        canonical(schema, &mut config);
-    }
-    config
 }
 
 /// Conflicts, and the same as one set.

@@ -1,6 +1,6 @@
 //! `format` of strings: those that Kubernetes knows for CRDs. Others say nothing, as there.
 
-use crate::{names, time};
+use crate::names;
 use base64::Engine as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -99,8 +99,8 @@ impl Format {
             Self::Byte => base64::engine::general_purpose::STANDARD.decode(text).is_ok() && !text.is_empty(),
             Self::Cidr => is_cidr(text),
             Self::CreditCard => is_credit_card(text),
-            Self::Date => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
-            Self::DateTime => time::parse(text).is_some(),
+            Self::Date => is_date(text),
+            Self::DateTime => is_date_time(text),
             Self::Duration => is_duration(text),
             Self::Email => is_email(text),
             Self::HexColor => {
@@ -126,6 +126,34 @@ impl Format {
             Self::Uuid5 => is_uuid(text, Some('5')),
         }
     }
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
+}
+
+/// More than RFC 3339: any sign before a fraction, small letters, offsets of any digits, and whatever follows another `T`.
+fn is_date_time(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let mut parts = lower.split('t');
+    let (Some(date), Some(clock)) = (parts.next(), parts.next()) else { return false };
+    let all = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
+    let Some((&[a, b, b':', c, d, b':', e, f], rest)) = clock.as_bytes().split_first_chunk::<8>() else { return false };
+    let fraction = match std::str::from_utf8(rest).ok().and_then(|rest| rest.chars().next()) {
+        Some(sign) if sign != '\n' => {
+            let digits = rest[sign.len_utf8()..].iter().take_while(|b| b.is_ascii_digit()).count();
+            if digits == 0 { 0 } else { sign.len_utf8() + digits }
+        }
+        _ => 0,
+    };
+    let is_offset = |zone: &[u8]| match zone {
+        b"z" => true,
+        [b'+' | b'-', a, b, b':', c, d] => all(&[*a, *b, *c, *d]),
+        _ => false,
+    };
+    // An offset may look like a fraction with its sign.
+    let zoned = is_offset(&rest[fraction..]) || is_offset(rest);
+    is_date(date) && all(&[a, b, c, d, e, f]) && [a, b] <= *b"23" && [c, d] <= *b"59" && [e, f] <= *b"59" && zoned
 }
 
 fn is_hex(text: &str) -> bool {
@@ -344,6 +372,8 @@ mod tests {
             ("creditcard", "4111 1111 1111 1111", "4111 1111 1111 1112"),
             ("date", "2026-02-28", "2026-02-30"),
             ("date-time", "2026-01-02T03:04:05Z", "2026-01-02"),
+            ("date-time", "9999-12-31t23:59:59,5+99:99", "2026-01-02T3:04:05Z"),
+            ("date-time", "2026-01-02T03:04:05-01:00", "2026-01-02T24:00:00Z"),
             ("duration", "1h30m", "1x"),
             ("duration", "3 days", "days"),
             ("email", "a@b.example", "a b"),

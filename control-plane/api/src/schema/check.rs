@@ -1,8 +1,9 @@
 //! The walks over an object and its schema that change nothing (types and unknown fields), and a CRD's defaults.
 
 use super::{Format, Schema, Shape, Unknown};
-use crate::quantity::Quantity;
-use crate::{Status, time};
+use crate::quantity::{ParseError, Quantity};
+use crate::Status;
+use crate::time::{Moment, Precision};
 use base64::Engine as _;
 use serde_json::{Number, Value};
 
@@ -153,43 +154,22 @@ fn check_text(format: Format, text: &str) -> Result<(), Failure> {
                 Err(Box::new(format!("illegal base64 data at input byte {at}")))
             }
         },
-        Format::Time | Format::MicroTime if time::parse(text).is_none() => {
-            let micros = if format == Format::MicroTime { ".000000" } else { "" };
-            Err(Box::new(format!(
-                "parsing time {text:?} as \"2006-01-02T15:04:05{micros}Z07:00\": cannot parse {text:?} as \"2006\""
-            )))
-        }
-        Format::MicroTime => check_micros(text),
-        Format::Time => Ok(()),
+        Format::Time => check_time(text, Precision::Seconds),
+        Format::MicroTime => check_time(text, Precision::Micros),
     }
 }
 
-/// `metav1.MicroTime` is read with exactly six decimals.
-fn check_micros(text: &str) -> Result<(), Failure> {
-    let rest = text.get("2006-01-02T15:04:05".len()..).unwrap_or_default();
-    let digits = rest.bytes().skip(1).take_while(u8::is_ascii_digit).count();
-    let (at, wanted) = match (rest.starts_with(['.', ',']), digits) {
-        (true, 6) => return Ok(()),
-        (true, 7..) => (7, "Z07:00"),
-        _ => (0, ".000000"),
-    };
-    let rest = rest.get(at..).unwrap_or_default();
-    Err(Box::new(format!(
-        "parsing time {text:?} as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse {rest:?} as {wanted:?}"
-    )))
+fn check_time(text: &str, precision: Precision) -> Result<(), Failure> {
+    Moment::parse(text, precision).map(drop).map_err(Box::new)
 }
 
 /// `resource.Quantity`'s own decoder: text or a number, refused as `ParseQuantity` does.
 fn check_quantity(value: &Value) -> Result<(), Failure> {
-    let good = match value {
-        Value::String(text) => Quantity::parse(text).is_ok(),
-        other => other.is_number(),
+    let why = match value {
+        Value::String(_) | Value::Number(_) => Quantity::from_value(value).err(),
+        _ => Some(ParseError::Format),
     };
-    if good {
-        return Ok(());
-    }
-    let pattern = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$";
-    Err(Box::new(format!("quantities must match the regular expression '{pattern}'")))
+    why.map_or(Ok(()), |why| Err(Box::new(why.to_string())))
 }
 
 /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`.

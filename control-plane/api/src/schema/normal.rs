@@ -3,9 +3,10 @@
 //! Go types, lose unknown fields and nulls alone. Knows nothing of defaults: they come after.
 
 use super::{Format, Object, Schema, Shape, Unknown};
-use crate::quantity::Quantity;
-use crate::time;
+use crate::quantity;
+use crate::time::{Moment, Precision};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 /// What Go's encoder makes of a field without a value, and of one with a zero.
@@ -36,6 +37,12 @@ impl Zero {
 pub fn prune(schema: &Schema, value: &mut Value) {
     match (&schema.resolved().shape, value) {
         (Shape::Object(object), Value::Object(map)) => fields(object, map),
+        (Shape::Map(values), Value::Object(map)) if matches!(values.resolved().shape, Shape::Quantity) => {
+            map.values_mut().for_each(|amount| {
+                prune_item(values, amount);
+                rewrite_quantity(amount, quantity::written_in_list);
+            });
+        }
         (Shape::Map(values), Value::Object(map)) => {
             if values.rules.is_some() {
                 map.retain(|_, item| !item.is_null() || keeps_null(values) || defaulted(values, item));
@@ -45,13 +52,9 @@ pub fn prune(schema: &Schema, value: &mut Value) {
         (Shape::List(items), Value::Array(list)) => list.iter_mut().for_each(|item| prune_item(items, item)),
         (Shape::Either(definition), value) if value.is_object() => prune(definition.schema(), value),
         (Shape::Either(definition), value) if value.is_array() => either_list(definition.schema(), value),
-        (Shape::Quantity, value) => {
-            if let Ok(quantity) = Quantity::from_value(value) {
-                *value = quantity.to_string().into();
-            }
-        }
-        (Shape::Text(Format::Time), value) => rewrite(value, time::format),
-        (Shape::Text(Format::MicroTime), value) => rewrite(value, time::format_micro),
+        (Shape::Quantity, value) => rewrite_quantity(value, quantity::written),
+        (Shape::Text(Format::Time), value) => rewrite_time(value, Precision::Seconds),
+        (Shape::Text(Format::MicroTime), value) => rewrite_time(value, Precision::Micros),
         _ => {}
     }
 }
@@ -121,14 +124,20 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-fn rewrite(value: &mut Value, format: fn(jiff::Timestamp) -> String) {
-    let Value::String(text) = value else { return };
-    if let Some(time) = time::parse(text) {
-        *text = format(time);
-        // Go's zero time is none.
-        if text.starts_with("0001-01-01T00:00:00") {
-            *value = Value::Null;
-        }
+fn rewrite_quantity(value: &mut Value, written: fn(&Value) -> Option<Cow<'_, str>>) {
+    if let Some(text) = written(value)
+        && value.as_str() != Some(&text)
+    {
+        *value = Value::String(text.into_owned());
+    }
+}
+
+/// Go's zero time is none.
+fn rewrite_time(value: &mut Value, precision: Precision) {
+    if let Value::String(text) = value
+        && let Ok(moment) = Moment::parse(text, precision)
+    {
+        *value = moment.text(precision).map_or(Value::Null, Value::String);
     }
 }
 

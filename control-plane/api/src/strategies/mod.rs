@@ -9,7 +9,6 @@ mod apps;
 pub mod autoscaler;
 mod batch;
 mod certificates;
-mod claim_diff;
 mod classes;
 mod cluster;
 mod config;
@@ -24,6 +23,7 @@ mod hooks;
 #[cfg(test)]
 mod hostile_tests;
 mod internal;
+mod internal_diff;
 mod job_policies;
 mod json;
 mod limits;

@@ -103,26 +103,17 @@ impl Strategy for PersistentVolume {
 
     fn validate_update(&self, object: &Value, old: &Value) -> Vec<Error> {
         let (mut errors, new, old) = (Vec::new(), spec(object), spec(old));
-        let expand = "controllerExpandSecretRef";
-        let differs = |source: &&&str| {
-            let (mut after, before) = (new.get(**source).cloned(), old.get(**source));
-            // The one part of a source that may be added later.
-            if let (Some(after), Some(before)) = (after.as_mut().and_then(Value::as_object_mut), before)
-                && **source == "csi"
-                && present(before, expand).is_none()
-            {
-                after.remove(expand);
-            }
-            after.as_ref() != before
-        };
-        let changed: Vec<&&str> = SOURCES.iter().filter(differs).collect();
-        if !changed.is_empty() {
+        let mut sources = new.clone();
+        // The one part of a source that may be added later.
+        if old.get("csi").is_some_and(|csi| present(csi, "controllerExpandSecretRef").is_none())
+            && let Some(csi) = sources.get_mut("csi").and_then(Value::as_object_mut)
+        {
+            csi.remove("controllerExpandSecretRef");
+        }
+        if SOURCES.iter().any(|source| sources.get(*source) != old.get(*source)) {
             let path = Path::new("spec.persistentvolumesource");
             let detail = "spec.persistentvolumesource is immutable after creation";
-            let parts = |spec: &Value| {
-                changed.iter().filter_map(|s| Some(((**s).to_owned(), spec.get(**s)?.clone()))).collect()
-            };
-            let difference = super::pod::difference("PersistentVolumeSource", &parts(new), &parts(old));
+            let difference = super::internal_diff::of("PersistentVolumeSource", old, &sources);
             errors.push(Error::forbidden(&path, format!("{detail}\n{difference}")));
         }
         check_immutable(new, old, "volumeMode", &Path::new(""), &mut errors);
@@ -340,7 +331,7 @@ fn check_claim_change(object: &Value, old: &Value, bound: bool, errors: &mut Vec
     }
     let detail =
         "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-    let difference = super::claim_diff::of(&before, &after).unwrap_or_default();
+    let difference = super::internal_diff::of("PersistentVolumeClaimSpec", &before, &after);
     errors.push(Error::forbidden(&Path::new("spec"), format!("{detail}\n{difference}")));
 }
 

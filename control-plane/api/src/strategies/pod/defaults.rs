@@ -119,10 +119,10 @@ pub(in crate::strategies) fn canonical_resources(resources: &mut Object) {
 /// Writes the quantities of a resource list in canonical form; what is no quantity stays for validation.
 pub(in crate::strategies) fn canonical_list(list: &mut Object) {
     for value in list.values_mut() {
-        if let Some(text) = quantity::canonical(value)
-            && value.as_str() != Some(text.as_str())
+        if let Some(text) = quantity::written_in_list(value)
+            && value.as_str() != Some(&text)
         {
-            *value = text.into();
+            *value = Value::String(text.into_owned());
         }
     }
 }
@@ -130,9 +130,10 @@ pub(in crate::strategies) fn canonical_list(list: &mut Object) {
 /// The same for one member that is a quantity.
 pub(in crate::strategies) fn canonical_field(object: &mut Object, field: &str) {
     if let Some(value) = object.get_mut(field)
-        && let Some(text) = quantity::canonical(value)
+        && let Some(text) = quantity::written(value)
+        && value.as_str() != Some(&text)
     {
-        *value = text.into();
+        *value = Value::String(text.into_owned());
     }
 }
 

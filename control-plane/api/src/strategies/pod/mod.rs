@@ -26,7 +26,6 @@ pub(super) use resources::{
 };
 pub(super) use scheduling::{check_label_selector, check_node_selector, check_taints, check_tolerations};
 pub(super) use sources::{Holder, check_driver_name, check_source, outer_name};
-pub(super) use update::difference;
 pub(super) use validate::{check_ip, check_template};
 
 use super::json::{Object, fill_zero, flag, int, items, map, object_mut, spec_mut, text};

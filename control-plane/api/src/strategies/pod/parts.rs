@@ -4,6 +4,7 @@
 use super::{Object, items, map, qos_class, text};
 use crate::field::{Error, Path};
 use crate::meta;
+use crate::strategies::internal_diff;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -69,10 +70,7 @@ fn check_ephemeral(new: &Value, old: &Value, errors: &mut Vec<Error>) {
                 errors.push(Error::forbidden(&path, detail));
             }
             Some(after) if after != before => {
-                let difference = match (after.as_object(), before.as_object()) {
-                    (Some(after), Some(before)) => super::update::difference("EphemeralContainer", after, before),
-                    _ => String::new(),
-                };
+                let difference = internal_diff::of("EphemeralContainer", before, after);
                 let detail = format!("existing ephemeral containers {name:?} may not be changed\n{difference}");
                 errors.push(Error::forbidden(&path, detail));
             }

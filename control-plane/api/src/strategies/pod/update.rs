@@ -1,15 +1,13 @@
 //! What may change in a pod after its creation (`ValidatePodUpdate`): next to nothing.
 
 use crate::field::{Error, Path};
+use crate::strategies::internal_diff;
 use crate::strategies::json::{Object, int, items, map, text};
 use crate::strategy::Strategy as _;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
 const IMMUTABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-
-/// The most that the difference shown in the message may be long, in bytes.
-const DIFF_MAX: usize = 2048;
 
 pub(super) fn check(pod: &Value, old_pod: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
@@ -54,7 +52,8 @@ pub(super) fn check(pod: &Value, old_pod: &Value) -> Vec<Error> {
         };
     }
     if &munged != old {
-        let message = format!("{IMMUTABLE}\n{}", difference("PodSpec", &munged, old));
+        let difference = internal_diff::of_pod_specs(old_spec, &Value::Object(munged));
+        let message = format!("{IMMUTABLE}\n{difference}");
         errors.push(Error::forbidden(&Path::new("spec"), message));
     }
     errors
@@ -182,32 +181,4 @@ fn restore_images(munged: &mut Object, old: &Object, list: &str) {
     for (container, old) in containers.iter_mut().filter_map(Value::as_object_mut).zip(before) {
         container.insert("image".into(), old.get("image").cloned().unwrap_or(json!("")));
     }
-}
-
-/// The fields that differ, one line each side, as a reader needs to find the culprit.
-pub(in crate::strategies) fn difference(kind: &str, new: &Object, old: &Object) -> String {
-    let mut out = format!("  core.{kind}{{\n");
-    let names: std::collections::BTreeSet<&String> = new.keys().chain(old.keys()).collect();
-    for name in names {
-        let (after, before) = (new.get(name), old.get(name));
-        if after == before || out.len() > DIFF_MAX {
-            continue;
-        }
-        for (sign, value) in [('-', before), ('+', after)] {
-            if let Some(value) = value {
-                let mut text = value.to_string();
-                if text.len() > DIFF_MAX {
-                    let mut end = DIFF_MAX;
-                    while !text.is_char_boundary(end) {
-                        end -= 1;
-                    }
-                    text.truncate(end);
-                    text.push('…');
-                }
-                out.push_str(&format!("{sign} \t{name}: {text},\n"));
-            }
-        }
-    }
-    out.push_str("  }\n");
-    out
 }
