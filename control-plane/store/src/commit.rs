@@ -33,15 +33,27 @@ const FORGET_BESIDE: usize = 256;
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, CommitError>>;
 
 pub(crate) enum Request {
-    Commit { txn: Txn, reply: Reply<Committed> },
-    Compact { revision: Revision, reply: Reply<()> },
-    Close { reply: oneshot::Sender<()> },
+    Commit {
+        txn: Txn,
+        reply: Reply<Committed>,
+    },
+    Compact {
+        revision: Revision,
+        reply: Reply<()>,
+    },
+    /// Bring everything from the journal to redb, for whoever counts what is there.
+    Settle {
+        reply: oneshot::Sender<()>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     /// None: everything is in memory.
-    disk: Option<Disk>,
+    disk: Option<Box<Disk>>,
     health: Health,
     retention: Retention,
     garbage: Garbage,
@@ -55,6 +67,8 @@ struct Staged {
     now_ms: u64,
     commits: Vec<Commit>,
     compacted: Revision,
+    /// Whether somebody asked for it.
+    is_asked: bool,
     answers: Vec<Answer>,
 }
 
@@ -70,7 +84,7 @@ impl Writer {
         counters.file_bytes.store(disk.as_ref().map_or(0, Disk::bytes), Ordering::Relaxed);
         counters.history_bytes.store(retention.bytes(), Ordering::Relaxed);
         let garbage = if disk.is_some() { Garbage::apart() } else { Garbage::here() };
-        let writer = Self { shared, disk, health: Health::default(), retention, garbage, clock };
+        let writer = Self { shared, disk: disk.map(Box::new), health: Health::default(), retention, garbage, clock };
         writer.publish_reader();
         writer
     }
@@ -112,6 +126,7 @@ impl Writer {
     /// One batch, from check to answer. Returns who asked to close, if anybody did.
     pub fn run(&mut self, requests: impl IntoIterator<Item = Request>) -> Option<oneshot::Sender<()>> {
         let mut closing = None;
+        let mut settling = Vec::new();
         let mut staged = self.stage();
         for request in requests {
             match request {
@@ -124,12 +139,21 @@ impl Writer {
                 }
                 Request::Compact { revision, reply } => {
                     staged.compacted = staged.compacted.max(revision.min(staged.revision));
+                    staged.is_asked = true;
                     staged.answers.push(Answer::Compact(reply));
                 }
+                Request::Settle { reply } => settling.push(reply),
                 Request::Close { reply } => closing = Some(reply),
             }
         }
         self.finish(staged);
+        if !settling.is_empty() {
+            self.settle();
+            for reply in settling {
+                // Nobody waiting for the answer is no reason to fail.
+                let _ = reply.send(());
+            }
+        }
         closing
     }
 
@@ -150,6 +174,7 @@ impl Writer {
             now_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             commits: Vec::new(),
             compacted: self.shared.compacted(),
+            is_asked: false,
             answers: Vec::new(),
         }
     }
@@ -182,6 +207,7 @@ impl Writer {
             commits: &staged.commits,
             revision: staged.revision,
             compacted: staged.compacted,
+            is_asked: staged.is_asked,
             sweep: SWEEP_BESIDE,
         };
         if let Err(error) = disk.write(&step) {
@@ -215,7 +241,8 @@ impl Writer {
         }
         let root = std::mem::take(&mut staged.root);
         let state = Arc::new(State { revision: staged.revision, root });
-        self.garbage.take(shared.history.push(staged.commits.iter().cloned(), &state));
+        let kept = self.disk.as_ref().map_or(staged.revision, |disk| disk.readable(staged.revision));
+        self.garbage.take(shared.history.push(staged.commits.iter().cloned(), &state, kept));
         if self.disk.is_none() {
             // What the ring forgot is nowhere else.
             staged.compacted = staged.compacted.max(shared.history.after());
@@ -233,11 +260,20 @@ impl Writer {
     }
 
     fn publish_reader(&self) {
-        self.shared.set_reader(self.disk.as_ref().and_then(Disk::reader));
+        self.shared.set_reader(self.disk.as_ref().and_then(|disk| disk.reader()));
     }
 
     fn is_sweeping(&self) -> bool {
-        !self.health.is_broken() && self.disk.as_ref().is_some_and(Disk::is_sweeping)
+        !self.health.is_broken() && self.disk.as_ref().is_some_and(|disk| disk.is_sweeping())
+    }
+
+    fn settle(&mut self) {
+        let Some(disk) = self.disk.as_mut().filter(|_| !self.health.is_broken()) else { return };
+        if let Err(error) = disk.settle() {
+            self.shared.set_reader(None);
+            let error = self.health.failed(error);
+            tracing::warn!(%error, "bringing the journal to redb");
+        }
     }
 
     /// Delete some of what compaction left behind.
@@ -246,7 +282,7 @@ impl Writer {
         let revision = self.shared.current().revision;
         let compacted = self.shared.compacted();
         self.garbage.take(self.shared.history.forget(compacted, FORGET_BESIDE));
-        let step = Step { commits: &[], revision, compacted, sweep: SWEEP_IDLE };
+        let step = Step { commits: &[], revision, compacted, is_asked: false, sweep: SWEEP_IDLE };
         if let Err(error) = disk.write(&step) {
             self.shared.set_reader(None);
             let error = self.health.failed(error);

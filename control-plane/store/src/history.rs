@@ -130,9 +130,10 @@ impl History {
         Self { ring: RwLock::new(ring) }
     }
 
-    /// Append commits and forget the oldest ones beyond the limit. `state` is the root after the
-    /// last of them. Returns what was forgotten, which is better freed when nobody waits.
-    pub fn push(&self, commits: impl IntoIterator<Item = Commit>, state: &Arc<State>) -> Forgotten {
+    /// Append commits and forget the oldest ones beyond the limit, but none after `kept`, since what comes after it is
+    /// nowhere else. `state` is the root after the last of them. Returns what was forgotten, which is better freed when
+    /// nobody waits.
+    pub fn push(&self, commits: impl IntoIterator<Item = Commit>, state: &Arc<State>, kept: Revision) -> Forgotten {
         let mut forgotten = Forgotten::default();
         let mut ring = self.ring.write();
         for commit in commits {
@@ -146,7 +147,8 @@ impl History {
         if state.revision >= due {
             ring.roots.push_back(state.clone());
         }
-        while ring.bytes > ring.limit && ring.commits.len() > 1 {
+        let is_kept = |commit: &Commit| commit.revision <= kept;
+        while ring.bytes > ring.limit && ring.commits.len() > 1 && ring.commits.front().is_some_and(is_kept) {
             ring.pop(&mut forgotten);
         }
         forgotten

@@ -235,6 +235,13 @@ impl Store {
     /// # Errors
     /// [`RevisionError::Io`] when the file cannot be read at the moment.
     pub async fn file_stats(&self) -> Result<Option<FileStats>, RevisionError> {
+        if let Driver::Thread(_) = &self.inner.driver {
+            let (reply, settled) = oneshot::channel();
+            // Where that does not work, what is there is counted.
+            if self.send(Request::Settle { reply }).await.is_ok() {
+                let _ = settled.await;
+            }
+        }
         self.inner.shared.file_stats().await
     }
 
@@ -301,6 +308,7 @@ impl Store {
                 match request {
                     Request::Commit { txn, reply } => drop(reply.send(backend.commit(txn).await)),
                     Request::Compact { revision, reply } => drop(reply.send(backend.compact(revision).await)),
+                    Request::Settle { reply } => drop(reply.send(())),
                     Request::Close { reply } => {
                         backend.close().await;
                         let _ = reply.send(());

@@ -62,7 +62,7 @@ fn unverified(shadow: &Arc<Gate>, policy: HistoryPolicy) -> Result<Option<Ahead>
     let database = builder.create_with_backend(shadow.handle())?;
     let Some((found, cluster_id)) = identity(&database)? else { return Ok(None) };
     let Some(layout) = format::layout(found) else { return Ok(None) };
-    let loaded = replay::replay(&database, layout, cluster_id, policy)?;
+    let loaded = replay::replay(&database, layout, &[], cluster_id, policy)?;
     Ok(Some(Ahead { loaded, state: FileState::of(&database, layout)? }))
 }
 

@@ -1,4 +1,4 @@
-//! The file below redb: one lock for as long as the store is open, and a way back to the last
+//! What is below redb, behind the journal ([`super::journal`]): one lock for as long as the store is open, and a way back to the last
 //! durable state after a write or an fsync failed.
 //!
 //! A failed fsync leaves pages in the kernel's cache that are not on the disk and no longer dirty:
@@ -27,6 +27,8 @@ const PAGE: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Gate {
     inner: Arc<dyn StorageBackend>,
+    /// Where redb begins in it.
+    front: u64,
     /// Writes that have not been let through yet; `None` once they have.
     held: Mutex<Option<Held>>,
     header: Mutex<Header>,
@@ -43,20 +45,30 @@ struct Header {
 }
 
 impl Gate {
-    /// A gate that holds writes back until [`Gate::release`].
-    pub fn held(inner: Arc<dyn StorageBackend>) -> io::Result<Arc<Self>> {
-        let len = inner.len()?;
+    /// A gate to what is behind `front`, which holds writes back until [`Gate::release`].
+    pub fn held(inner: Arc<dyn StorageBackend>, front: u64) -> io::Result<Arc<Self>> {
+        let len = inner.len()?.saturating_sub(front);
         let mut written = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(HEADER)];
-        inner.read(0, &mut written)?;
+        inner.read(front, &mut written)?;
         let header = Mutex::new(Header { durable: written.clone(), written });
-        let held = Mutex::new(Some(Held { len, kept: len, pages: BTreeMap::new() }));
-        Ok(Arc::new(Self { inner, held, header, generation: AtomicU64::new(0) }))
+        let held = Mutex::new(Some(Held { front, len, kept: len, pages: BTreeMap::new() }));
+        Ok(Arc::new(Self { inner, front, held, header, generation: AtomicU64::new(0) }))
+    }
+
+    /// The storage itself, with what is in front of redb.
+    pub fn storage(&self) -> Arc<dyn StorageBackend> {
+        self.inner.clone()
+    }
+
+    /// Bytes in front of redb.
+    pub fn front(&self) -> u64 {
+        self.front
     }
 
     /// A second gate to the same storage, which never lets anything through. It reads right as long as this one does
     /// not either.
     pub fn shadow(&self) -> io::Result<Arc<Self>> {
-        Self::held(self.inner.clone())
+        Self::held(self.inner.clone(), self.front)
     }
 
     /// Let through what was held back, and everything from now on.
@@ -64,13 +76,13 @@ impl Gate {
         let mut guard = self.held.lock();
         let Some(held) = guard.take() else { return Ok(()) };
         for len in [held.kept, held.len] {
-            if len != self.inner.len()? {
-                self.inner.set_len(len)?;
+            if self.front + len != self.inner.len()? {
+                self.inner.set_len(self.front + len)?;
             }
         }
         for (page, bytes) in &held.pages {
             let room = usize::try_from(held.len - page * PAGE as u64).unwrap_or(PAGE).min(PAGE);
-            self.inner.write(page * PAGE as u64, &bytes[..room])?;
+            self.inner.write(self.front + page * PAGE as u64, &bytes[..room])?;
         }
         self.inner.sync_data()?;
         let mut header = self.header.lock();
@@ -87,11 +99,11 @@ impl Gate {
     pub fn len(&self) -> io::Result<u64> {
         match &*self.held.lock() {
             Some(held) => Ok(held.len),
-            None => self.inner.len(),
+            None => Ok(self.inner.len()?.saturating_sub(self.front)),
         }
     }
 
-    /// Bytes of the storage itself, whatever is held back.
+    /// Bytes of the storage itself with what is in front, whatever is held back.
     pub fn stored_len(&self) -> io::Result<u64> {
         self.inner.len()
     }
@@ -100,7 +112,7 @@ impl Gate {
     pub fn restore(&self) -> io::Result<()> {
         self.generation.fetch_add(1, Ordering::AcqRel);
         let mut header = self.header.lock();
-        self.inner.write(0, &header.durable)?;
+        self.inner.write(self.front, &header.durable)?;
         self.inner.sync_data()?;
         header.written = header.durable.clone();
         Ok(())
@@ -116,6 +128,8 @@ impl Gate {
 /// Whole pages over the storage below.
 #[derive(Debug)]
 struct Held {
+    /// Where all this begins in the storage below.
+    front: u64,
     len: u64,
     /// So much of the storage below still counts; what comes after it is zero.
     kept: u64,
@@ -130,7 +144,7 @@ impl Held {
         let there = usize::try_from(self.kept.saturating_sub(offset)).unwrap_or(usize::MAX);
         let (there, beyond) = out.split_at_mut(there.min(out.len()));
         if !there.is_empty() {
-            below.read(offset, there)?;
+            below.read(self.front + offset, there)?;
         }
         beyond.fill(0);
         for (page, start, length) in pages(offset, out.len()) {
@@ -226,7 +240,7 @@ impl StorageBackend for Handle {
         let inner = self.inner()?;
         match &*self.gate.held.lock() {
             Some(held) => held.read(inner, offset, out),
-            None => inner.read(offset, out),
+            None => inner.read(self.gate.front + offset, out),
         }
     }
 
@@ -234,7 +248,7 @@ impl StorageBackend for Handle {
         let inner = self.inner()?;
         match &mut *self.gate.held.lock() {
             Some(held) => held.set_len(len),
-            None => inner.set_len(len)?,
+            None => inner.set_len(self.gate.front + len)?,
         }
         Ok(())
     }
@@ -255,7 +269,7 @@ impl StorageBackend for Handle {
         self.gate.header.lock().write(offset, data);
         match &mut *self.gate.held.lock() {
             Some(held) => held.write(inner, offset, data),
-            None => inner.write(offset, data),
+            None => inner.write(self.gate.front + offset, data),
         }
     }
 

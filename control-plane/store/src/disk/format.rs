@@ -3,8 +3,12 @@
 //! A file of an older format is brought to this one as it is opened: read and checked first, then rewritten in one
 //! redb transaction, which a power loss undoes as a whole. A new format is one more [`Layout`] and one more [`Step`].
 
-use redb::{Database, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
 
+use super::authors::{Authors, Names};
 use super::record::{self, Malformed, Parsed, Row};
 use super::{FORMAT, LOG, META, authors, corrupt};
 
@@ -19,6 +23,17 @@ pub(super) struct Layout {
     pub log: Log,
     pub parse: fn(&[u8]) -> Result<Parsed<'_>, Malformed>,
     pub has_authors: bool,
+}
+
+impl Layout {
+    /// The authors that `database` names.
+    pub fn authors(&self, database: &Database) -> Result<Authors, redb::Error> {
+        Ok(Authors::new(&self.names(&database.begin_read()?)?))
+    }
+
+    pub fn names(&self, transaction: &ReadTransaction) -> Result<Names, redb::Error> {
+        if self.has_authors { Names::read(&transaction.open_table(authors::TABLE)?) } else { Ok(Names::default()) }
+    }
 }
 
 const LOG_V1: Log = TableDefinition::new("log");

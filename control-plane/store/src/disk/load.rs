@@ -10,13 +10,15 @@ use std::thread;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::ahead::{self, Ahead};
+use super::authors::Authors;
 use super::backend::Gate;
 use super::file::LockedFile;
+use super::journal::{self, Found, Frame, Head};
 use super::make::{self, Draft, DraftError};
-use super::{CACHE_BYTES, CLUSTER, FORMAT, META, format, meta};
+use super::{CACHE_BYTES, CLUSTER, FORMAT, META, format, last_revision, meta};
 use crate::error::OpenError;
 use crate::history_policy::HistoryPolicy;
-use crate::types::ClusterId;
+use crate::types::{ClusterId, Revision};
 
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
@@ -28,6 +30,30 @@ pub(super) struct Opened {
     /// One of those in [`format`].
     pub format: u64,
     pub layout: &'static format::Layout,
+    /// `None` in a file of a version that had none.
+    pub journal: Option<Found>,
+}
+
+impl Opened {
+    /// What is in front of a new database.
+    pub fn new(path: &Path, gate: Arc<Gate>, database: Database, cluster_id: ClusterId) -> Result<Self, OpenError> {
+        let journal = guarded(path, || journal(&gate, &database))?;
+        Ok(Self { gate, database, cluster_id, format: format::CURRENT, layout: format::current(), journal })
+    }
+
+    /// The revisions that redb lacks.
+    pub fn frames(&self) -> &[Frame] {
+        self.journal.as_ref().map_or(&[], |journal| &journal.frames)
+    }
+
+    /// Bring the revisions that redb lacks to it. What holds the database must have been released, or never be: what is
+    /// released all at once may be one commit, and not two.
+    pub fn settle(&mut self, authors: &mut Authors) -> Result<(), redb::Error> {
+        let Some(journal) = self.journal.as_mut().filter(|journal| !journal.frames.is_empty()) else { return Ok(()) };
+        journal::settle(&self.database, &journal.frames, authors)?;
+        journal.frames.clear();
+        Ok(())
+    }
 }
 
 /// A redb database over `gate`.
@@ -46,15 +72,15 @@ pub(super) fn open(
     let failed = |error| OpenError::from_io(path, error);
     let gate = match backend {
         Some(backend) => {
-            let gate = Gate::held(backend.into()).map_err(failed)?;
-            if gate.len().map_err(failed)? == 0 {
-                return Ok((initialise(path, gate)?, None));
+            let storage: Arc<dyn StorageBackend> = backend.into();
+            if storage.len().map_err(failed)? == 0 {
+                return Ok((initialise(path, make::begin(storage).map_err(failed)?)?, None));
             }
-            gate
+            gate(path, storage)?
         }
         None => match open_or_make(path)? {
-            Found::Old(gate) => gate,
-            Found::New(opened) => return Ok((*opened, None)),
+            Place::Old(gate) => gate,
+            Place::New(opened) => return Ok((*opened, None)),
         },
     };
     let is_large = gate.len().map_err(failed)? >= ahead::LARGE;
@@ -63,31 +89,40 @@ pub(super) fn open(
         let database = guarded(path, || database(&gate));
         (database, ahead.and_then(|ahead| ahead.join().ok().flatten()))
     });
-    Ok((identify(path, gate, database?)?, ahead))
+    let opened = identify(path, gate, database?)?;
+    // What was read ahead is redb's alone.
+    let ahead = ahead.filter(|_| opened.frames().is_empty());
+    Ok((opened, ahead))
 }
 
 /// Open the file at `path`, which must be there.
 pub(super) fn open_existing(path: &Path) -> Result<Opened, OpenError> {
     refuse_directory(path)?;
     let file = LockedFile::open(path, &mut OpenOptions::new()).map_err(|error| OpenError::from_io(path, error))?;
-    let gate = begins_like_a_database(path, file)?;
+    let gate = gate(path, Arc::new(file))?;
     let database = guarded(path, || database(&gate))?;
     identify(path, gate, database)
 }
 
-/// Open the file at `path`, which nobody else may have open, so that nothing can be written to it.
+/// Open the file at `path`, which nobody else may have open, so that nothing can be written to it. All that it holds
+/// shows in its database.
 pub(super) fn inspect(path: &Path) -> Result<Opened, OpenError> {
     refuse_directory(path)?;
     let file = LockedFile::open_read_only(path).map_err(|error| OpenError::from_io(path, error))?;
-    let gate = begins_like_a_database(path, file)?;
+    let gate = gate(path, Arc::new(file))?;
     let database = guarded(path, || database(&gate))?;
-    identify(path, gate, database)
+    let mut opened = identify(path, gate, database)?;
+    guarded(path, || {
+        let mut authors = opened.layout.authors(&opened.database)?;
+        opened.settle(&mut authors)
+    })?;
+    Ok(opened)
 }
 
 fn initialise(path: &Path, gate: Arc<Gate>) -> Result<Opened, OpenError> {
     let database = guarded(path, || database(&gate))?;
     let cluster_id = guarded(path, || make::initialise(&database))?;
-    Ok(Opened { gate, database, cluster_id, format: format::CURRENT, layout: format::current() })
+    Opened::new(path, gate, database, cluster_id)
 }
 
 /// redb panics on some damaged files; to us that is damage like any other.
@@ -115,7 +150,7 @@ fn classify(path: &Path, error: redb::Error) -> OpenError {
     }
 }
 
-enum Found {
+enum Place {
     /// It may be anything yet.
     Old(Arc<Gate>),
     New(Box<Opened>),
@@ -123,17 +158,17 @@ enum Found {
 
 /// Open and lock the file at `path`. A file that is not there is made under another name first, so
 /// that an empty file at `path` can only mean that something else emptied it.
-fn open_or_make(path: &Path) -> Result<Found, OpenError> {
+fn open_or_make(path: &Path) -> Result<Place, OpenError> {
     refuse_directory(path)?;
     if !path.exists() {
         match Draft::new(path) {
-            Ok(draft) => return draft.finish_empty().map(Box::new).map(Found::New),
+            Ok(draft) => return draft.finish_empty().map(Box::new).map(Place::New),
             Err(DraftError::Exists) => {}
             Err(DraftError::Open(error)) => return Err(error),
         }
     }
     let file = LockedFile::open(path, &mut OpenOptions::new()).map_err(|error| OpenError::from_io(path, error))?;
-    begins_like_a_database(path, file).map(Found::Old)
+    gate(path, Arc::new(file)).map(Place::Old)
 }
 
 fn refuse_directory(path: &Path) -> Result<(), OpenError> {
@@ -145,16 +180,24 @@ fn refuse_directory(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// A gate to `file`, if that begins as redb's files do.
-fn begins_like_a_database(path: &Path, file: LockedFile) -> Result<Arc<Gate>, OpenError> {
+/// A gate to the database in `storage`, if that begins like a store: with a journal, or as redb's files do.
+fn gate(path: &Path, storage: Arc<dyn StorageBackend>) -> Result<Arc<Gate>, OpenError> {
     let failed = |error| OpenError::from_io(path, error);
+    let corrupt = |reason: &str| OpenError::Corrupt { path: path.to_path_buf(), reason: reason.into() };
+    let front = match journal::head(&*storage).map_err(failed)? {
+        Head::Ours(_) => journal::FRONT,
+        Head::Broken => return Err(corrupt("its head is not whole")),
+        Head::Other => 0,
+    };
     let mut magic = [0; MAGIC.len()];
     let foreign = |reason: &str| OpenError::Foreign { path: path.to_path_buf(), reason: reason.into() };
-    match file.read(0, &mut magic) {
-        Ok(()) if magic == *MAGIC => Gate::held(Arc::new(file)).map_err(failed),
+    match storage.read(front, &mut magic) {
+        Ok(()) if magic == *MAGIC => Gate::held(storage, front).map_err(failed),
+        Ok(()) if front > 0 => Err(corrupt("there is no database behind its journal")),
         Ok(()) => Err(foreign("it does not begin like one")),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(foreign("it is too short")),
-        Err(error) => Err(failed(error)),
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed(error)),
+        Err(_) if front > 0 => Err(corrupt("it ends before its database")),
+        Err(_) => Err(foreign("it is too short")),
     }
 }
 
@@ -165,10 +208,26 @@ fn identify(path: &Path, gate: Arc<Gate>, database: Database) -> Result<Opened, 
         return Err(OpenError::Foreign { path, reason: "it is some other program's database".into() });
     };
     match format::layout(found) {
-        Some(layout) => Ok(Opened { gate, database, cluster_id, format: found, layout }),
+        Some(layout) => {
+            let journal = guarded(&path, || journal(&gate, &database))?;
+            Ok(Opened { gate, database, cluster_id, format: found, layout, journal })
+        }
         None if found > format::CURRENT => Err(OpenError::NewerFormat { path, found, supported: format::CURRENT }),
         None => Err(OpenError::Corrupt { path, reason: format!("there is no format {found}") }),
     }
+}
+
+/// What the journal in front of `database` holds, if one is there.
+fn journal(gate: &Gate, database: &Database) -> Result<Option<Found>, redb::Error> {
+    if gate.front() == 0 {
+        return Ok(None);
+    }
+    let known = match last_revision(database) {
+        // Whoever reads the rows finds that, and no frame makes it better.
+        Err(redb::Error::Corrupted(_)) => Revision::MAX,
+        known => known?,
+    };
+    journal::read(&*gate.storage(), known).map(Some)
 }
 
 /// The format and the identity of a store; `None` when it is none.

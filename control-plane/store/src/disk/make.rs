@@ -11,7 +11,7 @@ use super::backend::Gate;
 use super::file::LockedFile;
 use super::load::{Opened, database, guarded};
 use super::record::{self, By, Row};
-use super::{CLUSTER, COMPACTED, FORMAT, LOG, META, REVISION, SWEPT, authors, format};
+use super::{CLUSTER, COMPACTED, FORMAT, LOG, META, REVISION, SWEPT, authors, format, journal};
 use crate::error::OpenError;
 use crate::types::{ClusterId, Entry, Key, Revision};
 
@@ -60,7 +60,7 @@ impl Draft {
         }
         let mut made = Self { path: path.to_path_buf(), draft, gate: None };
         file.set_len(0).map_err(failed)?;
-        made.gate = Some(Gate::held(Arc::new(file)).map_err(failed)?);
+        made.gate = Some(begin(Arc::new(file)).map_err(failed)?);
         Ok(made)
     }
 
@@ -75,7 +75,7 @@ impl Draft {
             Ok((database, cluster_id))
         })?;
         self.publish()?;
-        Ok(Opened { gate, database, cluster_id, format: format::CURRENT, layout: format::current() })
+        Opened::new(&path, gate, database, cluster_id)
     }
 
     /// Fill it with `entries`, to be published. They stream: what is kept in memory is bounded.
@@ -109,6 +109,12 @@ impl Drop for Draft {
             tracing::warn!(%error, path = %self.draft.display(), "a half-made store is left behind");
         }
     }
+}
+
+/// A gate to a database with a journal in front, in `storage`, which is empty.
+pub(super) fn begin(storage: Arc<dyn StorageBackend>) -> io::Result<Arc<Gate>> {
+    journal::begin(&*storage)?;
+    Gate::held(storage, journal::FRONT)
 }
 
 /// Make a new database an empty store.

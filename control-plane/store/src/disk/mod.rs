@@ -1,4 +1,5 @@
-//! The store's file: a log of every change, ordered by revision, in one redb table.
+//! The store's file: a log of every change, ordered by revision, in one redb table, and a journal in front of it where
+//! small commits wait to be written there many at a time.
 //!
 //! There is no second copy of the current state. The log *is* the state: opening replays it, and
 //! compaction deletes the rows that nothing refers to any more (a value that was overwritten, a
@@ -11,6 +12,7 @@ mod file;
 mod folding;
 mod format;
 pub(crate) mod fuzzing;
+mod journal;
 mod load;
 mod make;
 mod reader;
@@ -37,7 +39,9 @@ use crate::history_policy::HistoryPolicy;
 use crate::types::Revision;
 use authors::{Added, Authors};
 use backend::Gate;
-use load::guarded;
+use journal::Journal;
+use load::{Opened, guarded};
+use record::By;
 
 /// Rows: revision (8 bytes, big-endian) and key → [`record`].
 const LOG: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("log.2");
@@ -57,6 +61,18 @@ const REVISION: &str = "revision";
 /// the file's pages, too.
 const CACHE_BYTES: usize = 2 << 20;
 
+/// A commit of more rows, or of more bytes, is written to redb at once, which is as cheap then.
+const NOTED_ROWS: usize = 48;
+const NOTED_BYTES: u64 = 96 << 10;
+/// Rows that wait in the journal. With more, all of them are written to redb.
+const TAIL_ROWS: usize = 160;
+/// Bytes that they may keep in memory.
+const TAIL_COST: usize = 4 << 20;
+/// A transaction that brings many commits to redb compacts for at most so many of them.
+const MOST_SHARES: u8 = 8;
+/// Compacted revisions that are worth a transaction of their own.
+const SWEEP_FROM: u64 = 64;
+
 /// Rows looked at between two looks at the time.
 const SWEEP_SLICE: usize = 8;
 
@@ -64,11 +80,30 @@ const SWEEP_SLICE: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Disk {
     gate: Arc<Gate>,
-    /// `None` between a failure and the recovery from it.
+    /// `None` between a failure of it and the recovery from that.
     database: Option<Arc<Database>>,
+    /// `None` in a file of a version that had none.
+    journal: Option<Journal>,
+    tail: Tail,
+    revision: Revision,
     compacted: Revision,
+    /// As redb knows it.
+    marked: Revision,
     swept: Swept,
+    /// Whether somebody asked for the compaction, and may look for what it does.
+    is_asked: bool,
     authors: Authors,
+}
+
+/// What is in the journal and not in redb.
+#[derive(Debug, Default)]
+struct Tail {
+    commits: Vec<Commit>,
+    rows: usize,
+    /// Bytes that the commits keep in memory, with the values they replaced.
+    cost: usize,
+    /// Frames of the journal, some of which only move the compacted revision.
+    frames: usize,
 }
 
 /// What one durable step writes.
@@ -76,6 +111,8 @@ pub(crate) struct Step<'a> {
     pub commits: &'a [Commit],
     pub revision: Revision,
     pub compacted: Revision,
+    /// Whether somebody asked for the compaction.
+    pub is_asked: bool,
     pub sweep: Effort,
 }
 
@@ -88,6 +125,13 @@ pub(crate) struct Effort {
     pub time: Duration,
 }
 
+impl Effort {
+    /// For as many steps that are made up for at once.
+    fn times(self, steps: u8) -> Self {
+        Self { rows: self.rows * usize::from(steps), time: self.time * u32::from(steps) }
+    }
+}
+
 impl Disk {
     /// Open the file at `path`, or make it; or use `backend` in its place.
     pub fn open(
@@ -95,24 +139,34 @@ impl Disk {
         backend: Option<Box<dyn StorageBackend>>,
         policy: HistoryPolicy,
     ) -> Result<(Self, Loaded), OpenError> {
-        let (opened, ahead) = load::open(path, backend, policy)?;
-        let read = |layout| guarded(path, || replay::replay(&opened.database, layout, opened.cluster_id, policy));
+        let (mut opened, ahead) = load::open(path, backend, policy)?;
+        let read = |opened: &Opened, layout| {
+            let work = || replay::replay(&opened.database, layout, opened.frames(), opened.cluster_id, policy);
+            guarded(path, work)
+        };
         let ahead = ahead.map(|ahead| guarded(path, || ahead.of(&opened.database, opened.layout))).transpose()?;
         let mut loaded = match ahead.flatten() {
             Some(loaded) => loaded,
-            None => read(opened.layout)?,
+            None => read(&opened, opened.layout)?,
         };
         opened.gate.release().map_err(|error| OpenError::from_io(path, error))?;
         if opened.format < format::CURRENT {
             // What was read is right, so the file is sound; what it refers to is of the old format.
             tracing::info!(path = %path.display(), from = opened.format, to = format::CURRENT, "upgrading the store's file");
             guarded(path, || format::upgrade(&opened.database, opened.format))?;
-            loaded = read(format::current())?;
+            loaded = read(&opened, format::current())?;
         }
+        guarded(path, || opened.settle(&mut loaded.authors))?;
+        let journal = opened.journal.map(|found| Journal::new(opened.gate.storage(), &found));
         let disk = Self {
             gate: opened.gate,
             database: Some(Arc::new(opened.database)),
+            journal,
+            tail: Tail::default(),
+            revision: loaded.state.revision,
+            is_asked: false,
             compacted: loaded.compacted,
+            marked: loaded.compacted,
             swept: Swept { revision: loaded.swept, row: Vec::new() },
             authors: std::mem::take(&mut loaded.authors),
         };
@@ -121,26 +175,85 @@ impl Disk {
 
     /// The history, for readers; `None` while the file is being recovered.
     pub fn reader(&self) -> Option<Arc<Reader>> {
-        self.database.as_ref().map(|database| Arc::new(Reader::new(database.clone())))
+        self.database.as_ref().map(|database| Arc::new(Reader::new(database.clone(), self.gate.front())))
     }
 
-    /// Whether compaction has rows left to delete.
+    /// Whether compaction has enough rows left to delete to do it for its own sake.
     pub fn is_sweeping(&self) -> bool {
-        self.swept.revision < self.compacted
+        let left = self.compacted.saturating_sub(self.swept.revision);
+        left >= if self.is_asked { 1 } else { SWEEP_FROM }
+    }
+
+    /// The newest revision that can be read from the disk.
+    pub fn readable(&self, newest: Revision) -> Revision {
+        self.tail.commits.first().map_or(newest, |oldest| oldest.revision - 1)
     }
 
     pub fn bytes(&self) -> u64 {
-        self.gate.len().unwrap_or(0)
+        self.gate.stored_len().unwrap_or(0)
     }
 
     /// Make `step` durable, all of it or nothing. After an error nothing may be written before
     /// [`Disk::recover`] succeeded.
     pub fn write(&mut self, step: &Step<'_>) -> io::Result<()> {
-        let (swept, added) = self.write_transaction(step).map_err(into_io)?;
-        self.compacted = step.compacted;
-        self.swept = swept;
-        self.authors.keep(added);
+        if !self.note(step)? {
+            let written = self.write_transaction(step);
+            if written.is_err() {
+                self.database = None;
+            }
+            let (swept, added) = written.map_err(into_io)?;
+            self.tail = Tail::default();
+            self.journal.iter_mut().for_each(Journal::rewind);
+            (self.swept, self.marked) = (swept, step.compacted);
+            self.authors.keep(added);
+        }
+        (self.revision, self.compacted) = (step.revision, step.compacted);
+        self.is_asked = (self.is_asked || step.is_asked) && self.swept.revision < self.compacted;
         Ok(())
+    }
+
+    /// Make `step` durable in the journal, if that is the better place for it.
+    fn note(&mut self, step: &Step<'_>) -> io::Result<bool> {
+        let Some(journal) = &mut self.journal else { return Ok(false) };
+        let rows = step.commits.iter().map(|commit| commit.events.len()).sum::<usize>();
+        let bytes = step.commits.iter().map(Commit::written).sum::<u64>();
+        let cost = step.commits.iter().map(Commit::cost).sum::<usize>();
+        let is_small = rows <= NOTED_ROWS && bytes <= NOTED_BYTES;
+        let has_room = self.tail.rows + rows <= TAIL_ROWS && self.tail.cost + cost <= TAIL_COST;
+        let is_sweep = rows == 0 && step.compacted == self.compacted;
+        if !is_small || !has_room || is_sweep || self.database.is_none() {
+            return Ok(false);
+        }
+        let mut frame = journal.begin();
+        let mut row_key = Vec::new();
+        for commit in step.commits {
+            let name = commit.author.as_str();
+            let by = if name.is_empty() { By::Nobody } else { By::Name(name) };
+            for event in commit.events.iter() {
+                let row = record::Row::new(event, commit.at_ms, by);
+                record::row_key(commit.revision, &event.key, &mut row_key);
+                frame.push(&row_key, row.len(), |out| row.write(&row_key, out));
+            }
+        }
+        if !journal.has_room() {
+            return Ok(false);
+        }
+        journal.append(step.revision, step.compacted)?;
+        self.tail.commits.extend_from_slice(step.commits);
+        self.tail.rows += rows;
+        self.tail.cost += cost;
+        self.tail.frames += 1;
+        Ok(true)
+    }
+
+    /// Bring everything to redb.
+    pub fn settle(&mut self) -> io::Result<()> {
+        if self.tail.frames == 0 {
+            return Ok(());
+        }
+        let (revision, compacted) = (self.revision, self.compacted);
+        let sweep = Effort { rows: 0, time: Duration::ZERO };
+        self.write(&Step { commits: &[], revision, compacted, is_asked: false, sweep })
     }
 
     fn write_transaction(&self, step: &Step<'_>) -> Result<(Swept, Added), redb::Error> {
@@ -151,7 +264,7 @@ impl Disk {
         {
             let mut log = transaction.open_table(LOG)?;
             let mut row_key = Vec::new();
-            for commit in step.commits {
+            for commit in self.tail.commits.iter().chain(step.commits) {
                 let by = self.authors.name(&commit.author, &mut added);
                 for event in commit.events.iter() {
                     let row = record::Row::new(event, commit.at_ms, by);
@@ -160,9 +273,11 @@ impl Disk {
                 }
             }
             if swept.revision < step.compacted {
-                swept = sweep(&mut log, &swept, step)?;
+                let steps = if step.commits.is_empty() { 1 } else { self.tail.frames + 1 };
+                let share = u8::try_from(steps).unwrap_or(MOST_SHARES).min(MOST_SHARES);
+                swept = sweep(&mut log, &swept, step.compacted, step.sweep.times(share))?;
             }
-            if step.compacted != self.compacted || swept.revision != self.swept.revision {
+            if step.compacted != self.marked || swept.revision != self.swept.revision {
                 let mut meta = transaction.open_table(META)?;
                 meta.insert(COMPACTED, u128::from(step.compacted))?;
                 meta.insert(REVISION, u128::from(step.revision))?;
@@ -180,10 +295,14 @@ impl Disk {
     /// When the disk still fails, or when what it holds does not end at `expected`, the newest
     /// revision that was acknowledged.
     pub fn recover(&mut self, expected: Revision) -> io::Result<()> {
-        self.database = None;
+        self.journal.as_mut().map_or(Ok(()), Journal::mend)?;
+        if self.database.is_some() {
+            // It was the journal that failed.
+            return Ok(());
+        }
         self.gate.restore()?;
         let database = load::database(&self.gate).map_err(into_io)?;
-        let found = last_revision(&database).map_err(into_io)?;
+        let (found, expected) = (last_revision(&database).map_err(into_io)?, self.readable(expected));
         if found != expected {
             let message = format!("the file ends at revision {found} in place of {expected}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -193,6 +312,12 @@ impl Disk {
     }
 
     pub fn close(&mut self) {
+        if self.database.is_some()
+            && let Err(error) = self.settle()
+        {
+            // Whoever opens the file finds them there.
+            tracing::warn!(%error, "the newest revisions stay in the journal");
+        }
         // Dropping writes the clean shutdown; the lock goes after it.
         self.database = None;
         if let Err(error) = self.gate.close() {
@@ -211,23 +336,32 @@ impl Drop for Disk {
 /// Returns its length before and after.
 pub(crate) fn shrink(path: &Path) -> Result<(u64, u64), OpenError> {
     let failed = |error| OpenError::from_io(path, error);
-    let opened = load::open_existing(path)?;
+    let mut opened = load::open_existing(path)?;
     let before = opened.gate.stored_len().map_err(failed)?;
-    let work = || replay::replay(&opened.database, opened.layout, opened.cluster_id, HistoryPolicy::default());
-    let loaded = guarded(path, work)?;
+    let work = || {
+        replay::replay(&opened.database, opened.layout, opened.frames(), opened.cluster_id, HistoryPolicy::default())
+    };
+    let mut loaded = guarded(path, work)?;
     opened.gate.release().map_err(failed)?;
+    guarded(path, || opened.settle(&mut loaded.authors))?;
     let (compacted, revision) = (loaded.compacted, loaded.state.revision);
     let mut disk = Disk {
         gate: opened.gate,
         database: Some(Arc::new(opened.database)),
+        journal: None,
+        tail: Tail::default(),
+        revision,
         compacted,
+        marked: compacted,
+        is_asked: true,
         swept: Swept { revision: loaded.swept, row: Vec::new() },
         authors: loaded.authors,
     };
     let sweep = Effort { rows: 10_000, time: Duration::MAX };
     guarded(path, || {
         while opened.format == format::CURRENT && disk.is_sweeping() {
-            (disk.swept, _) = disk.write_transaction(&Step { commits: &[], revision, compacted, sweep })?;
+            (disk.swept, _) =
+                disk.write_transaction(&Step { commits: &[], revision, compacted, is_asked: true, sweep })?;
         }
         let mut database = disk.database.take().and_then(Arc::into_inner).ok_or(redb::Error::DatabaseClosed)?;
         while database.compact()? {}
@@ -246,15 +380,20 @@ struct Swept {
 }
 
 /// Delete what the rows after `swept` made superfluous: the rows they replaced, and themselves where they are
-/// deletions. Returns how far it came: to the compacted revision, or as far as `step.sweep` allows.
-fn sweep(log: &mut redb::Table<'_, &[u8], &[u8]>, swept: &Swept, step: &Step<'_>) -> Result<Swept, redb::Error> {
+/// deletions. Returns how far it came: to the compacted revision, or as far as `effort` allows.
+fn sweep(
+    log: &mut redb::Table<'_, &[u8], &[u8]>,
+    swept: &Swept,
+    compacted: Revision,
+    effort: Effort,
+) -> Result<Swept, redb::Error> {
     let began = Instant::now();
     let mut swept = swept.clone();
-    let Effort { rows, time } = step.sweep;
+    let Effort { rows, time } = effort;
     let mut left = rows;
-    while left > 0 && swept.revision < step.compacted && (left == rows || began.elapsed() < time) {
+    while left > 0 && swept.revision < compacted && (left == rows || began.elapsed() < time) {
         let most = left.min(SWEEP_SLICE);
-        sweep_slice(log, &mut swept, step.compacted, most)?;
+        sweep_slice(log, &mut swept, compacted, most)?;
         left -= most;
     }
     Ok(swept)

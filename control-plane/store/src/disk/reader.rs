@@ -18,11 +18,13 @@ type Log = ReadOnlyTable<&'static [u8], &'static [u8]>;
 #[derive(Debug)]
 pub(crate) struct Reader {
     database: Arc<Database>,
+    /// Bytes of the file in front of redb.
+    front: u64,
 }
 
 impl Reader {
-    pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
+    pub fn new(database: Arc<Database>, front: u64) -> Self {
+        Self { database, front }
     }
 
     /// The events after `after`, up to `upto`, below `prefix`, as many as `chunk` allows.
@@ -108,7 +110,7 @@ impl Reader {
     /// See [`crate::Store::file_stats`]; `blank` says what the rows do not.
     pub fn stats(&self, state: &State, blank: FileStats) -> io::Result<FileStats> {
         let blank = FileStats { format: format::CURRENT, ..blank };
-        let count = || survey::count(&self.database.begin_read()?, format::current(), state, blank);
+        let count = || survey::count(&self.database.begin_read()?, format::current(), state, self.front, blank);
         count().map_err(into_io)
     }
 

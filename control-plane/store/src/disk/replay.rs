@@ -10,10 +10,11 @@ use std::thread;
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
-use super::authors::{self, Authors, Names};
+use super::authors::{Authors, Names};
 use super::folding::Folding;
 use super::format::Layout;
-use super::record::{Malformed, Parsed, split_row_key};
+use super::journal::Frame;
+use super::record::{self, Malformed, Parsed, split_row_key};
 use super::{COMPACTED, META, REVISION, SWEPT, corrupt, meta};
 use crate::history::{Commit, History};
 use crate::history_policy::HistoryPolicy;
@@ -45,10 +46,11 @@ pub(crate) struct Loaded {
     pub(super) authors: Authors,
 }
 
-/// Read what `database`, whose log is as `layout` says, holds.
+/// Read what `database`, whose log is as `layout` says, holds, and what comes after it in `frames`.
 pub(super) fn replay(
     database: &Database,
     layout: &Layout,
+    frames: &[Frame],
     cluster_id: ClusterId,
     policy: HistoryPolicy,
 ) -> Result<Loaded, redb::Error> {
@@ -56,14 +58,21 @@ pub(super) fn replay(
     let table = transaction.open_table(META)?;
     let mark = |name| Ok::<_, redb::Error>(meta(&table, name)?.unwrap_or(0));
     let (compacted, swept, noted) = (mark(COMPACTED)?, mark(SWEPT)?, mark(REVISION)?);
-    let names =
-        if layout.has_authors { Names::read(&transaction.open_table(authors::TABLE)?)? } else { Names::default() };
+    let compacted = frames.iter().map(|frame| frame.compacted).fold(compacted, Revision::max);
+    let names = layout.names(&transaction)?;
     let log = transaction.open_table(layout.log)?;
     let (live, arriving) = mpsc::sync_channel(WAITING);
     let rows = log.len()?;
     let read = || {
         let mut replay = Replay::new(compacted, policy.memory_bytes, names, live);
         replay.seen.reserve(usize::try_from(rows.min(ROOM)).unwrap_or_default());
+        for frame in frames.iter().rev() {
+            let rows: Vec<_> = frame.rows().collect();
+            for row in rows.into_iter().rev() {
+                let (row_key, row) = row.ok_or(Malformed::Syntax).map_err(corrupt)?;
+                replay.row(row_key, record::parse(row).map_err(corrupt)?)?;
+            }
+        }
         for row in log.iter()?.rev() {
             let (row_key, row) = row?;
             replay.row(row_key.value(), (layout.parse)(row.value()).map_err(corrupt)?)?;
@@ -90,7 +99,7 @@ pub(super) fn replay(
     // A deletion that was the newest change may have been compacted away.
     let state = Arc::new(State { revision: newest.max(noted).max(compacted), root });
     let history = History::new(ring.after, policy.memory_bytes);
-    drop(history.push(ring.commits, &state));
+    drop(history.push(ring.commits, &state, Revision::MAX));
     Ok(Loaded { cluster_id, state, history, retention, compacted, swept, authors })
 }
 

@@ -61,23 +61,25 @@ impl<'a> Survey<'a> {
     fn state(&self) -> Result<State, OpenError> {
         let Opened { database, layout, cluster_id, .. } = &self.opened;
         let policy = HistoryPolicy { memory_bytes: 0, ..HistoryPolicy::default() };
-        let loaded = guarded(self.path, || replay::replay(database, layout, *cluster_id, policy))?;
+        let loaded = guarded(self.path, || replay::replay(database, layout, &[], *cluster_id, policy))?;
         Ok(State::clone(&loaded.state))
     }
 
     fn stats_beside(&self, state: &State) -> Result<FileStats, OpenError> {
-        let Opened { database, layout, cluster_id, gate, format } = &self.opened;
+        let Opened { database, layout, cluster_id, gate, format, .. } = &self.opened;
         let file_bytes = gate.stored_len().map_err(|error| OpenError::from_io(self.path, error))?;
         let blank = FileStats { format: *format, cluster_id: *cluster_id, file_bytes, ..FileStats::blank(state) };
-        guarded(self.path, || count(&database.begin_read()?, layout, state, blank))
+        guarded(self.path, || count(&database.begin_read()?, layout, state, gate.front(), blank))
     }
 }
 
-/// Fill in what the rows say. `state` is the state at a revision about that of `transaction`.
+/// Fill in what the rows say. `state` is the state at a revision about that of `transaction`; so many bytes of the file
+/// are in `front` of redb.
 pub(super) fn count(
     transaction: &ReadTransaction,
     layout: &Layout,
     state: &State,
+    front: u64,
     mut stats: FileStats,
 ) -> Result<FileStats, redb::Error> {
     let table = transaction.open_table(META)?;
@@ -87,7 +89,7 @@ pub(super) fn count(
     let log = transaction.open_table(layout.log)?;
     used = log.stats()?;
     pages += used.stored_bytes() + used.metadata_bytes() + used.fragmented_bytes();
-    stats.free_bytes = stats.file_bytes.saturating_sub(pages);
+    stats.free_bytes = stats.file_bytes.saturating_sub(front + pages);
     if layout.has_authors {
         stats.authors = transaction.open_table(authors::TABLE)?.len()?;
     }
@@ -134,10 +136,7 @@ impl<'a> Check<'a> {
         let table = transaction.open_table(META)?;
         let mark = |name| Ok::<_, redb::Error>(meta(&table, name)?.unwrap_or(0));
         let (compacted, swept, noted) = (mark(COMPACTED)?, mark(SWEPT)?, mark(REVISION)?);
-        let names = match layout.has_authors {
-            true => Names::read(&transaction.open_table(authors::TABLE)?)?,
-            false => Names::default(),
-        };
+        let names = layout.names(transaction)?;
         let keys = HashMap::new();
         Ok(Self { layout, names, compacted, swept, noted, newest: 0, keys, rows: 0, findings: Vec::new(), found: 0 })
     }
@@ -176,9 +175,15 @@ impl<'a> Check<'a> {
         self.keys.insert(key.into(), Last { revision, put });
     }
 
+    /// Whether compaction may have stopped inside of `revision`.
+    fn is_half_swept(&self, revision: Revision) -> bool {
+        self.swept < self.compacted && revision == self.swept + 1
+    }
+
     /// Every revision after the swept ones has its rows.
     fn contiguity(&mut self, revision: Revision, key: &[u8]) {
         let expected = self.newest.max(self.swept) + 1;
+        let expected = if self.is_half_swept(expected) { expected + 1 } else { expected };
         if revision > expected && revision > self.newest {
             self.note(Flaw::Gap { first: expected, last: revision - 1 }, revision, key);
         }
@@ -189,6 +194,9 @@ impl<'a> Check<'a> {
     fn history_row(&mut self, revision: Revision, key: &[u8], row: &Parsed<'_>) {
         let last = self.keys.get(key).copied();
         let before = last.and_then(|last| last.put.map(|put| (last.revision, put)));
+        if before.is_none() && row.header.prev != 0 && self.is_half_swept(revision) {
+            return;
+        }
         if row.header.prev != before.map_or(0, |(revision, _)| revision) {
             return self.note(Flaw::Predecessor, revision, key);
         }

@@ -159,7 +159,7 @@ impl Feed {
             let state = Arc::new(State { revision: last.revision, root });
             let revision = state.revision;
             core.note(&commits);
-            drop(shared.history.push(commits.iter().cloned(), &state));
+            drop(shared.history.push(commits.iter().cloned(), &state, Revision::MAX));
             shared.state.store(state);
             let wake = shared.hub.dispatch(&commits);
             for (commit, nonce) in commits.iter().zip(nonces) {

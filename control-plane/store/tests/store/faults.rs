@@ -173,7 +173,7 @@ impl StorageBackend for ShakyDisk {
 }
 
 /// Write until it works, for at most a minute.
-async fn write_again(store: &Store, key: &str) -> u64 {
+pub async fn write_again(store: &Store, key: &str) -> u64 {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match store.commit(Txn::new().put(key, value("again"))).await {
@@ -295,7 +295,11 @@ async fn burst(store: &Store, random: &mut SmallRng, next: &mut u64, expected: &
         let (content, size, store) = (*next, random.random_range(0..2_000), store.clone());
         let body = value(&format!("{content} {}", "x".repeat(size)));
         let [first, second] = pair(number);
-        let txn = Txn::new().put(first, body.clone()).put(second, body);
+        let mut txn = Txn::new().put(first, body.clone()).put(second, body);
+        if random.random_bool(0.1) {
+            // Too many for the journal.
+            txn = (0..60).fold(txn, |txn, row| txn.put(format!("bulk/{row}"), value(&content.to_string())));
+        }
         writes.spawn(async move { (number, content, store.commit(txn).await) });
     }
     let mut worked = 0;

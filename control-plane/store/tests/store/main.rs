@@ -8,6 +8,7 @@ mod etcd;
 mod faults;
 mod forks;
 mod history;
+mod journal;
 mod linear;
 mod model;
 mod open;
@@ -15,6 +16,9 @@ mod ops;
 mod places;
 mod upgrade;
 mod watches;
+
+use std::fs;
+use std::path::Path;
 
 use store::{Options, Store, Value};
 
@@ -30,4 +34,22 @@ fn value(text: &str) -> Value {
 fn text(snapshot: &store::Snapshot, key: &str) -> Option<String> {
     let entry = snapshot.get(key.as_bytes())?;
     Some(String::from_utf8_lossy(&entry.value.body).into_owned())
+}
+
+/// Bytes of a store's file in front of its redb database.
+const FRONT: usize = 1 << 20;
+
+/// Change a closed store's file through redb.
+fn through_redb(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+    let mut bytes = fs::read(path).unwrap();
+    let behind = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&behind, &bytes[FRONT..]).unwrap();
+    let database = redb::Database::open(&behind).unwrap();
+    let transaction = database.begin_write().unwrap();
+    change(&transaction);
+    transaction.commit().unwrap();
+    drop(database);
+    bytes.truncate(FRONT);
+    bytes.extend(fs::read(&behind).unwrap());
+    fs::write(path, bytes).unwrap();
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use store::{OpenError, Options, Store, Txn, Value};
 
-use crate::{open_in, value};
+use crate::{open_in, through_redb, value};
 
 fn refused(path: &Path) -> OpenError {
     match Store::open(Options::file(path)) {
@@ -95,12 +95,10 @@ async fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     open_in(&folder).close().await;
-    let database = redb::Database::open(&path).unwrap();
-    let transaction = database.begin_write().unwrap();
     let meta = redb::TableDefinition::<&str, u128>::new("meta");
-    transaction.open_table(meta).unwrap().insert("format", 3).unwrap();
-    transaction.commit().unwrap();
-    drop(database);
+    through_redb(&path, |transaction| {
+        transaction.open_table(meta).unwrap().insert("format", 3).unwrap();
+    });
     let error = refused_bytes(&fs::read(&path).unwrap());
     assert!(matches!(error, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{error}");
 }
@@ -121,12 +119,12 @@ async fn large(folder: &tempfile::TempDir) -> std::path::PathBuf {
 async fn truncated_files_are_damaged() {
     let bytes = sample().await;
     let pages = (1..bytes.len() / 4_096).map(|page| page * 4_096);
-    let edges = [9, 10, 63, 64, 191, 192, 319, 320, 400, 511, 512, 4_095, 4_097, 5_000];
+    let edges = [16, 17, 35, 36, 63, 64, 191, 192, 319, 320, 400, 511, 512, 4_095, 4_097, 5_000];
     for length in pages.chain(edges).chain([bytes.len() / 2 + 1, bytes.len() - 1]) {
         let error = refused_bytes(&bytes[..length]);
         assert!(matches!(error, OpenError::Corrupt { .. }), "{length}: {error}");
     }
-    for length in 0..9 {
+    for length in 0..16 {
         let error = refused_bytes(&bytes[..length]);
         assert!(matches!(error, OpenError::Foreign { .. }), "{length}: {error}");
     }

@@ -7,7 +7,7 @@ use redb::ReadableTable;
 use store::ops::{self, BackupError, BackupFile, Flaw, Identity, RestoreError};
 use store::{Author, CommitError, Limits, OpenError, Options, RevisionError, Snapshot, Store, Txn, Value, WatchError};
 
-use crate::{open_in, text, value};
+use crate::{open_in, text, through_redb, value};
 
 const MARGIN: u64 = 1_000_000_000;
 
@@ -322,11 +322,7 @@ async fn flaws(spoil: impl FnOnce(&redb::WriteTransaction)) -> Vec<Flaw> {
     store.compact(3).await.unwrap();
     store.close().await;
     assert!(ops::check(&path).unwrap().is_sound());
-    let database = redb::Database::open(&path).unwrap();
-    let transaction = database.begin_write().unwrap();
-    spoil(&transaction);
-    transaction.commit().unwrap();
-    drop(database);
+    through_redb(&path, spoil);
     let bytes = fs::read(&path).unwrap();
     let report = ops::check(&path).unwrap();
     assert!(!report.is_sound() && report.found == report.findings.len() as u64);

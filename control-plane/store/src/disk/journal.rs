@@ -1,0 +1,323 @@
+//! The journal in front of redb: small commits are made durable here, in one write, and reach redb many at a time.
+//!
+//! It has a fixed place at the head of the store's file, so that the file stays one and never has to find blocks for it:
+//!
+//! ```text
+//! 0            4 KiB                          FRONT
+//! | head       | frame | frame | …            | redb …
+//! ```
+//!
+//! The head says that the file is one of ours and holds a salt. A frame begins at a multiple of [`BLOCK`], so that writing one
+//! never touches a block of another, and holds whole revisions: its checksum tells a whole frame from a torn one, its
+//! number that it is the next. A frame counts from its sync on until redb has its revisions; then the next one is
+//! written at the beginning again.
+//!
+//! Invariants: all frames but the last were synced before the next was written, so a frame that is broken and followed by one
+//! that is whole is damage. The salt is known to nobody who only writes values, so no value can pass for a frame.
+
+use std::io;
+use std::sync::Arc;
+
+use crc32fast::Hasher;
+use redb::{Database, StorageBackend};
+
+use super::authors::{Added, Authors};
+use super::record::{self, By, Malformed, Row};
+use super::{COMPACTED, LOG, META, REVISION, corrupt, meta};
+use crate::types::{Author, Revision};
+
+/// Where redb begins.
+pub(super) const FRONT: u64 = 1 << 20;
+/// What begins on its own block can be written without touching anything before it.
+const BLOCK: usize = 4_096;
+/// Blocks that are not there yet are made in steps of this, so that syncs seldom wait for the file system to find them.
+const AHEAD: u64 = 64 << 10;
+
+const MAGIC: &[u8; 16] = b"skiff store 1\x1A\r\n";
+const SALT: usize = 16;
+const HEAD: usize = MAGIC.len() + SALT;
+/// Salt, number, newest revision, compacted revision, length of the rows, checksum.
+const FRAME: usize = SALT + 8 + 8 + 8 + 4 + 4;
+
+/// What tells this file's frames from bytes that only look like one.
+type Salt = [u8; SALT];
+
+/// What begins a file.
+#[derive(Debug)]
+pub(super) enum Head {
+    Ours(Salt),
+    /// Something else, which may be a database without a journal in front of it.
+    Other,
+    /// It begins like ours and is not.
+    Broken,
+}
+
+/// Begin an empty `storage` as one with a journal. Nothing is synced.
+pub(super) fn begin(storage: &dyn StorageBackend) -> io::Result<()> {
+    let salt: Salt = rand::random();
+    let mut head = Vec::with_capacity(HEAD + 4);
+    head.extend_from_slice(MAGIC);
+    head.extend_from_slice(&salt);
+    head.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
+    storage.set_len(FRONT)?;
+    storage.write(0, &head)
+}
+
+/// What `storage` begins with.
+pub(super) fn head(storage: &dyn StorageBackend) -> io::Result<Head> {
+    let len = storage.len()?;
+    let mut head = [0; HEAD + 4];
+    let there = usize::try_from(len).unwrap_or(usize::MAX).min(head.len());
+    storage.read(0, &mut head[..there])?;
+    if !head.starts_with(MAGIC) {
+        return Ok(Head::Other);
+    }
+    let (content, sum) = head.split_at(HEAD);
+    let is_whole = len >= FRONT && crc32fast::hash(content).to_le_bytes() == *sum;
+    let salt = content[MAGIC.len()..].try_into().expect("the head is so long");
+    Ok(if is_whole { Head::Ours(salt) } else { Head::Broken })
+}
+
+/// The journal of an open file.
+#[derive(Debug)]
+pub(super) struct Journal {
+    storage: Arc<dyn StorageBackend>,
+    salt: Salt,
+    /// Where the next frame goes.
+    next: u64,
+    /// Its number.
+    number: u64,
+    /// Up to here the file has blocks.
+    made: u64,
+    /// Whether a frame that was refused may lie at `next`.
+    is_suspect: bool,
+    frame: Vec<u8>,
+}
+
+/// What a file's journal held when it was opened.
+#[derive(Debug)]
+pub(super) struct Found {
+    salt: Salt,
+    /// The rows of whole frames, oldest first.
+    pub frames: Vec<Frame>,
+    next_number: u64,
+    made: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// The newest revision in it, or before it if it has no rows.
+    pub revision: Revision,
+    pub compacted: Revision,
+    rows: Vec<u8>,
+}
+
+/// A frame is broken, and one that was written after it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Damaged;
+
+impl Journal {
+    /// The journal at the front of `storage`, of which redb has everything that `found` says.
+    pub fn new(storage: Arc<dyn StorageBackend>, found: &Found) -> Self {
+        let (salt, number, made) = (found.salt, found.next_number, found.made);
+        Self { storage, salt, next: BLOCK as u64, number, made, is_suspect: false, frame: Vec::new() }
+    }
+
+    /// Begin a frame.
+    pub fn begin(&mut self) -> Rows<'_> {
+        self.frame.clear();
+        self.frame.resize(FRAME, 0);
+        Rows { frame: &mut self.frame }
+    }
+
+    /// Whether the frame that was begun still has room here.
+    pub fn has_room(&self) -> bool {
+        !self.is_suspect && self.next + self.frame.len().next_multiple_of(BLOCK) as u64 <= FRONT
+    }
+
+    /// Make the frame that was begun durable. After an error nothing may be appended before [`Journal::mend`] succeeded.
+    pub fn append(&mut self, revision: Revision, compacted: Revision) -> io::Result<()> {
+        let rows = u32::try_from(self.frame.len() - FRAME).expect("a frame is shorter than the journal");
+        let mut at = 0;
+        let fields = [&self.salt[..], &self.number.to_le_bytes(), &revision.to_le_bytes(), &compacted.to_le_bytes()];
+        for field in fields.into_iter().chain([&rows.to_le_bytes()[..]]) {
+            self.frame[at..at + field.len()].copy_from_slice(field);
+            at += field.len();
+        }
+        let sum = sum(&self.frame[..at], &self.frame[FRAME..]);
+        self.frame[at..FRAME].copy_from_slice(&sum);
+        let end = self.next + self.frame.len().next_multiple_of(BLOCK) as u64;
+        let made = if end > self.made { (end + AHEAD).min(FRONT) } else { end };
+        self.frame.resize(usize::try_from(made - self.next).expect("shorter than the journal"), 0);
+        self.is_suspect = true;
+        self.storage.write(self.next, &self.frame)?;
+        self.storage.sync_data()?;
+        self.is_suspect = false;
+        self.made = self.made.max(made);
+        self.next = end;
+        self.number += 1;
+        Ok(())
+    }
+
+    /// redb has everything: begin anew.
+    pub fn rewind(&mut self) {
+        self.next = BLOCK as u64;
+    }
+
+    /// After a failed [`Journal::append`]: see to it that its frame never counts.
+    pub fn mend(&mut self) -> io::Result<()> {
+        if self.is_suspect {
+            self.storage.write(self.next, &[0; BLOCK])?;
+            self.storage.sync_data()?;
+            self.is_suspect = false;
+        }
+        Ok(())
+    }
+}
+
+/// Rows on their way into a frame.
+pub(super) struct Rows<'a> {
+    frame: &'a mut Vec<u8>,
+}
+
+impl Rows<'_> {
+    /// Append a row of `length` bytes, which `write` fills in.
+    pub fn push(&mut self, row_key: &[u8], length: usize, write: impl FnOnce(&mut [u8])) {
+        for length in [row_key.len(), length] {
+            self.frame.extend_from_slice(&u32::try_from(length).expect("transactions are below 4 GiB").to_le_bytes());
+        }
+        self.frame.extend_from_slice(row_key);
+        let at = self.frame.len();
+        self.frame.resize(at + length, 0);
+        write(&mut self.frame[at..]);
+    }
+}
+
+impl Frame {
+    /// Keys and rows, in order; `None` where they do not parse.
+    pub fn rows(&self) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
+        let mut rest = &self.rows[..];
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let row = split_row(rest);
+            rest = row.map_or(&[][..], |(_, _, rest)| rest);
+            Some(row.map(|(row_key, row, _)| (row_key, row)))
+        })
+    }
+}
+
+fn split_row(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (key_length, bytes) = bytes.split_first_chunk::<4>()?;
+    let (row_length, bytes) = bytes.split_first_chunk::<4>()?;
+    let (row_key, bytes) = bytes.split_at_checked(u32::from_le_bytes(*key_length) as usize)?;
+    let (row, rest) = bytes.split_at_checked(u32::from_le_bytes(*row_length) as usize)?;
+    Some((row_key, row, rest))
+}
+
+/// Read the journal at the front of `storage`, of which redb has the revisions up to `known`.
+pub(super) fn read(storage: &dyn StorageBackend, known: Revision) -> Result<Found, redb::Error> {
+    let Head::Ours(salt) = head(storage)? else {
+        return Err(redb::Error::Corrupted("its head is not whole".into()));
+    };
+    let mut bytes = vec![0; usize::try_from(FRONT).expect("a MiB") - BLOCK];
+    storage.read(BLOCK as u64, &mut bytes)?;
+    find(&bytes, &salt, known).map_err(|Damaged| redb::Error::Corrupted("its journal is damaged".into()))
+}
+
+fn find(bytes: &[u8], salt: &Salt, known: Revision) -> Result<Found, Damaged> {
+    let mut found = Found { salt: *salt, frames: Vec::new(), next_number: 1, made: 0 };
+    let mut at = 0;
+    let mut expected = None;
+    while let Some((number, frame, length)) = frame_at(&bytes[at..], salt)
+        && expected.is_none_or(|expected| number == expected)
+    {
+        let Some(next) = number.checked_add(1) else { return Err(Damaged) };
+        (expected, found.next_number) = (Some(next), next);
+        at += length;
+        // One without rows moves the compacted revision.
+        if frame.revision > known || (frame.rows.is_empty() && frame.revision == known) {
+            found.frames.push(frame);
+        }
+        if at >= bytes.len() {
+            break;
+        }
+    }
+    // What lies behind them is of earlier rounds, which redb has.
+    let mut made = at;
+    for block in (at..bytes.len()).step_by(BLOCK) {
+        if bytes[block..].iter().take(BLOCK).any(|byte| *byte != 0) {
+            made = block + BLOCK;
+        }
+        let Some((number, frame, _)) = frame_at(&bytes[block..], salt) else { continue };
+        if frame.revision > known && expected.is_none_or(|expected| number >= expected) {
+            return Err(Damaged);
+        }
+        let Some(next) = number.checked_add(1) else { return Err(Damaged) };
+        found.next_number = found.next_number.max(next);
+    }
+    found.made = (BLOCK + made) as u64;
+    Ok(found)
+}
+
+/// The frame that `bytes` begin with: its number, itself, and how many bytes of blocks it takes.
+fn frame_at(bytes: &[u8], salt: &Salt) -> Option<(u64, Frame, usize)> {
+    let (head, rest) = bytes.split_first_chunk::<FRAME>()?;
+    if !head.starts_with(salt) {
+        return None;
+    }
+    let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+    let half = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
+    let (number, revision, compacted, length) = (word(SALT), word(SALT + 8), word(SALT + 16), half(SALT + 24) as usize);
+    let rows = rest.get(..length)?;
+    if sum(&head[..FRAME - 4], rows) != head[FRAME - 4..] {
+        return None;
+    }
+    let frame = Frame { revision, compacted, rows: rows.to_vec() };
+    Some((number, frame, (FRAME + length).next_multiple_of(BLOCK)))
+}
+
+/// Bring `frames`, of which it has none, to `database`.
+pub(super) fn settle(database: &Database, frames: &[Frame], authors: &mut Authors) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    let mut added = Added::default();
+    {
+        let mut log = transaction.open_table(LOG)?;
+        for row in frames.iter().flat_map(Frame::rows) {
+            let (row_key, row) = row.ok_or(Malformed::Syntax).map_err(corrupt)?;
+            let parsed = record::parse(row).map_err(corrupt)?;
+            parsed.verify(row_key).map_err(corrupt)?;
+            let author = match parsed.by {
+                By::Name(name) => Author::new(name),
+                By::Nobody => Author::default(),
+                By::Known(_) => return Err(corrupt(Malformed::Author)),
+            };
+            let (index, body) = parsed.parts();
+            let row = Row::from_parts(parsed.header, authors.name(&author, &mut added), index, body);
+            row.write(row_key, log.insert_reserve(row_key, row.len())?.as_mut());
+        }
+        let mut marks = transaction.open_table(META)?;
+        let compacted = frames.iter().map(|frame| frame.compacted).max().unwrap_or(0);
+        if let Some(newest) = frames.last()
+            && meta(&marks, COMPACTED)?.unwrap_or(0) < compacted
+        {
+            marks.insert(COMPACTED, u128::from(compacted))?;
+            marks.insert(REVISION, u128::from(newest.revision))?;
+        }
+    }
+    authors.write(&transaction, &added)?;
+    transaction.commit()?;
+    authors.keep(added);
+    Ok(())
+}
+
+fn sum(head: &[u8], rows: &[u8]) -> [u8; 4] {
+    let mut hasher = Hasher::new();
+    hasher.update(head);
+    hasher.update(rows);
+    hasher.finalize().to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests;
