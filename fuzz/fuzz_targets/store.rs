@@ -1,9 +1,9 @@
-//! The store's bytes: rows of its file and backups, with checksums that fit. What is read is written as the same.
+//! The store's bytes: rows of its file, its journal and backups, with checksums that fit. What is read is written as the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use skiff_fuzz::soon;
-use store::fuzzing::{backup, frames, row};
+use store::fuzzing::{backup, frames, journal, row};
 
 fuzz_target!(|data: &[u8]| {
     let _ = soon("a backup", || backup(data));
@@ -17,6 +17,7 @@ fuzz_target!(|data: &[u8]| {
         payloads.push(payload);
         rest = after;
     }
+    let _ = soon("a journal", || journal(&payloads));
     if let Ok(entries) = soon("frames", || frames(&payloads)) {
         assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert!(entries.iter().all(|(_, entry)| entry.create_revision <= entry.mod_revision));

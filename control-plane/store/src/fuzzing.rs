@@ -1,4 +1,4 @@
-//! What the fuzz targets (`fuzz/`) hand hostile bytes to: the readers of the file's rows and of backups, also behind their
+//! What the fuzz targets (`fuzz/`) hand hostile bytes to: the readers of the file's rows, of its journal and of backups, also behind their
 //! checksums, which chance does not get past. For nobody else.
 
 use crate::disk::fuzzing as disk;
@@ -10,6 +10,13 @@ use crate::types::{Entry, Key, Revision};
 #[must_use]
 pub fn row(revision: Revision, key: &[u8], row: &[u8]) -> Option<bool> {
     disk::row(revision, key, row)
+}
+
+/// Revisions of the frames in a journal that holds these pieces, each at a block of its own. A piece begins with two bytes: how its
+/// frame's number follows on the one before, and whether its checksum is made to fit. `None`: it is damaged.
+#[must_use]
+pub fn journal(pieces: &[&[u8]]) -> Option<Vec<Revision>> {
+    disk::journal(pieces)
 }
 
 /// The entries of a backup.

@@ -312,6 +312,27 @@ pub(super) fn settle(database: &Database, frames: &[Frame], authors: &mut Author
     Ok(())
 }
 
+/// What is found of a journal of these pieces: see [`crate::fuzzing::journal`].
+pub(super) fn forged(pieces: &[&[u8]]) -> Option<Vec<Frame>> {
+    let salt = [7; SALT];
+    let (mut bytes, mut number) = (Vec::new(), 0u64);
+    for piece in pieces {
+        let Some((&[step, fits], piece)) = piece.split_first_chunk::<2>() else { continue };
+        number = number.wrapping_add(u64::from(step));
+        let mut frame = [&salt, &number.to_le_bytes()[..], piece].concat();
+        frame.resize(frame.len().max(FRAME), 0);
+        if fits != 0 {
+            let rows = u32::try_from(frame.len() - FRAME).ok()?.to_le_bytes();
+            frame[FRAME - 8..FRAME - 4].copy_from_slice(&rows);
+            let sum = sum(&frame[..FRAME - 4], &frame[FRAME..]);
+            frame[FRAME - 4..FRAME].copy_from_slice(&sum);
+        }
+        bytes.extend_from_slice(&frame);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    }
+    find(&bytes, &salt, 0).ok().map(|found| found.frames)
+}
+
 fn sum(head: &[u8], rows: &[u8]) -> [u8; 4] {
     let mut hasher = Hasher::new();
     hasher.update(head);
