@@ -78,7 +78,8 @@ impl<'a> Parts<'a> {
                     return false;
                 };
                 let finest = if rounding == Rounding::Milli { -3 } else { -9 };
-                let zeros = self.fraction.bytes().rev().chain(self.whole.bytes().rev()).take_while(|b| *b == b'0').count();
+                let zeros =
+                    self.fraction.bytes().rev().chain(self.whole.bytes().rev()).take_while(|b| *b == b'0').count();
                 length <= DIGITS && power >= finest && power % 3 == 0 && zeros < 3 && !self.whole.starts_with('0')
             }
         }

@@ -36,6 +36,7 @@ mod rbac;
 #[cfg(test)]
 mod rule_tests;
 mod service;
+mod service_unsaid;
 mod stateful;
 mod storage;
 #[cfg(test)]

@@ -267,7 +267,7 @@ const CHANGED: &[(&str, &str, &str, &str)] = &[
     ("ConfigMap", "/immutable", "false", "immutable: Forbidden: field is immutable when `immutable` is set"),
     ("Secret", "/data", "{}", "data: Forbidden: field is immutable when `immutable` is set"),
     ("Secret", "/type", "\"other\"", "type: Invalid value: \"other\": field is immutable"),
-    ("Service", "/spec/clusterIP", "\"10.0.0.2\"", "spec.clusterIPs: Invalid value: [\"10.0.0.1\"]: first value must match `clusterIP`"),
+    ("Service", "/spec/clusterIP", "\"10.0.0.2\"", "spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set"),
     ("PersistentVolume", "/spec/hostPath/path", "\"/b\"", "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"),
     ("PersistentVolume", "/spec/volumeMode", "\"Block\"", "volumeMode: Invalid value: \"Block\": field is immutable"),
     ("PersistentVolume", "/spec/capacity", "{\"storage\": \"2Gi\"}", ""),

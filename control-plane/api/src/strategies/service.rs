@@ -1,17 +1,17 @@
 //! Services. Addresses are allocated by the API server; here are the rules around them.
 
-use super::addresses;
 use super::json::{
     Object, check_name, check_one_of, check_required, each_mut, fill, fill_zero, int, items, map, object_mut, present,
     spec_mut, text, zero,
 };
 use super::pod::{check_ip, check_port_or_name, check_protocol};
+use super::{addresses, service_unsaid};
 use crate::field::{Error, Path};
 use crate::meta;
 use crate::names;
 use crate::strategy::Strategy;
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 const PORT_RANGE: &str = "must be between 1 and 65535, inclusive";
@@ -23,13 +23,13 @@ fn spec(object: &Value) -> &Value {
 }
 
 /// Whether the service is reachable from outside the cluster.
-fn external(spec: &Value) -> bool {
+pub(super) fn external(spec: &Value) -> bool {
     matches!(text(spec, "type"), "LoadBalancer" | "NodePort")
         || (text(spec, "type") == "ClusterIP" && !items(spec, "externalIPs").is_empty())
 }
 
 /// Whether a service of this type has a cluster address (that may still be `None`).
-fn wants_cluster_ip(spec: &Value) -> bool {
+pub(super) fn wants_cluster_ip(spec: &Value) -> bool {
     text(spec, "type") != "ExternalName"
 }
 
@@ -86,13 +86,12 @@ impl Strategy for Service {
         if let Some(map) = object.as_object_mut() {
             map.insert("status".into(), json!({"loadBalancer": {}}));
         }
-        mirror_cluster_ip(object);
+        service_unsaid::complete_new(object);
     }
 
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         crate::strategy::keep_from_old(object, old, "status");
-        patch_from_old(object, old);
-        mirror_cluster_ip(object);
+        service_unsaid::complete(object, old);
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {
@@ -179,86 +178,6 @@ fn default_affinity(spec: &mut Object) {
     }
 }
 
-/// `clusterIP` and `clusterIPs[0]` always say the same; the one that is given fills the other.
-fn mirror_cluster_ip(object: &mut Value) {
-    let view = spec(object);
-    let (one, first) = (
-        text(view, "clusterIP").to_owned(),
-        items(view, "clusterIPs").first().and_then(Value::as_str).unwrap_or_default().to_owned(),
-    );
-    let Some(spec) = spec_mut(object) else { return };
-    if !one.is_empty() && first.is_empty() {
-        spec.insert("clusterIPs".into(), json!([one]));
-    } else if one.is_empty() && !first.is_empty() {
-        spec.insert("clusterIP".into(), first.into());
-    }
-}
-
-/// What an update may leave out and means "as it was": addresses, node ports, the health check port.
-fn patch_from_old(object: &mut Value, old: &Value) {
-    let (new_view, old_spec) = (spec(object).clone(), spec(old));
-    let same_reach = wants_cluster_ip(&new_view) && wants_cluster_ip(old_spec);
-    let (node_ports, old_node_ports) = (uses_node_ports(&new_view), uses_node_ports(old_spec));
-    let Some(spec) = spec_mut(object) else { return };
-    if same_reach {
-        if zero(spec.get("clusterIP")) && items(&new_view, "clusterIPs").is_empty() {
-            for field in ["clusterIP", "clusterIPs"] {
-                if let Some(value) = old_spec.get(field) {
-                    spec.insert(field.into(), value.clone());
-                }
-            }
-        }
-        for field in ["ipFamilies", "ipFamilyPolicy"] {
-            if let Some(value) = old_spec.get(field) {
-                fill(spec, field, value.clone());
-            }
-        }
-    } else if !wants_cluster_ip(&new_view) {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            if spec.get(field) == old_spec.get(field) {
-                spec.remove(field);
-            }
-        }
-    }
-    if node_ports && old_node_ports {
-        let place = |port: &Object| (port.get("port").cloned(), port.get("protocol").cloned());
-        let mut before = HashMap::new();
-        for port in items(old_spec, "ports").iter().filter_map(Value::as_object) {
-            before.entry(place(port)).or_insert_with(|| port.get("nodePort").and_then(Value::as_i64));
-        }
-        for port in each_mut(spec, "ports").filter(|p| zero(p.get("nodePort"))) {
-            if let Some(Some(number)) = before.get(&place(port)) {
-                port.insert("nodePort".into(), (*number).into());
-            }
-        }
-    } else if !node_ports {
-        for port in each_mut(spec, "ports") {
-            port.remove("nodePort");
-        }
-    }
-    // What the new type cannot have goes, unless the client changed it: then it is told.
-    let balances = text(&new_view, "type") == "LoadBalancer";
-    let dropped = [
-        ("externalTrafficPolicy", external(&new_view)),
-        ("healthCheckNodePort", needs_health_check(&new_view)),
-        ("allocateLoadBalancerNodePorts", balances),
-        ("loadBalancerClass", balances),
-    ];
-    for (field, kept) in dropped {
-        if !kept && spec.get(field) == old_spec.get(field) {
-            spec.remove(field);
-        }
-    }
-}
-
-fn uses_node_ports(spec: &Value) -> bool {
-    match text(spec, "type") {
-        "NodePort" => true,
-        "LoadBalancer" => spec.get("allocateLoadBalancerNodePorts") != Some(&Value::Bool(false)),
-        _ => false,
-    }
-}
-
 const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 const BALANCER_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
@@ -342,7 +261,7 @@ fn check_balancer(object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {
 }
 
 /// Whether the nodes tell a load balancer which of them have pods of the Service.
-fn needs_health_check(spec: &Value) -> bool {
+pub(super) fn needs_health_check(spec: &Value) -> bool {
     text(spec, "type") == "LoadBalancer" && text(spec, "externalTrafficPolicy") == "Local"
 }
 

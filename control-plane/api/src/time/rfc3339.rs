@@ -111,7 +111,8 @@ impl Layout<'_> {
         }
         // Of the three, only the day may still be none.
         let narrow = |n: i64| i8::try_from(n).unwrap_or(0);
-        let date = i16::try_from(year).ok().and_then(|year| jiff::civil::Date::new(year, narrow(month), narrow(day)).ok());
+        let date =
+            i16::try_from(year).ok().and_then(|year| jiff::civil::Date::new(year, narrow(month), narrow(day)).ok());
         let date = date.ok_or_else(|| self.wrong(": day out of range"))?;
         let clock = hour * 3600 + minute * 60 + second;
         Ok(Moment { seconds: days(date) * 86_400 + clock - offset, nanos })

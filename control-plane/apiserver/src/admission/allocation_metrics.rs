@@ -102,7 +102,9 @@ impl Metrics {
                     add(&mut counters.address_errors, *cidr, Scope::Dynamic);
                 }
             }
-            Failure::NodePort { .. } => *counters.port_errors.entry(Scope::Static).or_default() += 1,
+            Failure::NodePort { .. } | Failure::HealthCheck { .. } => {
+                *counters.port_errors.entry(Scope::Static).or_default() += 1
+            }
             Failure::PortsExhausted => *counters.port_errors.entry(Scope::Dynamic).or_default() += 1,
             Failure::Families(_) => {}
         }

@@ -6,6 +6,7 @@
 
 use super::allocation_metrics::{Given, Metrics, Scope};
 use super::free::{self, static_band};
+use super::node_ports::Sharing;
 pub(crate) use super::reservations::Assignment;
 use super::reservations::{IP_ADDRESSES, Owner, Reserved};
 use super::service_cidrs::{ServiceRange, ServiceRanges};
@@ -61,16 +62,14 @@ impl ServiceAddresses {
         old: Option<&Value>,
         purpose: Purpose,
     ) -> Result<Assignment, Status> {
-        if let Some(old) = old {
-            carry_over(service, old);
-        }
         let owner = Owner::of(service);
         let had = old.map(reserved).unwrap_or_default();
         let books = Books { core, snapshot, owner: &owner, had: &had };
+        let sharing = if old.is_some() { Sharing::No } else { Sharing::SamePort };
         let begun = Instant::now();
         let assigned = self.assign_ip(&books, service, old).and_then(|source| {
             let took = begun.elapsed();
-            Ok((source, took, node_ports::assign(&books, service)?))
+            Ok((source, took, node_ports::assign(&books, service, sharing)?))
         });
         let (source, took, ports) = assigned.map_err(|failure| {
             if purpose == Purpose::Write {
@@ -103,12 +102,11 @@ impl ServiceAddresses {
     ) -> Result<Option<Source>, Failure> {
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(None) };
         if spec.get("type").and_then(Value::as_str) == Some("ExternalName") {
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-                spec.remove(field);
-            }
             return Ok(None);
         }
-        mirror(spec);
+        if let Some(error) = disagreement(spec) {
+            return Err(Failure::Families(vec![error]));
+        }
         let errors = ip_families::init(spec, old.and_then(|old| old.get("spec")?.as_object()));
         if !errors.is_empty() {
             return Err(Failure::Families(errors));
@@ -191,15 +189,16 @@ impl free::Taken for Addresses<'_> {
     }
 }
 
-/// `clusterIP` is the first of `clusterIPs`; the one that is given fills the other.
-fn mirror(spec: &mut Map<String, Value>) {
-    let one = spec.get("clusterIP").and_then(Value::as_str).filter(|ip| !ip.is_empty()).map(String::from);
-    let listed = spec.get("clusterIPs").and_then(|ips| ips.get(0)).and_then(Value::as_str).map(String::from);
-    match (one, listed) {
-        (Some(one), None) => _ = spec.insert("clusterIPs".into(), json!([one])),
-        (None, Some(listed)) => _ = spec.insert("clusterIP".into(), listed.into()),
-        _ => {}
-    }
+/// What is wrong where `clusterIP` is not the first of `clusterIPs`.
+fn disagreement(spec: &Map<String, Value>) -> Option<FieldError> {
+    let one = spec.get("clusterIP").and_then(Value::as_str).unwrap_or_default();
+    let all = spec.get("clusterIPs").and_then(Value::as_array).filter(|all| !all.is_empty())?;
+    let detail = match one {
+        "" => "must be empty when `clusterIP` is not specified",
+        one if all.first().and_then(Value::as_str) != Some(one) => "first value must match `clusterIP`",
+        _ => return None,
+    };
+    Some(FieldError::invalid(&Path::new("spec.clusterIPs"), all.clone(), detail))
 }
 
 /// What a choice of addresses and ports is made from.
@@ -232,6 +231,10 @@ pub(super) enum Failure {
         wanted: i64,
         why: String,
     },
+    HealthCheck {
+        wanted: i64,
+        why: String,
+    },
     Families(Vec<FieldError>),
     /// All ranges are full.
     Exhausted {
@@ -248,6 +251,11 @@ impl Failure {
             Self::Ip { wanted, why, .. } => FieldError::invalid(&spec.child("clusterIPs"), json!([wanted]), why),
             Self::NodePort { index, wanted, why } => {
                 FieldError::invalid(&ports.index(index).child("nodePort"), wanted, why)
+            }
+            Self::HealthCheck { wanted, why } => {
+                return Status::internal(format_args!(
+                    "failed to allocate requested HealthCheck NodePort {wanted}: {why}"
+                ));
             }
             Self::Families(errors) => return Status::invalid("", "Service", meta::name(service), &errors),
             Self::Exhausted { .. } => return Status::internal("failed to allocate a serviceIP: range is full"),
@@ -273,24 +281,6 @@ pub(super) fn reserved(service: &Value) -> Vec<Reserved> {
         }
     }
     all
-}
-
-/// What an update leaves out stays as it was, while the type stays one that has addresses.
-fn carry_over(service: &mut Value, old: &Value) {
-    let kind = |v: &Value| v.pointer("/spec/type").and_then(Value::as_str).unwrap_or("ClusterIP") == "ExternalName";
-    if kind(service) || kind(old) {
-        return;
-    }
-    let before = old.get("spec").and_then(Value::as_object);
-    let (Some(spec), Some(before)) = (service.get_mut("spec").and_then(Value::as_object_mut), before) else { return };
-    if spec.get("clusterIP").and_then(Value::as_str).is_none_or(str::is_empty) && !spec.contains_key("clusterIPs") {
-        for field in ["clusterIP", "clusterIPs"] {
-            if let Some(value) = before.get(field) {
-                spec.insert(field.into(), value.clone());
-            }
-        }
-    }
-    node_ports::carry_over(spec, before);
 }
 
 #[cfg(test)]

@@ -382,3 +382,84 @@ async fn two_families_are_more_than_this_cluster_has() {
     assert_eq!(bare["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]), "as on every cluster");
     assert_eq!(bare["spec"]["ipFamilyPolicy"], "RequireDualStack");
 }
+
+#[tokio::test]
+async fn what_a_service_says_of_its_addresses_agrees_or_is_refused() {
+    let cluster = Cluster::new().await;
+    let with = |name: &str, more: Value| {
+        let mut service = json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+        service["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        service
+    };
+    for (more, why) in [
+        (
+            json!({"clusterIP": "127.96.0.77", "clusterIPs": ["127.96.0.78"]}),
+            "spec.clusterIPs: Invalid value: [\"127.96.0.78\"]: first value must match `clusterIP`",
+        ),
+        (
+            json!({"clusterIPs": ["127.96.0.78"]}),
+            "spec.clusterIPs: Invalid value: [\"127.96.0.78\"]: must be empty when `clusterIP` is not specified",
+        ),
+        (
+            json!({"type": "ExternalName", "externalName": "a.b", "clusterIP": "127.96.0.9"}),
+            "spec.clusterIPs: Forbidden: may not be set for ExternalName services",
+        ),
+        (
+            json!({"ports": [{"port": 80, "nodePort": 30000}]}),
+            "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'",
+        ),
+    ] {
+        let refused = cluster.fails("POST", SERVICES, with("a", more)).await;
+        assert_eq!(refused["message"], format!("Service \"a\" is invalid: {why}"));
+    }
+    let made = cluster.post(SERVICES, with("a", json!({}))).await;
+    let path = format!("{SERVICES}/a");
+    let refused = cluster.fails("PATCH", &path, json!({"spec": {"clusterIPs": ["127.96.3.3"]}})).await;
+    assert_eq!(
+        refused["message"],
+        "Service \"a\" is invalid: spec.clusterIPs: Invalid value: [\"127.96.3.3\"]: first value must match `clusterIP`"
+    );
+    let refused = cluster.fails("PATCH", &path, json!({"spec": {"clusterIP": "127.96.3.3"}})).await;
+    assert_eq!(
+        refused["message"],
+        "Service \"a\" is invalid: spec.clusterIPs[0]: Invalid value: [\"127.96.3.3\"]: may not change once set"
+    );
+    let cleared = cluster.ok("PATCH", &path, json!({"spec": {"clusterIP": null, "clusterIPs": null}})).await;
+    assert_eq!(cleared["spec"], made["spec"]);
+}
+
+#[tokio::test]
+async fn ports_of_one_number_share_their_node_port_and_balancers_get_one_for_health_checks() {
+    let cluster = Cluster::new().await;
+    let dns =
+        json!([{"name": "tcp", "port": 53}, {"name": "udp", "port": 53, "protocol": "UDP"}, {"name": "x", "port": 54}]);
+    let made =
+        cluster.post(SERVICES, json!({"metadata": {"name": "dns"}, "spec": {"type": "NodePort", "ports": dns}})).await;
+    let port = |service: &Value, at: usize| service["spec"]["ports"][at]["nodePort"].as_u64().unwrap();
+    assert_eq!(port(&made, 0), port(&made, 1));
+    assert_ne!(port(&made, 0), port(&made, 2));
+    let renamed = json!({"spec": {"ports": [{"name": "x", "port": 99}, {"name": "new", "port": 54}]}});
+    let changed = cluster.ok("PATCH", &format!("{SERVICES}/dns"), renamed).await;
+    assert_eq!(port(&changed, 0), port(&made, 2));
+    assert!(![port(&made, 0), port(&made, 2)].contains(&port(&changed, 1)));
+
+    let local = |name: &str, check: Option<u64>| {
+        let mut spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]});
+        if let Some(check) = check {
+            spec["healthCheckNodePort"] = check.into();
+        }
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    let made = cluster.post(SERVICES, local("lb", None)).await;
+    let check = made["spec"]["healthCheckNodePort"].as_u64().unwrap();
+    assert!((30_000..=32_767).contains(&check) && check != port(&made, 0));
+    let taken = cluster.fails("POST", SERVICES, local("other", Some(check))).await;
+    let why = format!("failed to allocate requested HealthCheck NodePort {check}: provided port is already allocated");
+    assert_eq!((&taken["code"], taken["message"].as_str().unwrap().ends_with(&why)), (&json!(500), true), "{taken}");
+    let path = format!("{SERVICES}/lb");
+    let kept = cluster.ok("PATCH", &path, json!({"spec": {"healthCheckNodePort": null}})).await;
+    assert_eq!(kept["spec"]["healthCheckNodePort"], check);
+    let cluster_wide = cluster.ok("PATCH", &path, json!({"spec": {"externalTrafficPolicy": "Cluster"}})).await;
+    assert_eq!(cluster_wide["spec"]["healthCheckNodePort"], Value::Null);
+    cluster.post(SERVICES, local("other", Some(check))).await;
+}
