@@ -53,7 +53,17 @@ pub trait Strategy: Send + Sync {
         errors
     }
 
+    /// All rules of an update, and its `Warning` headers: for kinds whose rules make both at once.
+    fn judge_change(&self, object: &Value, old: &Value) -> (Vec<field::Error>, Vec<String>) {
+        (self.validate_change(object, old), self.change_warnings(object, old))
+    }
+
     /// The same for an update of `status`.
+    fn judge_status_update(&self, object: &Value, old: &Value) -> (Vec<field::Error>, Vec<String>) {
+        (self.validate_status_update(object, old), Vec::new())
+    }
+
+    /// All rules of an update of `status`.
     fn validate_status_update(&self, _object: &Value, _old: &Value) -> Vec<field::Error> {
         Vec::new()
     }

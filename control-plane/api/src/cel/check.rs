@@ -4,7 +4,7 @@ use super::error::{CompileError, located};
 use super::eval::{Loop, Node, Presence};
 use super::library::calls;
 use super::types::{Type, UNBOUNDED};
-use super::value::Val;
+use super::value::{Key, Map, Val};
 use cel::IdedExpr;
 use cel::common::ast::{
     ComprehensionExpr, EntryExpr, Expr, ListExpr, LiteralValue, MapExpr, SelectExpr, SourceInfo, operators,
@@ -12,6 +12,8 @@ use cel::common::ast::{
 
 /// Deepest tree that is evaluated.
 pub const MAX_DEPTH: usize = 128;
+/// The accumulator of macros: no source text can name it.
+const RESULT: &str = "@result";
 /// Most errors that are told of one expression.
 const MAX_ERRORS: usize = 20;
 
@@ -22,6 +24,84 @@ pub struct Checked {
     /// Units that evaluating it costs at most.
     pub cost: u64,
     pub depth: usize,
+    /// Most bytes, items or entries that it holds; None: that is not known.
+    pub size: Option<u64>,
+    pub place: Place,
+    /// Sizes of what it holds, where the expression made it.
+    pub entry: Option<Entry>,
+}
+
+/// Where in what was declared a value is from, as far as Kubernetes' estimates follow it.
+#[derive(Clone, Debug, Default)]
+pub enum Place {
+    /// The expression made it.
+    #[default]
+    None,
+    At(Type),
+    /// Nothing is declared there.
+    Lost,
+}
+
+/// Sizes of what a made list or map holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    kind: Holder,
+    key: u64,
+    value: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    List,
+    Map,
+}
+
+impl Place {
+    /// Where the items of a list and the values of a map are.
+    #[must_use]
+    pub fn item(&self) -> Self {
+        self.below(|ty| match ty {
+            Type::List(list) => Some(list.item.clone()),
+            Type::Map(map) => Some(map.value.clone()),
+            _ => None,
+        })
+    }
+
+    fn key(&self) -> Self {
+        self.below(|ty| if let Type::Map(map) = ty { Some(map.key.clone()) } else { None })
+    }
+
+    fn field(&self, name: &str) -> Self {
+        self.below(|ty| match ty {
+            Type::Object(object) => object.field(name).map(|field| field.ty.clone()),
+            _ => None,
+        })
+    }
+
+    fn below(&self, step: impl FnOnce(&Type) -> Option<Type>) -> Self {
+        match self {
+            Self::At(ty) => step(ty).map_or(Self::Lost, Self::At),
+            Self::None | Self::Lost => Self::Lost,
+        }
+    }
+
+    /// The size that is declared there.
+    #[must_use]
+    pub fn declared(&self) -> Option<u64> {
+        if let Self::At(ty) = self { Some(ty.elements()) } else { None }
+    }
+}
+
+impl Entry {
+    /// Of what is one of the two, or made of both.
+    pub fn union(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+        let (a, b) = a.zip(b)?;
+        Some(Self { kind: a.kind, key: a.key.max(b.key), value: a.value.max(b.value) })
+    }
+
+    pub const fn value(self) -> u64 {
+        self.value
+    }
 }
 
 /// A variable in scope.
@@ -29,6 +109,9 @@ struct Variable {
     name: String,
     slot: usize,
     ty: Type,
+    place: Place,
+    size: Option<u64>,
+    entry: Option<Entry>,
 }
 
 pub struct Checker<'a> {
@@ -40,8 +123,14 @@ pub struct Checker<'a> {
     /// Most variables that are in scope at once.
     pub slots: usize,
     errors: Vec<(u32, String)>,
+    /// Why no program can be made of an expression that is right otherwise.
+    broken: Option<String>,
+    /// The type of `self`: where Kubernetes' estimates look for what they know no place of.
+    root: Type,
     /// Whether lists and maps of mixed types are let be here.
     mix: Mix,
+    /// Types of the items of such lists, by their expressions.
+    items: Vec<(u64, Type)>,
 }
 
 /// Whether lists and maps of mixed types are let be.
@@ -53,7 +142,27 @@ enum Mix {
 
 impl Checked {
     pub fn new(node: Node, ty: Type, cost: u64, depth: usize) -> Self {
-        Self { node, ty, cost, depth }
+        let size = ty.is_scalar().then_some(1);
+        Self { node, ty, cost, depth, size, place: Place::None, entry: None }
+    }
+
+    fn sized(self, size: Option<u64>) -> Self {
+        Self { size, ..self }
+    }
+
+    /// Of a value that is declared there.
+    fn at(self, place: Place) -> Self {
+        Self { size: place.declared().or(self.size), place, ..self }
+    }
+
+    fn holding(self, entry: Option<Entry>) -> Self {
+        Self { entry, ..self }
+    }
+
+    /// Most bytes, items or entries.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size.unwrap_or(UNBOUNDED)
     }
 
     /// What stands for an expression with an error: it agrees with everything.
@@ -64,8 +173,18 @@ impl Checked {
 
 impl<'a> Checker<'a> {
     pub fn new(source: &'a str, info: &'a SourceInfo, variables: &[(String, Type)]) -> Self {
-        let declare =
-            |(slot, (name, ty)): (usize, &(String, Type))| Variable { name: name.clone(), slot, ty: ty.clone() };
+        let root = match variables.first() {
+            Some((_, ty)) => ty.clone(),
+            None => Type::Dyn,
+        };
+        let declare = |(slot, (name, ty)): (usize, &(String, Type))| Variable {
+            name: name.clone(),
+            slot,
+            ty: ty.clone(),
+            place: Place::At(root.clone()),
+            size: None,
+            entry: None,
+        };
         Self {
             source,
             info,
@@ -73,7 +192,10 @@ impl<'a> Checker<'a> {
             used: vec![false; variables.len()],
             slots: variables.len(),
             errors: Vec::new(),
+            broken: None,
+            root: root.clone(),
             mix: Mix::Refused,
+            items: Vec::new(),
         }
     }
 
@@ -85,12 +207,12 @@ impl<'a> Checker<'a> {
             self.error(expr.id, format!("expression recursion limit exceeded: {MAX_DEPTH}"));
         }
         if self.errors.is_empty() {
-            return Ok(checked);
+            return self.broken.take().map_or(Ok(checked), |why| Err(CompileError::Program(why)));
         }
         self.errors.sort();
         self.errors.dedup();
         let texts = self.errors.iter().take(MAX_ERRORS).map(|(start, text)| self.place(*start, text));
-        Err(CompileError(texts.collect::<Vec<_>>().join("\n")))
+        Err(CompileError::Source(texts.collect::<Vec<_>>().join("\n")))
     }
 
     fn place(&self, start: u32, text: &str) -> String {
@@ -103,6 +225,12 @@ impl<'a> Checker<'a> {
     pub fn error(&mut self, id: u64, text: String) -> Checked {
         let start = self.info.offset_for(id).map_or(0, |(start, _)| start);
         self.errors.push((start, text));
+        Checked::wrong()
+    }
+
+    /// No program can be made of the expression.
+    pub fn breaks(&mut self, why: String) -> Checked {
+        self.broken.get_or_insert(why);
         Checked::wrong()
     }
 
@@ -134,10 +262,15 @@ impl<'a> Checker<'a> {
             if let Some(used) = self.used.get_mut(variable.slot) {
                 *used = true;
             }
-            return Checked::new(Node::Slot(variable.slot), variable.ty.clone(), 1, 1);
+            let found = Checked::new(Node::Slot(variable.slot), variable.ty.clone(), 1, 1);
+            let size = found.size.or(variable.size);
+            return found.sized(size).at(variable.place.clone()).holding(variable.entry);
         }
         match type_constant(name) {
-            Some(name) => Checked::new(Node::Const(Val::Type(super::value::Text::Borrowed(name))), Type::Type, 1, 1),
+            Some(name) => {
+                let node = Node::Const(Val::Type(super::value::Text::Borrowed(name)));
+                Checked::new(node, Type::Type, 1, 1).at(Place::At(self.root.clone()))
+            }
             None => self.undeclared(id, name),
         }
     }
@@ -156,14 +289,22 @@ impl<'a> Checker<'a> {
         if select.test {
             return Checked::new(Node::Has(node, field), Type::Bool, operand.cost, depth);
         }
+        let is_free = matches!(operand.ty, Type::Optional(_) | Type::Dyn | Type::IntOrString(_));
+        let cost = operand.cost.saturating_add(u64::from(!is_free));
         let ty = if matches!(operand.ty, Type::Optional(_)) { Type::optional(ty) } else { ty };
-        Checked::new(Node::Select(node, field), ty, operand.cost.saturating_add(1), depth)
+        let place = self.below(&operand.place, |place| place.field(&select.field));
+        Checked::new(Node::Select(node, field), ty, cost, depth).at(place)
+    }
+
+    /// The place below another one. What has none is looked for at the root, as in Kubernetes.
+    pub fn below(&self, place: &Place, step: impl FnOnce(&Place) -> Place) -> Place {
+        if matches!(place, Place::None) { Place::At(self.root.clone()) } else { step(place) }
     }
 
     /// The type of a field of a value of type `of`; optionals are looked through.
     pub fn field_type(&mut self, id: u64, of: &Type, field: &str) -> Option<Type> {
         match of {
-            Type::Dyn | Type::Free => Some(of.clone()),
+            Type::Dyn | Type::IntOrString(_) | Type::Free => Some(Type::Dyn),
             Type::Map(map) if map.key.agrees(&Type::String(0)) => Some(map.value.clone()),
             Type::Object(object) => match object.field(field) {
                 Some(field) => Some(field.ty.clone()),
@@ -184,7 +325,10 @@ impl<'a> Checker<'a> {
     fn joined(&mut self, id: u64, known: Option<Type>, found: &Type) -> Type {
         match known {
             None => found.clone(),
-            Some(known) if known.agrees(found) => known.join(found),
+            // `dyn` is a type of its own beside others.
+            Some(known) if known.agrees(found) && (self.mix == Mix::Allowed || known.is_open() == found.is_open()) => {
+                known.join(found)
+            }
             Some(known) => {
                 if self.mix == Mix::Refused {
                     self.error(id, format!("expected type '{known}' but found '{found}'"));
@@ -214,30 +358,52 @@ impl<'a> Checker<'a> {
         checked
     }
 
+    /// The type of an item of a list of mixed types.
+    pub fn type_of(&self, item: u64) -> Option<&Type> {
+        self.items.iter().rev().find(|(id, _)| *id == item).map(|(_, ty)| ty)
+    }
+
     fn list(&mut self, list: &ListExpr) -> Checked {
-        let (mut ty, mut cost, mut depth) = (None, 10_u64, 0);
+        let (mut ty, mut cost, mut depth, mut value) = (None, 10_u64, 0, 0);
         let mut items = Vec::with_capacity(list.elements.len());
         for (at, item) in list.elements.iter().enumerate() {
             let checked = self.expr(item);
             let optional = list.optional_indices.contains(&at);
             let presence = if optional { Presence::WithValue } else { Presence::Always };
+            value = value.max(checked.size());
             let found = if optional { self.unwrapped(item.id, checked.ty) } else { checked.ty };
+            if self.mix == Mix::Allowed {
+                self.items.push((item.id, found.clone()));
+            }
             ty = Some(self.joined(item.id, ty, &found));
             cost = cost.saturating_add(checked.cost);
             depth = depth.max(checked.depth);
             items.push((checked.node, presence));
         }
-        let ty = Type::list(ty.unwrap_or(Type::Free), items.len() as u64);
-        Checked::new(Node::List(items.into()), ty, cost, depth + 1)
+        let size = items.len() as u64;
+        let ty = Type::list(ty.unwrap_or(Type::Free), size);
+        let constants = items.iter().map(|(node, presence)| match (node, presence) {
+            (Node::Const(value), Presence::Always) => Some(value.clone()),
+            _ => None,
+        });
+        let node = match constants.collect::<Option<Vec<_>>>() {
+            Some(values) => Node::Const(values.into()),
+            None => Node::List(items.into()),
+        };
+        let entry = Entry { kind: Holder::List, key: 1, value };
+        Checked::new(node, ty, cost, depth + 1).sized(Some(size)).holding(Some(entry))
     }
 
     fn map(&mut self, map: &MapExpr) -> Checked {
         let (mut keys, mut values, mut cost, mut depth) = (None, None, 30_u64, 0);
+        let (mut key_size, mut value_size) = (0, 0);
         let mut entries = Vec::with_capacity(map.entries.len());
         for entry in &map.entries {
             let EntryExpr::MapEntry(it) = &entry.expr else { continue };
             let (key, value) = (self.expr(&it.key), self.expr(&it.value));
             let presence = if it.optional { Presence::WithValue } else { Presence::Always };
+            key_size = key_size.max(key.size());
+            value_size = value_size.max(value.size());
             let found = if it.optional { self.unwrapped(it.value.id, value.ty) } else { value.ty };
             keys = Some(self.joined(it.key.id, keys, &key.ty));
             values = Some(self.joined(it.value.id, values, &found));
@@ -245,60 +411,99 @@ impl<'a> Checker<'a> {
             depth = depth.max(key.depth).max(value.depth);
             entries.push((key.node, value.node, presence));
         }
-        let ty = Type::map(keys.unwrap_or(Type::Free), values.unwrap_or(Type::Free), entries.len() as u64);
-        Checked::new(Node::Map(entries.into()), ty, cost, depth + 1)
+        let size = entries.len() as u64;
+        let ty = Type::map(keys.unwrap_or(Type::Free), values.unwrap_or(Type::Free), size);
+        let node = constant_map(&entries).map_or_else(|| Node::Map(entries.into()), Node::Const);
+        let entry = Entry { kind: Holder::Map, key: key_size, value: value_size };
+        Checked::new(node, ty, cost, depth + 1).sized(Some(size)).holding(Some(entry))
     }
 
-    fn declare(&mut self, name: &str, ty: Type) -> usize {
+    fn declare(&mut self, variable: Variable) -> usize {
         // Below the declared variables every place in scope is a slot of its own.
         let slot = self.scope.len();
-        self.scope.push(Variable { name: name.to_owned(), slot, ty });
+        self.scope.push(Variable { slot, ..variable });
         self.slots = self.slots.max(self.scope.len());
         slot
+    }
+
+    /// What the variables of a comprehension stand for; the second, where there are two. Err: the range is none.
+    fn iterated(&self, it: &ComprehensionExpr, range: &Checked) -> Result<(Variable, Option<Variable>), String> {
+        let is_list = match (range.entry, &range.ty) {
+            (Some(entry), _) => entry.kind == Holder::List,
+            (None, ty) => matches!(ty, Type::List(_)),
+        };
+        let (key_size, value_size) = (range.entry.map(|entry| entry.key), range.entry.map(|entry| entry.value));
+        let value = self.below(&range.place, Place::item);
+        let key = self.below(&range.place, Place::key);
+        let (first, second) = match (&range.ty, &it.iter_var2) {
+            (Type::List(list), None) => (list.item.clone(), Type::Dyn),
+            (Type::List(list), Some(_)) => (Type::Int, list.item.clone()),
+            (Type::Map(map), _) => (map.key.clone(), map.value.clone()),
+            (ty, _) if ty.is_dyn() => (Type::Dyn, Type::Dyn),
+            (other, _) => {
+                return Err(format!(
+                    "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
+                ));
+            }
+        };
+        let variable = |name: &str, ty: Type, place: Place, size| Variable {
+            name: name.to_owned(),
+            slot: 0,
+            ty,
+            place,
+            size,
+            entry: None,
+        };
+        Ok(match &it.iter_var2 {
+            None if is_list => (variable(&it.iter_var, first, value, value_size), None),
+            None => (variable(&it.iter_var, first, key, key_size), None),
+            Some(name) => {
+                let place = if is_list { self.below(&range.place, |_| Place::Lost) } else { key };
+                (variable(&it.iter_var, first, place, key_size), Some(variable(name, second, value, value_size)))
+            }
+        })
+    }
+
+    fn accumulator(&mut self, it: &ComprehensionExpr, init: &Checked, ty: Type) -> usize {
+        let (place, size, entry) = (init.place.clone(), init.size, init.entry);
+        self.declare(Variable { name: it.accu_var.clone(), slot: 0, ty, place, size, entry })
     }
 
     fn comprehension(&mut self, it: &ComprehensionExpr) -> Checked {
         let range = self.expr(&it.iter_range);
         let init = self.expr(&it.accu_init);
-        let index = |list: &super::types::ListType| match it.iter_var2 {
-            None => (list.item.clone(), Type::Dyn),
-            Some(_) => (Type::Int, list.item.clone()),
-        };
-        let (first, second) = match &range.ty {
-            Type::List(list) => index(list),
-            Type::Map(map) => (map.key.clone(), map.value.clone()),
-            ty if ty.is_dyn() => (Type::Dyn, Type::Dyn),
-            other => {
-                let text = format!(
-                    "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
-                );
-                return self.error(it.iter_range.id, text);
-            }
+        let (first, second) = match self.iterated(it, &range) {
+            Ok(variables) => variables,
+            Err(text) => return self.error(it.iter_range.id, text),
         };
         let outer = self.scope.len();
-        let accu = self.declare(&it.accu_var, init.ty.clone());
+        let accu = self.accumulator(it, &init, init.ty.clone());
         let condition = self.expr(&it.loop_cond);
-        let var = self.declare(&it.iter_var, first);
-        let var2 = it.iter_var2.as_ref().map(|name| self.declare(name, second));
+        let var = self.declare(first);
+        let var2 = second.map(|second| self.declare(second));
         let step = self.step(&it.loop_step, accu);
         self.scope.truncate(accu);
-        let rounds = range.ty.size();
-        let collected = match init.ty.join(&step.ty) {
-            ty @ (Type::List(_) | Type::Map(_)) => ty.sized(rounds),
-            ty => ty,
-        };
         if !init.ty.agrees(&step.ty) {
             let text = format!("expected type '{}' but found '{}'", init.ty, step.ty);
             self.error(it.loop_step.id, text);
         }
-        self.declare(&it.accu_var, collected);
+        self.accumulator(it, &init, init.ty.join(&step.ty));
         let result = self.expr(&it.result);
         self.scope.truncate(outer);
+        let rounds = range.size();
         let round = step.cost.saturating_add(condition.cost);
         let cost = range.cost.saturating_add(init.cost).saturating_add(result.cost);
         let depth = [range.depth, init.depth, condition.depth, step.depth, result.depth].into_iter().max();
         let always = matches!(condition.node, Node::Const(Val::Bool(true)));
-        let ty = result.ty;
+        let collects = matches!(it.accu_init.expr, Expr::List(_) | Expr::Map(_));
+        // `optMap` names its variable; what it comes to is what it is made of.
+        let (size, entry) = if it.accu_var != RESULT {
+            (result.size, result.entry)
+        } else if collects {
+            (Some(rounds), step.entry)
+        } else {
+            (init.size, None)
+        };
         let made = Loop {
             range: range.node,
             var,
@@ -310,13 +515,18 @@ impl<'a> Checker<'a> {
             result: result.node,
         };
         let cost = cost.saturating_add(rounds.saturating_mul(round));
-        Checked::new(Node::Loop(Box::new(made)), ty, cost, depth.unwrap_or_default() + 2)
+        let node = Node::Loop(Box::new(made));
+        Checked::new(node, result.ty, cost, depth.unwrap_or_default() + 2).sized(size).holding(entry)
+    }
+
+    fn accumulated(&self, accu: usize) -> Option<Entry> {
+        self.scope.get(accu).and_then(|variable| variable.entry)
     }
 
     /// The step of a loop. What adds to the accumulator does so in place.
     fn step(&mut self, expr: &IdedExpr, accu: usize) -> Checked {
         let Expr::Call(call) = &expr.expr else { return self.expr(expr) };
-        let is_accu = |expr: &IdedExpr| matches!(&expr.expr, Expr::Ident(name) if name == "@result");
+        let is_accu = |expr: &IdedExpr| matches!(&expr.expr, Expr::Ident(name) if name == RESULT);
         match (call.func_name.as_str(), call.args.as_slice()) {
             (operators::ADD, [so_far, item]) if is_accu(so_far) => {
                 let Expr::List(list) = &item.expr else { return self.expr(expr) };
@@ -324,22 +534,26 @@ impl<'a> Checker<'a> {
                     return self.expr(expr);
                 };
                 let item = self.expr(item);
-                let ty = Type::list(item.ty, UNBOUNDED);
-                Checked::new(Node::Append(accu, Box::new(item.node)), ty, item.cost.saturating_add(12), item.depth + 1)
+                let entry = Entry { kind: Holder::List, key: 1, value: item.size() };
+                let entry = Entry::union(self.accumulated(accu), Some(entry));
+                let (ty, cost) = (Type::list(item.ty, UNBOUNDED), item.cost.saturating_add(12));
+                Checked::new(Node::Append(accu, Box::new(item.node)), ty, cost, item.depth + 1).holding(entry)
             }
             (operators::CONDITIONAL, [condition, then, otherwise]) if is_accu(otherwise) => {
                 let condition = self.expr(condition);
+                let (then, otherwise) = (self.step(then, accu), self.expr(otherwise));
                 if !condition.ty.agrees(&Type::Bool) {
-                    let text =
-                        format!("found no matching overload for '_?_:_' applied to '({}, dyn, dyn)'", condition.ty);
+                    let ty = otherwise.ty.join(&then.ty);
+                    let applied = format!("({}, {ty}, {ty})", condition.ty);
+                    let text = format!("found no matching overload for '_?_:_' applied to '{applied}'");
                     return self.error(expr.id, text);
                 }
-                let (then, otherwise) = (self.step(then, accu), self.expr(otherwise));
+                let entry = Entry::union(then.entry, otherwise.entry);
                 let cost = condition.cost.saturating_add(then.cost.max(otherwise.cost));
                 let depth = condition.depth.max(then.depth) + 1;
                 let ty = otherwise.ty.join(&then.ty);
                 let node = Node::Cond(Box::new([condition.node, then.node, otherwise.node]));
-                Checked::new(node, ty, cost, depth)
+                Checked::new(node, ty, cost, depth).holding(entry)
             }
             (super::macros::INSERT | super::macros::MERGE, [so_far, rest @ ..]) if is_accu(so_far) => {
                 let parts: Vec<Checked> = rest.iter().map(|part| self.expr(part)).collect();
@@ -348,13 +562,23 @@ impl<'a> Checker<'a> {
                     [map] => map.ty.clone(),
                     _ => Type::Dyn,
                 };
-                let cost = parts.iter().fold(32, |sum: u64, part| sum.saturating_add(part.cost));
+                let cost = parts.iter().fold(2, |sum: u64, part| sum.saturating_add(part.cost));
                 let depth = parts.iter().map(|part| part.depth).max().unwrap_or_default() + 1;
                 Checked::new(Node::Insert(accu, parts.into_iter().map(|part| part.node).collect()), ty, cost, depth)
             }
             _ => self.expr(expr),
         }
     }
+}
+
+/// A map of entries that are written out. Of those with one key the last counts, as in cel-go.
+fn constant_map(entries: &[(Node, Node, Presence)]) -> Option<Val<'static>> {
+    let mut made: std::collections::BTreeMap<Key<'static>, Val<'static>> = std::collections::BTreeMap::new();
+    for entry in entries {
+        let (Node::Const(key), Node::Const(value), Presence::Always) = entry else { return None };
+        made.insert(key.key().ok()?, value.clone());
+    }
+    Some(Val::Map(Map::Made(std::sync::Arc::new(made))))
 }
 
 fn constant(literal: &LiteralValue) -> Checked {
@@ -364,10 +588,11 @@ fn constant(literal: &LiteralValue) -> Checked {
         LiteralValue::Int(it) => (Val::Int(*it.inner()), Type::Int),
         LiteralValue::UInt(it) => (Val::Uint(*it.inner()), Type::Uint),
         LiteralValue::Double(it) => (Val::Double(*it.inner()), Type::Double),
-        LiteralValue::String(it) => (Val::from(it.inner().to_owned()), Type::String(it.inner().len() as u64)),
-        LiteralValue::Bytes(it) => (Val::Bytes(it.inner().into()), Type::Bytes(it.inner().len() as u64)),
+        LiteralValue::String(it) => (Val::from(it.inner().to_owned()), Type::String(0)),
+        LiteralValue::Bytes(it) => (Val::Bytes(it.inner().into()), Type::Bytes(0)),
     };
-    Checked::new(Node::Const(value), ty, 0, 1)
+    let size = super::library::cost::length(&value);
+    Checked::new(Node::Const(value), ty, 0, 1).sized(Some(size))
 }
 
 /// `a.b.c` of a chain of names.

@@ -34,8 +34,12 @@ pub fn of_schema(schema: &Map<String, Value>, root: Root) -> Option<Decl> {
 fn node(schema: &Map<String, Value>, root: Root, name: &str, depth: usize) -> Option<Decl> {
     let flag = |name: &str| schema.get(name).and_then(Value::as_bool).unwrap_or_default();
     let text = |name: &str| schema.get(name).and_then(Value::as_str).unwrap_or_default();
-    if depth > MAX_DEPTH || flag("x-kubernetes-int-or-string") {
+    if depth > MAX_DEPTH {
         return Some(Decl { ty: Type::Dyn, least: 1, nodes: 1 });
+    }
+    if flag("x-kubernetes-int-or-string") {
+        let max = text_limit(schema).unwrap_or(MAX_REQUEST - 2);
+        return Some(Decl { ty: Type::IntOrString(max), least: 1, nodes: 1 });
     }
     let root = if flag("x-kubernetes-embedded-resource") { Root::Resource } else { root };
     Some(match text("type") {
@@ -76,12 +80,8 @@ fn object(schema: &Map<String, Value>, root: Root, name: &str, depth: usize) -> 
     if let Some(values) = schema.get("additionalProperties").and_then(Value::as_object) {
         let value = node(values, Root::Value, &below(name, "@elem"), depth + 1)?;
         let max = limit(schema, "maxProperties").unwrap_or((MAX_REQUEST - 2) / (value.least + 6));
-        // A key may be as long as a request allows.
-        return Some(Decl {
-            ty: Type::map(Type::String(MAX_REQUEST - 2), value.ty, max),
-            least: 2,
-            nodes: value.nodes + 1,
-        });
+        // Of keys no length is said.
+        return Some(Decl { ty: Type::map(Type::String(0), value.ty, max), least: 2, nodes: value.nodes + 1 });
     }
     let required: Vec<&str> =
         schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
@@ -114,19 +114,21 @@ fn resource_fields(name: &str) -> [Field; 3] {
     [text("apiVersion"), text("kind"), metadata]
 }
 
+/// Bytes that a text's `maxLength` allows: a character is up to four bytes of UTF-8.
+fn text_limit(schema: &Map<String, Value>) -> Option<u64> {
+    limit(schema, "maxLength").map(|max| max.saturating_mul(4))
+}
+
 fn string(schema: &Map<String, Value>, format: &str) -> Decl {
-    // A character is up to four bytes of UTF-8.
-    let said = limit(schema, "maxLength").map(|max| max.saturating_mul(4));
-    let longest = schema
-        .get("enum")
-        .and_then(Value::as_array)
-        .map(|values| values.iter().filter_map(|value| value.as_str().map(str::len)).max().unwrap_or_default() as u64);
+    let values = schema.get("enum").and_then(Value::as_array).filter(|values| !values.is_empty());
+    let longest =
+        values.map(|values| values.iter().filter_map(|v| v.as_str().map(str::len)).max().unwrap_or_default() as u64);
     match format {
         "byte" => Decl { ty: Type::Bytes(limit(schema, "maxLength").unwrap_or(MAX_REQUEST - 2)), least: 2, nodes: 1 },
-        "duration" => Decl { ty: Type::Duration, least: 4, nodes: 1 },
+        "duration" => Decl { ty: Type::Duration, least: 3, nodes: 1 },
         "date" => Decl { ty: Type::Timestamp, least: 12, nodes: 1 },
-        "date-time" => Decl { ty: Type::Timestamp, least: 22, nodes: 1 },
-        _ => Decl { ty: Type::String(longest.or(said).unwrap_or(MAX_REQUEST - 2)), least: 2, nodes: 1 },
+        "date-time" => Decl { ty: Type::Timestamp, least: 21, nodes: 1 },
+        _ => Decl { ty: Type::String(text_limit(schema).or(longest).unwrap_or(MAX_REQUEST - 2)), least: 2, nodes: 1 },
     }
 }
 

@@ -3,10 +3,16 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// An expression that cannot be compiled. The text is what Kubernetes prints after `compilation failed: `.
+/// An expression that cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct CompileError(pub String);
+pub enum CompileError {
+    /// Its text is wrong. Kubernetes prints it after `compilation failed: `.
+    #[error("{0}")]
+    Source(String),
+    /// What it says in literals can be seen to fail. Kubernetes prints it after `program instantiation failed: `.
+    #[error("{0}")]
+    Program(String),
+}
 
 /// An expression that came to no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,11 +3,11 @@
 //! Invariant: the tree is at most [`super::check::MAX_DEPTH`] deep, so the recursion here fits any thread's stack.
 
 use super::error::Fault;
-use super::library::Run;
 use super::library::regexes::Cache;
-use super::value::{Key, List, Map, Text, Val};
+use super::library::{Cost, Run};
+use super::value::{Key, List, Map, Val};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A checked expression, its names resolved.
@@ -25,7 +25,9 @@ pub enum Node {
     Cond(Box<[Node; 3]>),
     /// True unless the operand is false: errors count as "go on".
     NotFalse(Box<Node>),
-    Call(Run, Box<[Node]>),
+    Call(Run, Cost, Box<[Node]>),
+    /// Whether something is one of those that are written out.
+    Among(Box<Node>, BTreeSet<Key<'static>>),
     List(Box<[(Node, Presence)]>),
     Map(Box<[(Node, Node, Presence)]>),
     Loop(Box<Loop>),
@@ -102,7 +104,6 @@ impl Node {
             }
             Self::Has(operand, field) => {
                 let operand = operand.eval(frame)?;
-                frame.charge(1)?;
                 has(&operand, field).map(Val::Bool)
             }
             Self::MaySelect(operand, field) => {
@@ -117,12 +118,16 @@ impl Node {
                 Val::Bool(false) => parts[2].eval(frame),
                 _ => Err(Fault::no_overload()),
             },
-            Self::NotFalse(operand) => match operand.eval(frame) {
-                Err(Fault::Budget) => Err(Fault::Budget),
-                Ok(Val::Bool(truth)) => Ok(Val::Bool(truth)),
-                _ => Ok(Val::Bool(true)),
-            },
-            Self::Call(run, args) => call(*run, args, frame),
+            Self::NotFalse(operand) => {
+                frame.charge(1)?;
+                match operand.eval(frame) {
+                    Err(Fault::Budget) => Err(Fault::Budget),
+                    Ok(Val::Bool(truth)) => Ok(Val::Bool(truth)),
+                    _ => Ok(Val::Bool(true)),
+                }
+            }
+            Self::Call(run, cost, args) => call(*run, *cost, args, frame),
+            Self::Among(item, all) => item.eval(frame).map(|item| Val::Bool(among(&item, all))),
             Self::List(items) => list(items, frame),
             Self::Map(entries) => map(entries, frame),
             Self::Loop(it) => it.eval(frame),
@@ -178,24 +183,26 @@ fn junction<'a>(pair: &'a [Node; 2], decisive: bool, frame: &mut Frame<'a>) -> R
     }
 }
 
-fn call<'a>(run: Run, args: &'a [Node], frame: &mut Frame<'a>) -> Result<Val<'a>, Fault> {
+fn among<'a>(item: &Val<'a>, all: &BTreeSet<Key<'a>>) -> bool {
+    item.key().is_ok_and(|key| all.contains(&key))
+}
+
+fn call<'a>(run: Run, cost: Cost, args: &'a [Node], frame: &mut Frame<'a>) -> Result<Val<'a>, Fault> {
     match args {
-        [one] => {
-            let args = [one.eval(frame)?];
-            frame.charge(1)?;
-            run(frame, &args)
-        }
-        [one, two] => {
-            let args = [one.eval(frame)?, two.eval(frame)?];
-            frame.charge(1)?;
-            run(frame, &args)
-        }
+        [one] => paid(run, cost, &[one.eval(frame)?], frame),
+        [one, two] => paid(run, cost, &[one.eval(frame)?, two.eval(frame)?], frame),
         more => {
             let args: Vec<Val<'a>> = more.iter().map(|arg| arg.eval(frame)).collect::<Result<_, _>>()?;
-            frame.charge(1)?;
-            run(frame, &args)
+            paid(run, cost, &args, frame)
         }
     }
+}
+
+/// Runs a function. What it costs follows from its operands and its result; work beyond that it pays for before it does it.
+fn paid<'a>(run: Run, cost: Cost, args: &[Val<'a>], frame: &mut Frame<'a>) -> Result<Val<'a>, Fault> {
+    let result = run(frame, args);
+    frame.charge(cost.actual(args, result.as_ref().unwrap_or(&Val::Null)))?;
+    result
 }
 
 fn present<'a>(value: Val<'a>, presence: Presence) -> Result<Option<Val<'a>>, Fault> {
@@ -221,17 +228,18 @@ fn map<'a>(entries: &'a [(Node, Node, Presence)], frame: &mut Frame<'a>) -> Resu
     for (key, value, presence) in entries {
         let key = key.eval(frame)?.key()?;
         if let Some(value) = present(value.eval(frame)?, *presence)? {
-            add(&mut made, key, value)?;
+            made.insert(key, value);
         }
     }
     Ok(Val::Map(Map::Made(Arc::new(made))))
 }
 
 fn add<'a>(map: &mut BTreeMap<Key<'a>, Val<'a>>, key: Key<'a>, value: Val<'a>) -> Result<(), Fault> {
-    match map.insert(key, value) {
-        None => Ok(()),
-        Some(_) => Err(Fault::text("Failed with repeated key")),
+    if map.contains_key(&key) {
+        return Err(Fault::of(format!("insert failed: key {} already exists", key.shown())));
     }
+    map.insert(key, value);
+    Ok(())
 }
 
 /// The value of a slot that is about to be written anew.
@@ -241,7 +249,8 @@ fn take<'a>(slot: usize, frame: &mut Frame<'a>) -> Result<Val<'a>, Fault> {
 
 fn append<'a>(slot: usize, item: &'a Node, frame: &mut Frame<'a>) -> Result<Val<'a>, Fault> {
     let item = item.eval(frame)?;
-    frame.charge(2)?;
+    // A list of the one item, and the two lists as one.
+    frame.charge(12)?;
     match take(slot, frame)? {
         Val::List(List::Made(mut items)) => {
             Arc::make_mut(&mut items).push(item);
@@ -296,7 +305,7 @@ impl Loop {
                     }
                 }
             }
-            _ => return Err(Fault::no_overload()),
+            other => return Err(Fault::of(format!("got '{}', expected iterable type", other.go_type()))),
         }
         self.result.eval(frame)
     }
@@ -322,7 +331,6 @@ impl Loop {
         single: Side,
         frame: &mut Frame<'a>,
     ) -> Result<bool, Fault> {
-        frame.charge(1)?;
         if let Some(condition) = &self.condition
             && matches!(condition.eval(frame)?, Val::Bool(false))
         {
@@ -360,10 +368,4 @@ pub fn input<'a>(value: Option<&'a Value>, name: &str, ty: &'a super::Type) -> R
 /// The error that a variable without a value is.
 pub fn absent(name: &str) -> Fault {
     Fault::of(format!("no such attribute(s): {name}"))
-}
-
-/// Text that a function made, paid for by its length.
-pub fn text<'a>(text: String, frame: &mut Frame<'a>) -> Result<Val<'a>, Fault> {
-    frame.charge(super::library::tenth(text.len() as u64))?;
-    Ok(Val::Text(Text::Shared(text.into())))
 }

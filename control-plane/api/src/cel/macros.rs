@@ -7,6 +7,8 @@ use cel::parser::{Macro, MacroExprHelper, ParseError};
 
 /// The accumulator of the crate's own macros too: no source text can name it.
 const RESULT: &str = "@result";
+/// What `sortBy` binds its list to.
+const INPUT: &str = "@sort_input";
 /// `accu` with an entry more; fails where the key is there already.
 pub const INSERT: &str = "@map_insert";
 /// `accu` with the entries of another map.
@@ -55,11 +57,14 @@ fn sort_by(
     let (Some(variable), Some(key), Some(list)) = (args.next(), args.next(), target.take()) else {
         return Err(helper.new_error(0, "too few arguments"));
     };
-    let variable = name(helper, &variable)?;
+    let Expr::Ident(variable) = variable.expr else {
+        return Err(helper.new_error(variable.id, "argument is not an identifier"));
+    };
+    let input = helper.next_expr(Expr::Ident(INPUT.to_owned()));
     let (init, _, step, result) = parts(Kind::List, helper, &variable, key);
     let condition = helper.next_expr(Expr::Literal(LiteralValue::Boolean(true.into())));
     let keys = helper.next_expr(Expr::Comprehension(Box::new(ComprehensionExpr {
-        iter_range: list.clone(),
+        iter_range: input,
         iter_var: variable,
         iter_var2: None,
         accu_var: RESULT.to_owned(),
@@ -69,7 +74,20 @@ fn sort_by(
         result,
     })));
     let func_name = super::library::list_ext::SORT_BY_KEYS.to_owned();
-    Ok(helper.next_expr(Expr::Call(CallExpr { func_name, target: Some(Box::new(list)), args: vec![keys] })))
+    let input = Box::new(helper.next_expr(Expr::Ident(INPUT.to_owned())));
+    let result = helper.next_expr(Expr::Call(CallExpr { func_name, target: Some(input), args: vec![keys] }));
+    // The list is evaluated once: it is bound to a name.
+    let bound = ComprehensionExpr {
+        iter_range: helper.next_expr(Expr::List(ListExpr::new(Vec::new()))),
+        iter_var: "#unused".to_owned(),
+        iter_var2: None,
+        accu_var: INPUT.to_owned(),
+        accu_init: list,
+        loop_cond: helper.next_expr(Expr::Literal(LiteralValue::Boolean(false.into()))),
+        loop_step: helper.next_expr(Expr::Ident(INPUT.to_owned())),
+        result,
+    };
+    Ok(helper.next_expr(Expr::Comprehension(Box::new(bound))))
 }
 
 fn call(helper: &mut MacroExprHelper<'_>, name: &str, args: Vec<IdedExpr>) -> IdedExpr {

@@ -37,25 +37,26 @@ pub fn parse<T: Send>(
 ) -> Result<T, CompileError> {
     measure(source)?;
     let work = || -> Result<T, CompileError> {
-        let (tree, info) = ENV.parser().parse_with_source_info(source).map_err(|errors| {
-            let texts: Vec<String> = errors
-                .errors
-                .iter()
-                .map(|error| {
-                    let line = usize::try_from(error.pos.0).unwrap_or_default().max(1);
-                    let column = usize::try_from(error.pos.1).unwrap_or_default().saturating_sub(1);
-                    located(source, line, column, &worded(&error.msg))
-                })
-                .collect();
-            CompileError(texts.join("\n"))
-        })?;
+        let (tree, info) =
+            ENV.parser().enable_ident_escape_syntax(true).parse_with_source_info(source).map_err(|errors| {
+                let texts: Vec<String> = errors
+                    .errors
+                    .iter()
+                    .map(|error| {
+                        let line = usize::try_from(error.pos.0).unwrap_or_default().max(1);
+                        let column = usize::try_from(error.pos.1).unwrap_or_default().saturating_sub(1);
+                        located(source, line, column, &worded(&error.msg))
+                    })
+                    .collect();
+                CompileError::Source(texts.join("\n"))
+            })?;
         then(&tree, &info)
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("cel".into()).stack_size(STACK).spawn_scoped(scope, work);
-        let thread =
-            thread.map_err(|error| CompileError(format!("internal error: no thread to parse with: {error}")))?;
-        thread.join().unwrap_or_else(|_| Err(CompileError("internal error: the parser gave up".into())))
+        let thread = thread
+            .map_err(|error| CompileError::Source(format!("internal error: no thread to parse with: {error}")))?;
+        thread.join().unwrap_or_else(|_| Err(CompileError::Source("internal error: the parser gave up".into())))
     })
 }
 
@@ -79,9 +80,10 @@ fn measure(source: &str) -> Result<(), CompileError> {
     if length > MAX_LEN {
         let text =
             format!("ERROR: <input>:-1:0: expression code point size exceeds limit: size: {length}, limit {MAX_LEN}");
-        return Err(CompileError(text));
+        return Err(CompileError::Source(text));
     }
-    let deep = || Err(CompileError(format!("ERROR: <input>:-1:0: expression recursion limit exceeded: {MAX_DEPTH}")));
+    let deep =
+        || Err(CompileError::Source(format!("ERROR: <input>:-1:0: expression recursion limit exceeded: {MAX_DEPTH}")));
     let mut levels = vec![Level::default()];
     let mut rest = source;
     while let Some(c) = rest.chars().next() {

@@ -12,6 +12,8 @@ pub enum Type {
     /// Anything; what is done with it is judged when it is evaluated.
     #[default]
     Dyn,
+    /// A whole number or a text (`x-kubernetes-int-or-string`) of at most so many bytes: handled as `Dyn`.
+    IntOrString(u64),
     /// Not said yet: the items of `[]`. Agrees with every type.
     Free,
     Null,
@@ -168,33 +170,36 @@ impl Type {
 
     #[must_use]
     pub const fn is_dyn(&self) -> bool {
-        matches!(self, Self::Dyn | Self::Free)
+        matches!(self, Self::Dyn | Self::IntOrString(_) | Self::Free)
     }
 
-    /// The size that costs count by: bytes, items, entries; 1 for what has none.
+    /// Whether nothing is known of it, and nothing will be.
     #[must_use]
-    pub fn size(&self) -> u64 {
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Dyn | Self::IntOrString(_))
+    }
+
+    /// The most elements (bytes, items, entries) of a declared value, as Kubernetes counts them: none of what has no size.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        /// Bytes of a time in JSON.
+        const TIME: u64 = 32;
         match self {
-            Self::String(max) | Self::Bytes(max) => *max,
+            Self::String(max) | Self::Bytes(max) | Self::IntOrString(max) => *max,
             Self::List(list) => list.max,
             Self::Map(map) => map.max,
-            Self::Object(object) => object.len() as u64,
-            Self::Dyn | Self::Free => UNBOUNDED,
-            Self::Optional(inner) => inner.size(),
-            Self::Opaque(_) | Self::Null | Self::Bool | Self::Int | Self::Uint | Self::Double => 1,
-            Self::Duration | Self::Timestamp | Self::Type => 1,
+            Self::Duration | Self::Timestamp => TIME,
+            _ => 0,
         }
     }
 
-    /// The same type with another size; types without sizes stay what they are.
+    /// Whether all values are of one size.
     #[must_use]
-    pub fn sized(self, max: u64) -> Self {
+    pub fn is_scalar(&self) -> bool {
         match self {
-            Self::String(_) => Self::String(max),
-            Self::Bytes(_) => Self::Bytes(max),
-            Self::List(list) => Self::list(list.item.clone(), max),
-            Self::Map(map) => Self::map(map.key.clone(), map.value.clone(), max),
-            other => other,
+            Self::Bool | Self::Int | Self::Uint | Self::Double | Self::Duration | Self::Timestamp => true,
+            Self::Optional(inner) => inner.is_scalar(),
+            _ => false,
         }
     }
 
@@ -206,7 +211,7 @@ impl Type {
     #[must_use]
     pub fn agrees(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Dyn | Self::Free, _) | (_, Self::Dyn | Self::Free) => true,
+            (a, b) if a.is_dyn() || b.is_dyn() => true,
             (Self::Null, other) | (other, Self::Null) => other.can_be_null(),
             (Self::List(a), Self::List(b)) => a.item.agrees(&b.item),
             (Self::Map(a), Self::Map(b)) => a.key.agrees(&b.key) && a.value.agrees(&b.value),
@@ -222,7 +227,7 @@ impl Type {
     pub fn join(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Free, other) | (other, Self::Free) => other.clone(),
-            (Self::Dyn, _) | (_, Self::Dyn) => Self::Dyn,
+            (a, b) if a.is_dyn() || b.is_dyn() => Self::Dyn,
             (Self::Null, other) | (other, Self::Null) => other.clone(),
             (Self::String(a), Self::String(b)) => Self::String(*a.max(b)),
             (Self::Bytes(a), Self::Bytes(b)) => Self::Bytes(*a.max(b)),
@@ -238,7 +243,7 @@ impl Type {
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dyn | Self::Free => f.write_str("dyn"),
+            Self::Dyn | Self::IntOrString(_) | Self::Free => f.write_str("dyn"),
             Self::Null => f.write_str("null"),
             Self::Bool => f.write_str("bool"),
             Self::Int => f.write_str("int"),

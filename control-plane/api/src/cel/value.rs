@@ -184,6 +184,24 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// The type as Go's library calls it.
+    #[must_use]
+    pub fn go_type(&self) -> String {
+        let name = match self {
+            Self::Text(_) => "String",
+            Self::Duration(_) => "Duration",
+            Self::Timestamp(_) => "Timestamp",
+            Self::Null => "Null",
+            Self::Bool(_) => "Bool",
+            Self::Int(_) => "Int",
+            Self::Uint(_) => "Uint",
+            Self::Double(_) => "Double",
+            Self::Bytes(_) => "Bytes",
+            other => return other.type_name().to_owned(),
+        };
+        format!("types.{name}")
+    }
+
     /// Equality as `==` has it: numbers by value, values of different types differ. `cost` counts what was looked at.
     #[must_use]
     pub fn equals(&self, other: &Self, cost: &mut u64) -> bool {
@@ -284,6 +302,16 @@ fn moment(text: &str) -> Result<Timestamp, Fault> {
 }
 
 impl<'a> Key<'a> {
+    /// How messages show it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Bool(truth) => truth.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.as_str().to_owned(),
+        }
+    }
+
     #[must_use]
     pub fn value(&self) -> Val<'a> {
         match self {

@@ -78,16 +78,24 @@ fn cell(found: Option<&Value>, kind: Kind, context: &Context) -> Value {
         (Kind::Text, other) => other.to_string().into(),
         (Kind::Integer, Value::Number(number)) if number.is_i64() => found.clone(),
         (Kind::Integer, Value::Number(number)) => whole(number.as_f64()),
-        (Kind::Number, Value::Number(_)) => found.clone(),
+        (Kind::Number, Value::Number(number)) => number.as_f64().map_or(Value::Null, rounded),
+        (Kind::Date, Value::String(text)) if text.is_empty() => "<unknown>".into(),
         (Kind::Date, Value::String(text)) if time::parse(text).is_some() => time::age(Some(text), context.now).into(),
         (Kind::Date, Value::String(_)) => "<invalid>".into(),
         _ => Value::Null,
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "Go truncates too, and Rust's cast saturates")]
+/// Without decimals. What does not fit is the least number, as it is in Go.
+#[expect(clippy::cast_possible_truncation, reason = "Go truncates too")]
 fn whole(number: Option<f64>) -> Value {
-    number.map_or(Value::Null, |number| (number as i64).into())
+    number.map_or(Value::Null, |number| if number.abs() < 9.2e18 { (number as i64).into() } else { i64::MIN.into() })
+}
+
+/// As Go writes a float: without decimals where it has none.
+#[expect(clippy::cast_possible_truncation, reason = "the number is whole and small")]
+fn rounded(number: f64) -> Value {
+    if number.fract() == 0.0 && number.abs() < 9.2e18 { (number as i64).into() } else { number.into() }
 }
 
 #[cfg(test)]

@@ -15,12 +15,14 @@ pub mod jsonpath;
 pub(crate) mod pattern;
 mod rows;
 pub mod rules;
+mod scale;
 pub mod schema_rules;
 pub mod spec;
 mod strategy;
 mod structural;
 #[cfg(test)]
 mod tests;
+pub(crate) mod url;
 pub mod value;
 
 pub use acceptance::{FINALIZER, Verdict, established, finish, is_terminating, settle};
@@ -74,6 +76,7 @@ pub struct Version {
     /// The names of the fields that this version can be selected by: `spec.color`.
     selectable: Vec<String>,
     has_status: bool,
+    scale: Option<scale::Scale>,
 }
 
 /// Where a CRD is in its life.
@@ -256,6 +259,7 @@ impl Version {
             schema: LazySchema::custom(schema.to_string().into()),
             selectable: selectable_paths(version).iter().map(|path| Selectable::of(path).name).collect(),
             has_status: version.pointer("/subresources/status").is_some_and(Value::is_object),
+            scale: scale::Scale::of(version),
             name,
         })
     }

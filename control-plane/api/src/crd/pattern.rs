@@ -1,7 +1,8 @@
 //! Patterns of CRDs: regular expressions as Go's RE2 reads them, run by the `regex` crate under limits.
 //!
-//! Both are linear in their input. What differs is translated: Go's `\d`, `\w`, `\s` are ASCII, brackets within a class
-//! and braces that repeat nothing are literals, and `\Q…\E` quotes.
+//! Both are linear in their input. What differs is translated, and what Go refuses is refused in Go's words: [`syntax`].
+
+mod syntax;
 
 use regex::{Regex, RegexBuilder};
 use std::sync::OnceLock;
@@ -48,118 +49,17 @@ pub fn compile_within(text: &str, limit: usize) -> Result<Regex, String> {
     if text.len() > MAX_LEN {
         return Err(format!("error parsing regexp: expression is longer than {MAX_LEN} bytes"));
     }
-    RegexBuilder::new(&translate(text)).size_limit(limit).dfa_size_limit(limit).nest_limit(100).build().map_err(
-        |error| match error {
-            regex::Error::CompiledTooBig(_) => "error parsing regexp: expression is too large".to_owned(),
+    let translated = syntax::translate(text)?;
+    RegexBuilder::new(&translated).size_limit(limit).dfa_size_limit(limit).nest_limit(100).build().map_err(|error| {
+        match error {
+            regex::Error::CompiledTooBig(_) => format!("error parsing regexp: expression too large: `{text}`"),
             other => {
                 let text = other.to_string();
                 let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
                 format!("error parsing regexp: {last}")
             }
-        },
-    )
-}
-
-fn translate(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    let mut rest = text;
-    let mut in_class = false;
-    while let Some(c) = rest.chars().next() {
-        let after = &rest[c.len_utf8()..];
-        rest = match c {
-            '\\' => escape(after, &mut out, in_class),
-            '[' if in_class => {
-                if after.starts_with(':') {
-                    let end = after.find(":]").map_or(0, |end| end + 2);
-                    out.push('[');
-                    out.push_str(&after[..end]);
-                    &after[end..]
-                } else {
-                    out.push_str("\\[");
-                    after
-                }
-            }
-            '[' => {
-                in_class = true;
-                out.push('[');
-                let mut after = after;
-                if let Some(negated) = after.strip_prefix('^') {
-                    out.push('^');
-                    after = negated;
-                }
-                // A bracket that comes first is a literal.
-                match after.strip_prefix(']') {
-                    Some(literal) => {
-                        out.push_str("\\]");
-                        literal
-                    }
-                    None => after,
-                }
-            }
-            ']' if in_class => {
-                in_class = false;
-                out.push(']');
-                after
-            }
-            '&' | '~' if in_class => {
-                out.push('\\');
-                out.push(c);
-                after
-            }
-            '-' if in_class && after.starts_with('-') => {
-                out.push_str("\\-");
-                after
-            }
-            '{' if !in_class && !is_repetition(after) => {
-                out.push_str("\\{");
-                after
-            }
-            c => {
-                out.push(c);
-                after
-            }
-        };
-    }
-    out
-}
-
-/// What follows a backslash.
-fn escape<'t>(after: &'t str, out: &mut String, in_class: bool) -> &'t str {
-    let Some(c) = after.chars().next() else {
-        out.push('\\');
-        return after;
-    };
-    let rest = &after[c.len_utf8()..];
-    let class = |inner: &str, out: &mut String| {
-        out.push_str(inner);
-    };
-    match c {
-        'd' => class("[0-9]", out),
-        'D' => class("[^0-9]", out),
-        'w' => class("[0-9A-Za-z_]", out),
-        'W' => class("[^0-9A-Za-z_]", out),
-        's' => class("[\\t\\n\\f\\r ]", out),
-        'S' => class("[^\\t\\n\\f\\r ]", out),
-        'b' if !in_class => class("(?-u:\\b)", out),
-        'Q' => {
-            let end = rest.find("\\E");
-            out.push_str(&regex::escape(&rest[..end.unwrap_or(rest.len())]));
-            return end.map_or("", |end| &rest[end + 2..]);
         }
-        _ => {
-            out.push('\\');
-            out.push(c);
-        }
-    }
-    rest
-}
-
-/// Whether a brace begins `{2}`, `{2,}` or `{2,5}`.
-fn is_repetition(after: &str) -> bool {
-    let Some((inner, _)) = after.split_once('}') else { return false };
-    let mut parts = inner.splitn(2, ',');
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    parts.next().is_some_and(|least| !least.is_empty() && digits(least)) && parts.next().is_none_or(digits)
+    })
 }
 
 #[cfg(test)]
@@ -191,5 +91,37 @@ mod tests {
         assert!(compile("(((a{1000}){1000}){1000})").is_err());
         assert!(compile(&"(".repeat(10_000)).is_err());
         assert!(compile("a(").unwrap_err().starts_with("error parsing regexp: "));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_as_go_tells_it() {
+        for (pattern, why) in [
+            ("a**", "invalid nested repetition operator: `**`"),
+            ("a{1001}", "invalid repeat count: `{1001}`"),
+            ("(a{100}){11}", "invalid repeat count: `{11}`"),
+            ("a{3,2}", "invalid repeat count: `{3,2}`"),
+            ("*a", "missing argument to repetition operator: `*`"),
+            ("a|+", "missing argument to repetition operator: `+`"),
+            ("(a", "missing closing ): `(a`"),
+            ("a)", "unexpected ): `a)`"),
+            ("[a", "missing closing ]: `[a`"),
+            ("[z-a]", "invalid character class range: `z-a`"),
+            ("[[:foo:]]", "invalid character class range: `[:foo:]`"),
+            (r"\p{Foo}", r"invalid character class range: `\p{Foo}`"),
+            (r"\8", r"invalid escape sequence: `\8`"),
+            (r"\Z", r"invalid escape sequence: `\Z`"),
+            ("a\\", "trailing backslash at end of expression: ``"),
+            ("(?P<a-b>x)", "invalid named capture: `(?P<a-b>`"),
+            ("(?<=a)b", "invalid named capture: `(?<=a)b`"),
+            ("(?=a)", "invalid or unsupported Perl syntax: `(?=`"),
+            ("(?x)a", "invalid or unsupported Perl syntax: `(?x`"),
+        ] {
+            assert_eq!(compile(pattern).unwrap_err(), format!("error parsing regexp: {why}"), "{pattern}");
+        }
+        for good in
+            ["(?P<n>a)(?P<n>b)", r"\p{Greek}", r"\P{^Lu}", "a{,3}", "{", "(a{0}){1000}", "(|a)*", r"\Q*\E+", "(?)a"]
+        {
+            assert!(compile(good).is_ok(), "{good}");
+        }
     }
 }

@@ -12,7 +12,7 @@ mod tests;
 
 use super::internal;
 use crate::cel::decl::{self, MAX_REQUEST, Root};
-use crate::cel::{Declared, Fault, PER_CALL_LIMIT, Program, Type, Val};
+use crate::cel::{CompileError, Declared, Fault, PER_CALL_LIMIT, Program, Type, Val};
 use crate::field::{self, Error, Path};
 use serde_json::{Map, Value};
 use std::ops::ControlFlow;
@@ -129,13 +129,7 @@ impl Totals {
         let (rule_at, message_at) = (at.child("rule"), at.child("messageExpression"));
         let declared = source.declared(ty);
         let wrong = |path: &Path<'_>, detail: String| internal::invalid(path, &internal::rule(written), &detail);
-        match compile(
-            &source.rule,
-            &declared,
-            &Type::Bool,
-            "compilation failed",
-            "cel expression must evaluate to a bool",
-        ) {
+        match compile(&source.rule, &declared, &Type::Bool, OF_RULE) {
             Err(detail) => {
                 errors.push(wrong(&rule_at, detail));
                 useless_optional(source, at, errors);
@@ -251,16 +245,32 @@ impl Source {
     }
 }
 
+/// What is said of a rule that is wrong, of one that cannot be run, and of one of another type.
+const OF_RULE: [&str; 3] =
+    ["compilation failed", "program instantiation failed", "cel expression must evaluate to a bool"];
+const OF_MESSAGE: [&str; 3] = [
+    "messageExpression compilation failed",
+    "messageExpression instantiation failed",
+    "messageExpression must evaluate to a string",
+];
+
 /// A program whose result is of the wanted type.
-fn compile(source: &str, declared: &Declared, wanted: &Type, failed: &str, mistyped: &str) -> Result<Program, String> {
-    let program = Program::compile(source, declared).map_err(|error| format!("{failed}: {error}"))?;
+fn compile(
+    source: &str,
+    declared: &Declared,
+    wanted: &Type,
+    [failed, broken, mistyped]: [&str; 3],
+) -> Result<Program, String> {
+    let program = Program::compile(source, declared).map_err(|error| match error {
+        CompileError::Source(why) => format!("{failed}: {why}"),
+        CompileError::Program(why) => format!("{broken}: {why}"),
+    })?;
     let fits = std::mem::discriminant(program.ty()) == std::mem::discriminant(wanted);
     if fits { Ok(program) } else { Err(mistyped.to_owned()) }
 }
 
 fn message_program(source: &Source, declared: &Declared) -> Result<Program, String> {
-    let mistyped = "messageExpression must evaluate to a string";
-    compile(&source.message_expression, declared, &Type::String(0), "messageExpression compilation failed", mistyped)
+    compile(&source.message_expression, declared, &Type::String(0), OF_MESSAGE)
 }
 
 /// The rules of one node.
@@ -310,24 +320,26 @@ impl Programs {
     /// Judges one value; what it breaks goes to `errors`, with paths at or below `path`. `budget` is what is left of
     /// the cost that the rules of one object may have altogether; Break: nothing is.
     ///
-    /// Of a value that is as it was, only transition rules are asked: what it broke before it may break on.
-    pub fn evaluate(
-        &self,
-        judged: &Judged<'_>,
-        path: &Path<'_>,
-        budget: &mut u64,
-        errors: &mut Vec<Error>,
-    ) -> ControlFlow<()> {
+    /// A rule that a value broke before and that is no transition rule it may break on, with a warning. A rule that cannot be
+    /// evaluated is an error either way.
+    pub fn evaluate(&self, judged: &Judged<'_>, path: &Path<'_>, budget: &mut u64, told: &mut Told) -> ControlFlow<()> {
         let compiled = self.0.compiled.get_or_init(|| self.0.compile());
         for (index, compiled) in compiled.iter().enumerate() {
             let Some(source) = self.0.sources.get(index) else { break };
             match compiled {
-                Err(text) => errors.push(self.0.invalid(path, format!("rule compile error: {text}"))),
-                Ok(compiled) => self.0.one(compiled, index, source, judged, path, budget, errors)?,
+                Err(text) => told.errors.push(self.0.invalid(path, format!("rule compile error: {text}"))),
+                Ok(compiled) => self.0.one(compiled, (index, source), judged, path, budget, told)?,
             }
         }
         ControlFlow::Continue(())
     }
+}
+
+/// What rules say.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub errors: Vec<Error>,
+    pub warnings: Vec<String>,
 }
 
 /// A value and what it replaces.
@@ -344,6 +356,8 @@ pub struct Judged<'a> {
 pub enum Change {
     Changed,
     Same,
+    /// The object as a whole, which Kubernetes never takes to be what it was: not everything in `metadata` has a schema.
+    Root,
 }
 
 impl Inner {
@@ -351,13 +365,7 @@ impl Inner {
         let one = |source: &Source| {
             let ty = self.ty.as_ref().ok_or("rule declared on schema that does not support validation rules")?;
             let declared = source.declared(ty);
-            let rule = compile(
-                &source.rule,
-                &declared,
-                &Type::Bool,
-                "compilation failed",
-                "cel expression must evaluate to a bool",
-            )?;
+            let rule = compile(&source.rule, &declared, &Type::Bool, OF_RULE)?;
             let has_message = !source.message_expression.trim().is_empty();
             let message = if has_message { Some(message_program(source, &declared)?) } else { None };
             Ok(Compiled { uses_old: rule.uses("oldSelf"), rule, message })
@@ -369,22 +377,20 @@ impl Inner {
         rooted(Error::invalid(path, &*self.kind, detail))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a rule is judged on, and where its answers go")]
     fn one(
         &self,
         compiled: &Compiled,
-        index: usize,
-        source: &Source,
+        (index, source): (usize, &Source),
         judged: &Judged<'_>,
         path: &Path<'_>,
         budget: &mut u64,
-        errors: &mut Vec<Error>,
+        told: &mut Told,
     ) -> ControlFlow<()> {
         let optional = source.optional_old_self == Some(true);
-        if compiled.uses_old && judged.old.is_none() && !optional || !compiled.uses_old && judged.change == Change::Same
-        {
+        if compiled.uses_old && judged.old.is_none() && !optional {
             return ControlFlow::Continue(());
         }
+        let errors = &mut told.errors;
         let inputs = [("self", judged.this), ("oldSelf", judged.old.unwrap_or(judged.this))];
         let inputs = if judged.old.is_some() { &inputs[..] } else { &inputs[..1] };
         let allowed = PER_CALL_LIMIT.min(*budget);
@@ -425,12 +431,17 @@ impl Inner {
         // Of objects and lists, which may be large, the message shows nothing.
         let whole = matches!(&*self.kind, "object" | "array");
         let value = (!whole).then(|| judged.this.clone());
-        errors.push(rooted(match source.reason.as_deref() {
+        let error = rooted(match source.reason.as_deref() {
             Some("FieldValueForbidden") => Error::forbidden(place, detail),
             Some("FieldValueRequired") => Error::required(place, detail),
             Some("FieldValueDuplicate") => Error { value, ..Error::duplicate(place, Value::Null) },
             _ => Error { value, ..Error::invalid(place, Value::Null, detail) },
-        }));
+        });
+        if !compiled.uses_old && judged.change == Change::Same {
+            told.warnings.push(error.to_string());
+        } else {
+            told.errors.push(error);
+        }
         ControlFlow::Continue(())
     }
 

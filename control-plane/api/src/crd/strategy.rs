@@ -1,5 +1,6 @@
 //! What custom resources do in the generic pipeline (`registry/customresource/strategy.go`).
 
+use super::scale::Scale;
 use super::{Custom, value};
 use crate::field::Error;
 use crate::meta;
@@ -8,6 +9,12 @@ use serde_json::Value;
 
 /// The strategy of one version of a CRD.
 pub(super) struct CustomStrategy(pub Custom);
+
+impl CustomStrategy {
+    fn scale(&self) -> Option<&Scale> {
+        self.0.version().scale.as_ref()
+    }
+}
 
 impl Strategy for CustomStrategy {
     fn default(&self, object: &mut Value) {
@@ -53,15 +60,39 @@ impl Strategy for CustomStrategy {
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {
-        value::validate(self.0.version().schema.get(), object, None)
+        let mut errors = self.scale().map_or_else(Vec::new, |scale| scale.check(object));
+        errors.extend(value::validate(self.0.version().schema.get(), object, None));
+        errors
     }
 
     fn validate_change(&self, object: &Value, old: &Value) -> Vec<Error> {
-        value::validate(self.0.version().schema.get(), object, Some(old))
+        self.judge_change(object, old).0
     }
 
     fn validate_status_update(&self, object: &Value, old: &Value) -> Vec<Error> {
-        value::validate(self.0.version().schema.get(), object, Some(old))
+        self.judge_status_update(object, old).0
+    }
+
+    fn judge_change(&self, object: &Value, old: &Value) -> (Vec<Error>, Vec<String>) {
+        let value::Verdict { mut errors, mut warnings } =
+            value::judge(self.0.version().schema.get(), object, Some(old));
+        errors.extend(self.scale().map_or_else(Vec::new, |scale| scale.check(object)));
+        warnings.extend(value::finalizer_warnings(object, Some(old)));
+        (errors, warnings)
+    }
+
+    fn judge_status_update(&self, object: &Value, old: &Value) -> (Vec<Error>, Vec<String>) {
+        let value::Verdict { mut errors, warnings } = value::judge_status(self.0.version().schema.get(), object, old);
+        errors.extend(self.scale().map_or_else(Vec::new, |scale| scale.check_status(object)));
+        (errors, warnings)
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        value::finalizer_warnings(object, None)
+    }
+
+    fn change_warnings(&self, object: &Value, old: &Value) -> Vec<String> {
+        self.judge_change(object, old).1
     }
 
     fn fields<'s>(&'s self, object: &Value) -> Vec<(&'s str, String)> {

@@ -2,13 +2,21 @@
 //!
 //! An update is judged by what it changes: what was there before, wrong or not, is let be (`CRDValidationRatcheting`).
 
+mod embedded;
+mod lists;
+mod numbers;
+mod programs;
+#[cfg(test)]
+mod tests;
+
+pub use embedded::finalizer_warnings;
+
 use super::checks::{Bound, BoundKind, Checks};
-use super::rules::{Change, Judged};
+use super::rules::{Change, Judged, Told};
 use crate::field::{Error, Path, Type};
-use crate::schema::{Merge, Rules, Schema, Shape};
+use crate::schema::{Merge, NumberFormat, Rules, Schema, Shape};
 use serde_json::{Number, Value};
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 /// Most errors that are told of one object.
 const MAX_ERRORS: usize = 100;
@@ -17,9 +25,23 @@ const MAX_TOLD: usize = 1_000;
 /// What the rules of one object may cost altogether (`celconfig.RuntimeCELCostBudget`).
 pub(super) const CEL_BUDGET: u64 = 10_000_000;
 
+/// What is said of an object.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub errors: Vec<Error>,
+    /// Rules in CEL that are broken by what an update left as it was.
+    pub warnings: Vec<String>,
+}
+
 /// Everything wrong with an object. `old`: the object that it replaces.
 #[must_use]
 pub fn validate(schema: &Schema, object: &Value, old: Option<&Value>) -> Vec<Error> {
+    judge(schema, object, old).errors
+}
+
+/// What is wrong with an object, and what is but may be. `old`: the object that it replaces.
+#[must_use]
+pub fn judge(schema: &Schema, object: &Value, old: Option<&Value>) -> Verdict {
     let mut errors = Vec::new();
     let root = Path::new("");
     node(schema, object, old, &root, &mut errors);
@@ -27,18 +49,47 @@ pub fn validate(schema: &Schema, object: &Value, old: Option<&Value>) -> Vec<Err
     if let (Some(metadata), Some(value)) = (metadata, object.get("metadata")) {
         node(metadata, value, old.and_then(|old| old.get("metadata")), &root.child("metadata"), &mut errors);
     }
-    if schema.rules.as_ref().is_some_and(|rules| rules.has_programs) {
-        if errors.iter().any(is_blocking) {
-            let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-            errors.push(Error { field: NOWHERE.into(), ..Error::invalid(&root, Value::Null, detail) });
-        } else {
-            let mut budget = CEL_BUDGET;
-            let judged = Judged { this: object, old, change: Change::Changed };
-            // Whether the budget was used up is among the errors.
-            let _ = programs(schema, judged, &root, &mut budget, &mut errors);
+    whole(schema, object, old, errors)
+}
+
+/// The same of an update of `status`: of the rest only what holds for the object as a whole is asked.
+#[must_use]
+pub fn judge_status(schema: &Schema, object: &Value, old: &Value) -> Verdict {
+    let mut errors = Vec::new();
+    if let (Some(below), Some(status)) = (schema.child("status"), object.get("status")) {
+        // Kubernetes' messages name places as seen from the status.
+        node(below, status, old.get("status"), &Path::new(""), &mut errors);
+        for error in errors.iter_mut().filter(|error| error.field != NOWHERE) {
+            let dot = if error.field.is_empty() { "" } else { "." };
+            error.field = format!("status{dot}{}", error.field);
         }
     }
-    errors
+    whole(schema, object, Some(old), errors)
+}
+
+/// What is asked of the object as a whole: embedded objects, lists that are sets or maps, rules in CEL.
+fn whole(schema: &Schema, object: &Value, old: Option<&Value>, mut errors: Vec<Error>) -> Verdict {
+    let root = Path::new("");
+    let Some(rules) = schema.rules.as_deref() else { return Verdict { errors, warnings: Vec::new() } };
+    if rules.has_embedded {
+        embedded::check(schema, object, &root, &mut errors);
+    }
+    if rules.has_keyed {
+        lists::check(schema, object, old, &mut errors);
+    }
+    let mut told = Told { errors, warnings: Vec::new() };
+    if rules.has_programs {
+        if told.errors.iter().any(is_blocking) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            told.errors.push(Error { field: NOWHERE.into(), ..Error::invalid(&root, Value::Null, detail) });
+        } else {
+            let mut budget = CEL_BUDGET;
+            let judged = Judged { this: object, old, change: Change::Root };
+            // Whether the budget was used up is among the errors.
+            let _ = programs::walk(schema, judged, &root, &mut budget, &mut told);
+        }
+    }
+    Verdict { errors: told.errors, warnings: told.warnings }
 }
 
 /// Errors after which a rule could meet values of types that it was not made for.
@@ -60,13 +111,22 @@ fn node(schema: &Schema, value: &Value, old: Option<&Value>, at: &Path<'_>, erro
         {
             errors.push(wrong_type(at, wanted, "null"));
         }
+        if let Some(checks) = &rules.checks {
+            // That `null` is among them helps nothing, in Kubernetes either.
+            enumerated(checks, value, at, errors);
+        }
         return;
     }
+    numbers::range(schema, rules, value, at, errors);
     if let Some(wanted) = type_name(schema, rules)
         && !fits(schema, value)
     {
-        errors.push(wrong_type(at, wanted, json_type(value)));
-        return;
+        let (wanted, found) = match rules.number {
+            NumberFormat::Int64 if value.is_f64() => ("int64", "float64"),
+            _ if value.is_f64() && matches!(schema.shape, Shape::Int32) => ("int32", "float64"),
+            _ => (wanted, json_type(value)),
+        };
+        errors.push(wrong_type(at, wanted, found));
     }
     structure(schema, rules, value, old, at, errors);
     if let Some(checks) = &rules.checks {
@@ -106,17 +166,13 @@ fn structure(
             for (index, item) in list.iter().enumerate() {
                 node(items, item, before.find(schema, item), &at.index(index), errors);
             }
-            duplicates(schema, list, at, errors);
         }
         _ => {}
     }
 }
 
 fn required(rules: &Rules, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>) {
-    let embedded = if rules.embedded { &["apiVersion", "kind"][..] } else { &[] };
-    let names = rules.required.iter().map(AsRef::as_ref);
-    let implied = embedded.iter().copied().filter(|name| !rules.required.iter().any(|r| &**r == *name));
-    for name in names.chain(implied).filter(|name| value.get(name).is_none()) {
+    for name in rules.required.iter().filter(|name| value.get(&***name).is_none()) {
         errors.push(Error::required(&at.child(name), ""));
     }
 }
@@ -155,32 +211,6 @@ impl<'o> Before<'o> {
         match self {
             Self::Few(list) => list.iter().find(|other| keys.iter().all(|key| other.get(key) == item.get(key))),
             Self::Many(items) => items.get(&keys_of(item, keys)).copied(),
-        }
-    }
-}
-
-/// Items that a set or a map has twice.
-fn duplicates(schema: &Schema, list: &[Value], at: &Path<'_>, errors: &mut Vec<Error>) {
-    let key = |item: &Value| -> Option<Value> {
-        match schema.merge() {
-            Merge::Set => Some(item.clone()),
-            Merge::Map(keys) => {
-                let pair = |key: &String| Some((key.clone(), item.get(key)?.clone()));
-                Some(Value::Object(keys.iter().filter_map(pair).collect()))
-            }
-            _ => None,
-        }
-    };
-    if list.len() < 2 || !matches!(schema.merge(), Merge::Set | Merge::Map(_)) {
-        return;
-    }
-    let mut seen = std::collections::HashSet::new();
-    for (index, item) in list.iter().enumerate() {
-        if let Some(key) = key(item)
-            && !seen.insert(key.to_string())
-            && errors.len() < MAX_ERRORS
-        {
-            errors.push(Error::duplicate(&at.index(index), key));
         }
     }
 }
@@ -251,10 +281,8 @@ fn scalar(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>
                 let or = if bound.kind == BoundKind::Exclusive { "" } else { " or equal to" };
                 bad(format!("should be greater than{or} {}", bound.limit));
             }
-            if let Some(factor) = &checks.multiple_of
-                && !is_multiple(number, factor)
-            {
-                bad(format!("should be a multiple of {factor}"));
+            if let Some(factor) = &checks.multiple_of {
+                errors.extend(numbers::multiple(number, factor, at));
             }
         }
         Value::String(text) => {
@@ -282,7 +310,12 @@ fn scalar(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>
         }
         _ => {}
     }
-    if !checks.allowed.is_empty() && !checks.allowed.iter().any(|allowed| same(allowed, value)) {
+    enumerated(checks, value, at, errors);
+}
+
+fn enumerated(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>) {
+    let is_one = !value.is_null() && checks.allowed.iter().any(|allowed| same(allowed, value));
+    if !checks.allowed.is_empty() && !is_one {
         let texts: Vec<String> = checks
             .allowed
             .iter()
@@ -327,17 +360,6 @@ fn falls_below(number: &Number, bound: &Bound) -> bool {
     order.is_lt() || bound.kind == BoundKind::Exclusive && order.is_eq()
 }
 
-fn is_multiple(number: &Number, factor: &Number) -> bool {
-    match (number.as_i64(), factor.as_i64()) {
-        (_, Some(0)) => true,
-        (Some(number), Some(factor)) => number % factor == 0,
-        _ => {
-            let quotient = number.as_f64().unwrap_or_default() / factor.as_f64().unwrap_or(1.0);
-            (quotient - quotient.round()).abs() < 1e-9
-        }
-    }
-}
-
 fn sizes(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>) {
     let limit = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     let few = |least: u64, size: u64, what: &str| {
@@ -359,7 +381,7 @@ fn sizes(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Error>)
                 errors.push(Error::too_many(at, map.len(), limit(most)));
             }
             if let Some(least) = checks.min_properties.filter(|least| size < *least) {
-                errors.push(few(least, least, "properties"));
+                errors.push(few(least, size, "properties"));
             }
         }
         _ => {}
@@ -379,12 +401,22 @@ fn junctors(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Erro
         |what: String| Error { field: NOWHERE.into(), ..Error::invalid(at, "", format!("{place:?} must {what}")) };
     let alternatives =
         |schemas: &[Schema]| -> Vec<Vec<Error>> { schemas.iter().map(|s| judged(s, value, at)).collect() };
-    let closest = |failures: Vec<Vec<Error>>| failures.into_iter().min_by_key(Vec::len).unwrap_or_default();
+    // The one that looked at most is told of, the first of several.
+    let closest = |schemas: &[Schema], failures: Vec<Vec<Error>>| {
+        let mut best: Option<(usize, Vec<Error>)> = None;
+        for (schema, failures) in schemas.iter().zip(failures) {
+            let looks = looked_at(schema, value);
+            if best.as_ref().is_none_or(|(most, _)| looks > *most) {
+                best = Some((looks, failures));
+            }
+        }
+        best.map(|(_, failures)| failures).unwrap_or_default()
+    };
     if !checks.any_of.is_empty() {
         let found = alternatives(&checks.any_of);
         if found.iter().all(|failures| !failures.is_empty()) {
             errors.push(nowhere("validate at least one schema (anyOf)".into()));
-            errors.extend(closest(found));
+            errors.extend(closest(&checks.any_of, found));
         }
     }
     if !checks.one_of.is_empty() {
@@ -393,7 +425,7 @@ fn junctors(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Erro
             1 => {}
             0 => {
                 errors.push(nowhere("validate one and only one schema (oneOf). Found none valid".into()));
-                errors.extend(closest(found));
+                errors.extend(closest(&checks.one_of, found));
             }
             count => errors
                 .push(nowhere(format!("validate one and only one schema (oneOf). Found {count} valid alternatives"))),
@@ -416,64 +448,33 @@ fn junctors(checks: &Checks, value: &Value, at: &Path<'_>, errors: &mut Vec<Erro
     errors.truncate(MAX_ERRORS);
 }
 
-/// Walks to the nodes that have rules in CEL. Break: the budget is used up.
-fn programs(
-    schema: &Schema,
-    judged: Judged<'_>,
-    at: &Path<'_>,
-    budget: &mut u64,
-    errors: &mut Vec<Error>,
-) -> ControlFlow<()> {
-    let Some(rules) = schema.rules.as_deref().filter(|rules| rules.has_programs) else {
-        return ControlFlow::Continue(());
-    };
-    if judged.this.is_null() || errors.len() >= MAX_ERRORS {
-        return ControlFlow::Continue(());
-    }
-    let Judged { this, old, change } = judged;
-    let change = if change == Change::Same || old == Some(this) { Change::Same } else { change };
-    if let Some(programs) = rules.checks.as_ref().and_then(|checks| checks.programs.as_ref()) {
-        programs.evaluate(&Judged { this, old, change }, at, budget, errors)?;
-    }
-    // What cannot be correlated is the same where what holds it is.
-    let below = |this, old| Judged { this, old, change };
-    let before = |name: &str| old.and_then(|old| old.get(name));
-    match (&schema.shape, this) {
+/// How many values a schema looks at.
+fn looked_at(schema: &Schema, value: &Value) -> usize {
+    let below: usize = match (&schema.shape, value) {
         (Shape::Object(object), Value::Object(map)) => {
-            for (name, item) in map {
-                if let Some(field) = object.field(name) {
-                    programs(field, below(item, before(name)), &at.child(name), budget, errors)?;
-                }
-            }
+            map.iter().filter_map(|(name, item)| Some(looked_at(object.field(name)?, item))).sum()
         }
-        (Shape::Map(values), Value::Object(map)) => {
-            for (key, item) in map {
-                programs(values, below(item, before(key)), &at.key(key), budget, errors)?;
-            }
-        }
-        (Shape::List(items), Value::Array(list)) => {
-            let before = Before::of(schema, old);
-            for (index, item) in list.iter().enumerate() {
-                programs(items, below(item, before.find(schema, item)), &at.index(index), budget, errors)?;
-            }
-        }
-        _ => {}
-    }
-    ControlFlow::Continue(())
+        (Shape::Map(values), Value::Object(map)) => map.values().map(|item| looked_at(values, item)).sum(),
+        (Shape::List(items), Value::Array(list)) => list.iter().map(|item| looked_at(items, item)).sum(),
+        _ => 0,
+    };
+    below + 1
 }
 
 /// Everything wrong with a value that stands at `at`, rules in CEL apart: a schema's default.
 pub(super) fn validate_part(schema: &Schema, value: &Value, at: &Path<'_>) -> Vec<Error> {
     let mut errors = Vec::new();
     node(schema, value, None, at, &mut errors);
+    embedded::check(schema, value, at, &mut errors);
+    lists::walk(schema, value, at, &mut errors);
     errors
 }
 
 /// What the rules in CEL say of a value that stands at `at`: a schema's default.
 pub(super) fn validate_rules(schema: &Schema, value: &Value, at: &Path<'_>, budget: &mut u64) -> Vec<Error> {
-    let mut errors = Vec::new();
+    let mut told = Told::default();
     let judged = Judged { this: value, old: None, change: Change::Changed };
     // Whether the budget was used up is among the errors.
-    let _ = programs(schema, judged, at, budget, &mut errors);
-    errors
+    let _ = programs::walk(schema, judged, at, budget, &mut told);
+    told.errors
 }

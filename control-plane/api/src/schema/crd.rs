@@ -2,7 +2,7 @@
 //! makes no sense reads as absent.
 
 use super::facts::Facts;
-use super::{Format, Object, Rules, Schema, Shape, Unknown, Zero, builtin};
+use super::{Format, Merge, NumberFormat, Object, Rules, Schema, Shape, Unknown, Zero, builtin};
 use crate::crd::checks::Checks;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
@@ -53,25 +53,36 @@ pub(crate) fn node(schema: &Value, place: Place, depth: usize) -> Schema {
         make_resource(&mut shape);
     }
     let checks = Checks::of(map, depth);
-    let below = match &shape {
-        Shape::Object(object) => object.fields().any(|(_, field)| has_programs(field)),
-        Shape::Map(inner) | Shape::List(inner) => has_programs(inner),
+    let facts = facts(map);
+    let below = |has: fn(&Rules) -> bool| match &shape {
+        Shape::Object(object) => object.fields().any(|(_, field)| rules(field, has)),
+        Shape::Map(inner) | Shape::List(inner) => rules(inner, has),
         _ => false,
     };
+    let keyed = matches!(shape, Shape::List(_))
+        && facts.as_ref().is_some_and(|facts| matches!(facts.merge(), Merge::Set | Merge::Map(_)));
+    let has_programs = checks.as_ref().is_some_and(|checks| checks.programs.is_some());
     let rules = Rules {
         required: strings(map.get("required")).into_iter().map(Into::into).collect(),
         default: map.get("default").cloned().map(Box::new),
         nullable: flag(map, "nullable"),
         embedded,
         typed: map.get("type").is_some_and(|t| t != ""),
-        has_programs: below || checks.as_ref().is_some_and(|checks| checks.programs.is_some()),
+        has_programs: has_programs || below(|rules| rules.has_programs),
+        has_embedded: embedded || below(|rules| rules.has_embedded),
+        has_keyed: keyed || below(|rules| rules.has_keyed),
+        number: match map.get("format").and_then(Value::as_str) {
+            Some("int64") => NumberFormat::Int64,
+            Some("float") => NumberFormat::Float,
+            _ => NumberFormat::None,
+        },
         checks: checks.map(Box::new),
     };
-    Schema { shape, facts: facts(map), zero: Zero::Kept, rules: Some(Box::new(rules)) }
+    Schema { shape, facts, zero: Zero::Kept, rules: Some(Box::new(rules)) }
 }
 
-fn has_programs(schema: &Schema) -> bool {
-    schema.rules.as_ref().is_some_and(|rules| rules.has_programs)
+fn rules(schema: &Schema, has: fn(&Rules) -> bool) -> bool {
+    schema.rules.as_deref().is_some_and(has)
 }
 
 fn shape(node: &Map<String, Value>, place: Place, depth: usize) -> Shape {

@@ -98,6 +98,15 @@ pub struct Definition {
     body: OnceLock<Schema>,
 }
 
+/// The `format` of a number, as far as messages and ranges need it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NumberFormat {
+    #[default]
+    None,
+    Int64,
+    Float,
+}
+
 /// The parts of a CRD's schema beyond structure. Kept small: there is one for every node of every CRD in use.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
@@ -110,6 +119,11 @@ pub struct Rules {
     pub typed: bool,
     /// Whether this node or one below it has `x-kubernetes-validations`.
     pub has_programs: bool,
+    /// Whether this node or one below it is an object of its own.
+    pub has_embedded: bool,
+    /// Whether this node or one below it is a list that is a set or a map.
+    pub has_keyed: bool,
+    pub number: NumberFormat,
     pub checks: Option<Box<crate::crd::checks::Checks>>,
 }
 

@@ -1,6 +1,6 @@
 //! `matchConditions` of webhooks: CEL about the request. Compiled when a configuration is checked, and by whoever asks.
 
-use crate::cel::{Declared, Opaque, Program, Type};
+use crate::cel::{CompileError, Declared, Opaque, Program, Type};
 
 /// Units that all conditions of one webhook may cost together (`RuntimeCELCostBudgetMatchConditions`).
 pub const BUDGET: u64 = crate::cel::PER_CALL_LIMIT * 5 / 2;
@@ -25,7 +25,10 @@ pub fn compile(expression: &str) -> Result<Program, String> {
         .fold(Declared::new(), |declared, name| declared.with(name, Type::Dyn))
         .with(AUTHORIZER, Type::Opaque(Opaque::Authorizer))
         .with(REQUEST_RESOURCE, Type::Opaque(Opaque::ResourceCheck));
-    let program = Program::compile(expression, &declared).map_err(|error| format!("compilation failed: {error}"))?;
+    let program = Program::compile(expression, &declared).map_err(|error| match error {
+        CompileError::Source(why) => format!("compilation failed: {why}"),
+        CompileError::Program(why) => format!("instantiation failed: {why}"),
+    })?;
     match program.ty() {
         Type::Bool | Type::Dyn => Ok(program),
         _ => Err("must evaluate to bool".into()),

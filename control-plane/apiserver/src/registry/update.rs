@@ -35,7 +35,7 @@ pub(super) enum Part {
 pub(super) async fn put(call: &Call<'_>, part: Part, body: Body) -> Result<Response<Body>, Status> {
     let options = WriteOptions::parse(&call.query, Verb::Update)?;
     let mut object = input::object(call, body, options.field_validation).await?;
-    meta::ensure_name(&mut object, call.name())?;
+    check_name(call, &object)?;
     meta::ensure_namespace(call.resource, &mut object, call.namespace())?;
     if part == Part::Main
         && call.resource.strategy.create_on_update()
@@ -46,6 +46,21 @@ pub(super) async fn put(call: &Call<'_>, part: Part, body: Body) -> Result<Respo
     }
     let outcome = modify(call, part, options.common, |_| Ok(object.clone())).await?;
     call.show(StatusCode::OK, &outcome)
+}
+
+/// An object that takes another's place says which one's.
+///
+/// # Errors
+/// 400 for one without a name, or with another one than the request's.
+pub(super) fn check_name(call: &Call<'_>, object: &Value) -> Result<(), Status> {
+    let (own, wanted) = (meta::name(object), call.name());
+    if own == wanted {
+        return Ok(());
+    }
+    Err(Status::bad_request(match own {
+        "" => format!("the name of the object ({wanted} based on URL) was undeterminable: name must be provided"),
+        own => format!("the name of the object ({own}) does not match the name on the URL ({wanted})"),
+    }))
 }
 
 /// Replaces the object by what `produce` makes of it. `produce` sees the object with its resourceVersion; if the
@@ -131,7 +146,8 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<(), Status
     let wanted = meta::resource_version(new);
     if wanted.is_empty() || wanted == "0" {
         if !call.resource.strategy.unconditional_update() {
-            return Err(call.invalid(call.name(), &[meta::resource_version_required()]));
+            let (group, plural) = (&call.resource.group, &call.resource.plural);
+            return Err(Status::invalid(group, plural, call.name(), &[meta::resource_version_required()]));
         }
     } else if wanted != meta::resource_version(old) {
         return Err(call.conflict(MODIFIED));
@@ -197,10 +213,15 @@ fn validate(call: &Call<'_>, part: Part, new: &Value, old: &Value) -> Result<(),
     let mut errors: Vec<field::Error> = meta::validate_update(call.resource, new, old);
     match part {
         Part::Main => {
-            errors.extend(crd::judged(call.resource, || strategy.validate_change(new, old)));
-            call.add_warnings(strategy.change_warnings(new, old));
+            let (found, warnings) = crd::judged(call.resource, || strategy.judge_change(new, old));
+            errors.extend(found);
+            call.add_warnings(warnings);
         }
-        Part::Status => errors.extend(strategy.validate_status_update(new, old)),
+        Part::Status => {
+            let (found, warnings) = strategy.judge_status_update(new, old);
+            errors.extend(found);
+            call.add_warnings(warnings);
+        }
         Part::Subresource => {
             errors.extend(strategy.validate_subresource_update(call.request.subresource, new, old));
             call.add_warnings(strategy.warnings(new));

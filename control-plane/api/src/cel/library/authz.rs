@@ -6,7 +6,7 @@ use super::calls::text as text_of;
 use super::opaque::{Foreign, foreign, made};
 use super::{Cost, Row, Sig, Style};
 use crate::cel::error::Fault;
-use crate::cel::eval::{self, Frame};
+use crate::cel::eval::Frame;
 use crate::cel::types::Opaque;
 use crate::cel::value::Val;
 use crate::names::{check_dns1123_label, check_dns1123_subdomain};
@@ -196,7 +196,7 @@ fn name<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
 }
 
 fn pay_for_selector(frame: &mut Frame<'_>, args: &[Val<'_>]) -> Result<(), Fault> {
-    frame.charge(super::selector_cost(word(args, 1)?.len() as u64).saturating_sub(1))
+    frame.charge(super::cost::selector(word(args, 1)?.len() as u64))
 }
 
 fn field_selector<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
@@ -212,7 +212,7 @@ fn label_selector<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>
 fn check<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let verb = word(args, 1)?;
     // The call itself has been paid for.
-    frame.charge(CHECK - 1)?;
+    frame.charge(CHECK)?;
     let verdict = match operand(args)? {
         Access::Path(by, path) => by.path(verb, path),
         Access::Resource(by, resource) => by.resource(verb, resource),
@@ -232,9 +232,9 @@ fn allowed<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     Ok(Val::Bool(matches!(decision(args)?, Verdict::Allowed(_))))
 }
 
-fn reason<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn reason<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let (Verdict::Allowed(reason) | Verdict::Refused(reason)) = decision(args)?;
-    eval::text(reason.clone(), frame)
+    Ok(reason.clone().into())
 }
 
 /// Whether no answer could be found. There is always one: all that authorizers look at is in memory.

@@ -1,12 +1,14 @@
 //! Checks calls: finds the overloads that fit, what they result in and what they cost.
 
-use super::{Style, overloads};
-use crate::cel::check::{Checked, Checker, qualified};
-use crate::cel::eval::Node;
-use crate::cel::types::{Type, UNBOUNDED};
-use crate::cel::value::{Text, Val};
+use super::{Cost, Style, overloads, printf};
+use crate::cel::check::{Checked, Checker, Entry, Place, qualified};
+use crate::cel::error::Fault;
+use crate::cel::eval::{Frame, Node};
+use crate::cel::types::Type;
+use crate::cel::value::{Key, List, Text, Val};
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, operators};
+use std::collections::BTreeSet;
 
 pub fn check(checker: &mut Checker<'_>, id: u64, call: &CallExpr) -> Checked {
     match (call.func_name.as_str(), call.args.as_slice()) {
@@ -54,7 +56,9 @@ fn conditional(checker: &mut Checker<'_>, id: u64, a: &IdedExpr, b: &IdedExpr, c
     }
     let cost = a.cost.saturating_add(b.cost.max(c.cost));
     let (ty, depth) = (b.ty.join(&c.ty), a.depth.max(b.depth).max(c.depth) + 1);
-    Checked::new(Node::Cond(Box::new([a.node, b.node, c.node])), ty, cost, depth)
+    let (size, entry) = (b.size().max(c.size()), Entry::union(b.entry, c.entry));
+    let made = Checked::new(Node::Cond(Box::new([a.node, b.node, c.node])), ty, cost, depth);
+    Checked { size: Some(size), entry, ..made }
 }
 
 /// `a.?b`.
@@ -83,72 +87,129 @@ fn function(checker: &mut Checker<'_>, id: u64, call: &CallExpr) -> Checked {
     overload(checker, id, name, style, &args)
 }
 
+/// What the overloads that fit have in common.
+struct Fit {
+    ty: Type,
+    cost: u64,
+    size: Option<u64>,
+    run: super::Run,
+    paid: Cost,
+}
+
+/// The overloads that fit the operands, as one. With `dyn` operands there may be several.
+fn fitting(rows: &[&super::Row], args: &[Checked]) -> Option<Fit> {
+    let mut found: Option<Fit> = None;
+    for row in rows.iter().filter(|row| row.args.len() == args.len()) {
+        let mut bound = [None, None];
+        if !row.args.iter().zip(args).all(|(sig, arg)| sig.fits(&arg.ty, &mut bound)) {
+            continue;
+        }
+        let (cost, size) = row.cost.estimate(args);
+        let ty = row.result.build(&bound);
+        found = Some(match found {
+            None => Fit { ty, cost, size, run: row.run, paid: row.cost },
+            Some(fit) => Fit {
+                ty: if fit.ty.agrees(&ty) && !fit.ty.is_dyn() { fit.ty.join(&ty) } else { Type::Dyn },
+                cost: fit.cost.max(cost),
+                size: fit.size.max(size),
+                run: row.run,
+                paid: if fit.paid == Cost::One { row.cost } else { fit.paid },
+            },
+        });
+    }
+    found
+}
+
 fn overload(checker: &mut Checker<'_>, id: u64, name: &str, style: Style, args: &[&IdedExpr]) -> Checked {
     let rows = overloads(name, style);
     let mut checked: Vec<Checked> = Vec::with_capacity(args.len());
     for arg in args {
         checked.push(if name == "format" { checker.mixed(arg) } else { checker.expr(arg) });
     }
-    if rows.is_empty() {
+    let other = if style == Style::Member { Style::Global } else { Style::Member };
+    if rows.is_empty() && overloads(name, other).is_empty() {
         return checker.undeclared(id, name);
     }
-    let types: Vec<&Type> = checked.iter().map(|arg| &arg.ty).collect();
-    let mut found: Option<(Type, u64)> = None;
-    let mut run = None;
-    for row in rows.iter().filter(|row| row.args.len() == types.len()) {
-        let mut bound = [None, None];
-        if !row.args.iter().zip(&types).all(|(sig, ty)| sig.fits(ty, &mut bound)) {
-            continue;
-        }
-        let (cost, size) = row.cost.estimate(&types);
-        let ty = row.result.build(&bound, size);
-        run = Some(row.run);
-        found = Some(match found {
-            None => (ty, cost),
-            Some((other, before)) if other.agrees(&ty) && !other.is_dyn() => (other.join(&ty), before.max(cost)),
-            Some((_, before)) => (Type::Dyn, before.max(cost)),
-        });
-    }
-    let Some(((ty, cost), run)) = found.zip(run) else { return no_overload(checker, id, name, style, &types) };
-    let ty = narrowed(name, &types, ty);
+    let Some(fit) = fitting(rows, &checked) else {
+        let types: Vec<&Type> = checked.iter().map(|arg| &arg.ty).collect();
+        return no_overload(checker, id, name, style, &types);
+    };
+    let (place, entry, size) = held(checker, name, &checked);
+    let size = size.or(fit.size).or(place.declared()).or(fit.ty.is_scalar().then_some(1));
     let depth = checked.iter().map(|arg| arg.depth).max().unwrap_or_default() + 1;
-    let cost = checked.iter().fold(cost, |sum, arg| sum.saturating_add(arg.cost));
+    let cost = checked.iter().fold(fit.cost, |sum, arg| sum.saturating_add(arg.cost));
+    if name == "format" {
+        let told = printf::check(checker, &checked, args);
+        if let Some((at, text)) = told {
+            return checker.error(at.unwrap_or(id), text);
+        }
+    }
     let mut nodes: Vec<Node> = checked.into_iter().map(|arg| arg.node).collect();
     if let Err(text) = literals(name, &mut nodes) {
         return checker.error(args.get(1).or(args.first()).map_or(id, |arg| arg.id), text);
     }
-    Checked::new(Node::Call(run, nodes.into()), ty, cost, depth)
+    let node = match folded(name, &fit, nodes) {
+        Ok(node) => node,
+        Err(fault) => return checker.breaks(fault.to_string()),
+    };
+    Checked { size, place, entry, ..Checked::new(node, fit.ty, cost, depth) }
 }
 
-/// Sizes that follow from more than a function's own row.
-fn narrowed(name: &str, types: &[&Type], ty: Type) -> Type {
-    match (name, types, ty) {
-        // What both operands hold, the result holds.
-        ("_+_", [Type::List(a), Type::List(b)], Type::List(_)) => {
-            Type::list(a.item.join(&b.item), a.max.saturating_add(b.max))
+/// Where the result of an index is, what a list that is made of others holds, and what `dyn` hides.
+fn held(checker: &Checker<'_>, name: &str, args: &[Checked]) -> (Place, Option<Entry>, Option<u64>) {
+    match (name, args) {
+        ("_[_]", [holder, _]) if !matches!(holder.ty, Type::Optional(_)) => {
+            let place = checker.below(&holder.place, Place::item);
+            (place, None, holder.entry.map(Entry::value))
         }
-        ("split", [text, ..], Type::List(list)) => Type::list(Type::String(text.size()), list.max),
-        ("findAll", [text, ..], Type::List(_)) => Type::list(Type::String(text.size()), text.size()),
-        ("charAt", _, Type::String(_)) => Type::String(4),
-        ("string", [Type::Bool], Type::String(_)) => Type::String(5),
-        (_, _, Type::String(UNBOUNDED)) => Type::String(UNBOUNDED),
-        (_, _, ty) => ty,
+        ("_+_", [a, b]) => (Place::None, Entry::union(a.entry, b.entry), None),
+        ("dyn", [arg]) => (Place::None, arg.entry, arg.size),
+        _ => (Place::None, None, None),
     }
+}
+
+/// Functions that are evaluated at once where their operand is written out.
+const CONVERSIONS: &[&str] =
+    &["bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"];
+
+/// The call, or what is known of it already.
+fn folded(name: &str, fit: &Fit, nodes: Vec<Node>) -> Result<Node, Fault> {
+    match (name, nodes.as_slice()) {
+        (name, [Node::Const(value)]) if CONVERSIONS.contains(&name) => {
+            let mut frame = Frame { slots: Vec::new(), left: u64::MAX, regexes: super::regexes::Cache::default() };
+            return (fit.run)(&mut frame, std::slice::from_ref(value)).map(Node::Const);
+        }
+        ("find" | "findAll", [_, Node::Const(Val::Text(pattern)), ..]) => {
+            let made = super::regexes::literal(pattern.as_str()).map_err(Fault::of)?;
+            let mut nodes = nodes;
+            nodes[1] = Node::Const(made);
+            return Ok(Node::Call(fit.run, fit.paid, nodes.into()));
+        }
+        ("@in", [_, Node::Const(Val::List(List::Made(items)))]) => {
+            let keys: Option<BTreeSet<Key<'static>>> = items.iter().map(|item| item.key().ok()).collect();
+            if let Some(keys) = keys {
+                let item = nodes.into_iter().next().unwrap_or(Node::Const(Val::Null));
+                return Ok(Node::Among(Box::new(item), keys));
+            }
+        }
+        _ => {}
+    }
+    Ok(Node::Call(fit.run, fit.paid, nodes.into()))
 }
 
 /// Checks literals that are read at compile time: regular expressions, durations, timestamps.
 fn literals(name: &str, nodes: &mut [Node]) -> Result<(), String> {
     match (name, nodes) {
-        ("matches" | "find" | "findAll", [_, pattern, ..]) => {
+        ("matches", [_, pattern, ..]) => {
             if let Node::Const(Val::Text(text)) = pattern {
-                let made = super::regexes::literal(text.as_str())?;
+                let made = super::regexes::literal(text.as_str()).map_err(|_| "invalid matches argument")?;
                 *pattern = Node::Const(made);
             }
         }
         ("duration", [Node::Const(Val::Text(text))]) if super::times::go_duration(text.as_str()).is_none() => {
             return Err("invalid duration argument".into());
         }
-        ("timestamp", [Node::Const(Val::Text(text))]) if crate::time::parse(text.as_str()).is_none() => {
+        ("timestamp", [Node::Const(Val::Text(text))]) if super::times::moment(text.as_str()).is_err() => {
             return Err("invalid timestamp argument".into());
         }
         _ => {}
@@ -157,9 +218,9 @@ fn literals(name: &str, nodes: &mut [Node]) -> Result<(), String> {
 }
 
 /// Text of a value, for functions that take nothing else.
-pub fn text<'v, 'a>(value: &'v Val<'a>) -> Result<&'v Text<'a>, crate::cel::error::Fault> {
+pub fn text<'v, 'a>(value: &'v Val<'a>) -> Result<&'v Text<'a>, Fault> {
     match value {
         Val::Text(text) => Ok(text),
-        _ => Err(crate::cel::error::Fault::no_overload()),
+        _ => Err(Fault::no_overload()),
     }
 }

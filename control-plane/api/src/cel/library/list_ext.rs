@@ -1,7 +1,7 @@
 //! cel-go's extension of lists (`ext.Lists`), part of Kubernetes' environment since 1.34: `sort`, `distinct`, `flatten` and
 //! the like. `sortBy` is a macro: `l.sortBy(x, key)` is `l` in the order of `l.map(x, key)`.
 
-use super::{Cost, Row, Sig, Style};
+use super::{Cost, Row, Sig, Style, cost};
 use crate::cel::error::Fault;
 use crate::cel::eval::Frame;
 use crate::cel::value::{List, Val};
@@ -11,8 +11,10 @@ use std::sync::Arc;
 /// What `sortBy` becomes; no source text can name it.
 pub const SORT_BY_KEYS: &str = "@sortByAssociatedKeys";
 
+/// Longest list of numbers.
+const MAX_RANGE: usize = 1_000_000;
+
 const P: Sig = Sig::Param(0);
-const Q: Sig = Sig::Param(1);
 const L: Sig = Sig::List(&P);
 
 const fn method(name: &'static str, args: &'static [Sig], result: Sig, cost: Cost, run: super::Run) -> Row {
@@ -23,11 +25,15 @@ const fn sorted(list: &'static [Sig], result: Sig) -> Row {
     method("sort", list, result, Cost::Square, sort)
 }
 
+const fn by_keys(args: &'static [Sig]) -> Row {
+    method(SORT_BY_KEYS, args, L, Cost::SquareSecond, sort_by_keys)
+}
+
 pub const ROWS: &[Row] = &[
     method("distinct", &[L], L, Cost::Square, distinct),
     method("flatten", &[Sig::List(&L)], L, Cost::Flatten, flatten),
     method("flatten", &[Sig::List(&Sig::Dyn), Sig::Int], Sig::List(&Sig::Dyn), Cost::Flatten, flatten),
-    method("slice", &[L, Sig::Int, Sig::Int], L, Cost::Copy, slice),
+    method("slice", &[L, Sig::Int, Sig::Int], L, Cost::Slice, slice),
     method("reverse", &[L], L, Cost::Copy, reverse),
     method("first", &[L], Sig::Optional(&P), Cost::One, first),
     method("last", &[L], Sig::Optional(&P), Cost::One, last),
@@ -39,13 +45,20 @@ pub const ROWS: &[Row] = &[
     sorted(&[Sig::List(&Sig::Timestamp)], Sig::List(&Sig::Timestamp)),
     sorted(&[Sig::List(&Sig::Text)], Sig::List(&Sig::Text)),
     sorted(&[Sig::List(&Sig::Bytes)], Sig::List(&Sig::Bytes)),
-    method(SORT_BY_KEYS, &[L, Sig::List(&Q)], L, Cost::Square, sort_by_keys),
+    by_keys(&[L, Sig::List(&Sig::Int)]),
+    by_keys(&[L, Sig::List(&Sig::Uint)]),
+    by_keys(&[L, Sig::List(&Sig::Double)]),
+    by_keys(&[L, Sig::List(&Sig::Bool)]),
+    by_keys(&[L, Sig::List(&Sig::Duration)]),
+    by_keys(&[L, Sig::List(&Sig::Timestamp)]),
+    by_keys(&[L, Sig::List(&Sig::Text)]),
+    by_keys(&[L, Sig::List(&Sig::Bytes)]),
     Row {
         name: "lists.range",
         style: Style::Global,
         args: &[Sig::Int],
         result: Sig::List(&Sig::Int),
-        cost: Cost::One,
+        cost: Cost::Range,
         run: range,
     },
 ];
@@ -63,21 +76,21 @@ fn made(items: Vec<Val<'_>>) -> Val<'_> {
 
 /// Pays for so many items of a new list.
 fn pay(frame: &mut Frame<'_>, count: usize) -> Result<(), Fault> {
-    frame.charge(1 + count as u64)
+    frame.charge(cost::new_list(count as u64))
 }
 
-fn all<'a>(frame: &mut Frame<'a>, list: &List<'a>) -> Result<Vec<Val<'a>>, Fault> {
-    pay(frame, list.len())?;
+fn all<'a>(list: &List<'a>) -> Result<Vec<Val<'a>>, Fault> {
     list.items().collect()
 }
 
 fn distinct<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    let items = all(frame, list(args)?)?;
+    let items = all(list(args)?)?;
+    frame.charge(cost::all_with_all(&items))?;
     let mut kept: Vec<Val<'a>> = Vec::new();
     for item in items {
         let mut cost = 0;
         let known = kept.iter().any(|other| item.equals(other, &mut cost));
-        frame.charge(cost)?;
+        frame.charge(cost.saturating_sub(kept.len() as u64))?;
         if !known {
             kept.push(item);
         }
@@ -91,6 +104,7 @@ fn flatten<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault
         Some(Val::Int(levels)) => usize::try_from(*levels).map_err(|_| Fault::text("level must be non-negative"))?,
         Some(_) => return Err(Fault::no_overload()),
     };
+    pay(frame, list(args)?.len().saturating_mul(levels))?;
     let mut out = Vec::new();
     flatten_into(frame, &mut out, list(args)?, levels)?;
     Ok(made(out))
@@ -103,7 +117,8 @@ fn flatten_into<'a>(
     list: &List<'a>,
     levels: usize,
 ) -> Result<(), Fault> {
-    for item in all(frame, list)? {
+    for item in all(list)? {
+        frame.charge(1)?;
         match item {
             Val::List(inner) if levels > 0 => flatten_into(frame, out, &inner, levels - 1)?,
             item => out.push(item),
@@ -130,7 +145,8 @@ fn slice<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> 
 }
 
 fn reverse<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    let mut items = all(frame, list(args)?)?;
+    let mut items = all(list(args)?)?;
+    pay(frame, items.len())?;
     items.reverse();
     Ok(made(items))
 }
@@ -147,13 +163,13 @@ fn last<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
 
 fn sort<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let list = list(args)?;
-    let items = all(frame, list)?;
+    let items = all(list)?;
     ordered(frame, items.clone(), items)
 }
 
 fn sort_by_keys<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [Val::List(list), Val::List(keys)] = args else { return Err(Fault::no_overload()) };
-    let (items, keys) = (all(frame, list)?, all(frame, keys)?);
+    let (items, keys) = (all(list)?, all(keys)?);
     ordered(frame, items, keys)
 }
 
@@ -167,7 +183,7 @@ fn ordered<'a>(frame: &mut Frame<'a>, items: Vec<Val<'a>>, keys: Vec<Val<'a>>) -
             return Err(Fault::text("list elements must be comparable"));
         }
     }
-    frame.charge(keys.len() as u64 * u64::from(usize::BITS - keys.len().leading_zeros()))?;
+    frame.charge(cost::all_with_all(&keys))?;
     let mut pairs: Vec<(Val<'a>, Val<'a>)> = keys.into_iter().zip(items).collect();
     pairs.sort_by(|(a, _), (b, _)| a.order(b).unwrap_or(Ordering::Equal));
     Ok(made(pairs.into_iter().map(|(_, item)| item).collect()))
@@ -177,6 +193,9 @@ fn range<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> 
     let [Val::Int(count)] = args else { return Err(Fault::no_overload()) };
     let size = usize::try_from(*count)
         .map_err(|_| Fault::of(format!("lists.range: size must be non-negative, got {count}")))?;
+    if size > MAX_RANGE {
+        return Err(Fault::of(format!("lists.range: size {size} exceeds maximum allowed ({MAX_RANGE})")));
+    }
     pay(frame, size)?;
     Ok(made((0..*count).map(Val::Int).collect()))
 }

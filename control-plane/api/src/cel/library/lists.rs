@@ -12,9 +12,9 @@ const fn method(name: &'static str, args: &'static [Sig], result: Sig, cost: Cos
     Row { name, style: Style::Member, args, result, cost, run }
 }
 
-const fn set(name: &'static str, run: super::Run) -> Row {
+const fn set(name: &'static str, cost: Cost, run: super::Run) -> Row {
     const LL: &[Sig] = &[Sig::List(&P), Sig::List(&P)];
-    Row { name, style: Style::Global, args: LL, result: Sig::Bool, cost: Cost::Product, run }
+    Row { name, style: Style::Global, args: LL, result: Sig::Bool, cost, run }
 }
 
 const INTS: &[Sig] = &[Sig::List(&Sig::Int)];
@@ -69,9 +69,9 @@ pub const ROWS: &[Row] = &[
     largest(BOOLS, Sig::Bool),
     method("indexOf", &[Sig::List(&P), P], Sig::Int, Cost::Items, index_of),
     method("lastIndexOf", &[Sig::List(&P), P], Sig::Int, Cost::Items, last_index_of),
-    set("sets.contains", contains),
-    set("sets.equivalent", equivalent),
-    set("sets.intersects", intersects),
+    set("sets.contains", Cost::Product, contains),
+    set("sets.equivalent", Cost::ProductTwice, equivalent),
+    set("sets.intersects", Cost::Product, intersects),
 ];
 
 fn list<'v, 'a>(args: &'v [Val<'a>]) -> Result<&'v List<'a>, Fault> {
@@ -81,9 +81,8 @@ fn list<'v, 'a>(args: &'v [Val<'a>]) -> Result<&'v List<'a>, Fault> {
     }
 }
 
-fn is_sorted<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn is_sorted<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let list = list(args)?;
-    frame.charge(list.len() as u64)?;
     let mut before: Option<Val<'a>> = None;
     for item in list.items() {
         let item = item?;
@@ -97,9 +96,8 @@ fn is_sorted<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fau
     Ok(Val::Bool(true))
 }
 
-fn sum<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn sum<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let list = list(args)?;
-    frame.charge(list.len() as u64)?;
     let mut total = Val::Int(0);
     for (at, item) in list.items().enumerate() {
         let item = item?;
@@ -119,9 +117,8 @@ fn sum<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     Ok(total)
 }
 
-fn extreme<'a>(frame: &mut Frame<'a>, args: &[Val<'a>], name: &str, wanted: Ordering) -> Result<Val<'a>, Fault> {
+fn extreme<'a>(args: &[Val<'a>], name: &str, wanted: Ordering) -> Result<Val<'a>, Fault> {
     let list = list(args)?;
-    frame.charge(list.len() as u64)?;
     let mut best: Option<Val<'a>> = None;
     for item in list.items() {
         let item = item?;
@@ -133,12 +130,12 @@ fn extreme<'a>(frame: &mut Frame<'a>, args: &[Val<'a>], name: &str, wanted: Orde
     best.ok_or_else(|| Fault::of(format!("{name} called on empty list")))
 }
 
-fn min<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    extreme(frame, args, "min", Ordering::Less)
+fn min<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    extreme(args, "min", Ordering::Less)
 }
 
-fn max<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    extreme(frame, args, "max", Ordering::Greater)
+fn max<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    extreme(args, "max", Ordering::Greater)
 }
 
 /// Where `list` has `value`, in the order of `places`.
@@ -151,7 +148,8 @@ fn place<'a>(
     let mut cost = 0;
     let found =
         places.find(|at| list.get(*at).is_ok_and(|item| item.is_some_and(|item| item.equals(value, &mut cost))));
-    frame.charge(cost)?;
+    // What items hold, beyond one unit each.
+    frame.charge(cost.saturating_sub(list.len() as u64))?;
     Ok(Val::Int(found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1)))
 }
 
@@ -177,7 +175,7 @@ fn holds<'a>(frame: &mut Frame<'a>, a: &List<'a>, b: &List<'a>) -> Result<bool, 
     for item in b.items() {
         let mut cost = 0;
         let found = a.contains(&item?, &mut cost);
-        frame.charge(cost)?;
+        frame.charge(cost.saturating_sub(a.len() as u64))?;
         if !found {
             return Ok(false);
         }
@@ -200,7 +198,7 @@ fn intersects<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fa
     for item in b.items() {
         let mut cost = 0;
         let found = a.contains(&item?, &mut cost);
-        frame.charge(cost)?;
+        frame.charge(cost.saturating_sub(a.len() as u64))?;
         if found {
             return Ok(Val::Bool(true));
         }

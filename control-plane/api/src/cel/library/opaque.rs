@@ -5,30 +5,38 @@ use super::calls::text as text_of;
 use super::net::Network;
 use super::semver::Version;
 use super::text_format::Named;
-use super::urls::Url;
-use super::{Cost, Row, Sig, Style, tenth};
+use super::{Cost, Row, Sig, Style};
 use crate::cel::error::Fault;
 use crate::cel::eval::Frame;
 use crate::cel::types::Opaque;
 use crate::cel::value::Val;
+use crate::crd::url::Url;
 use crate::quantity::Quantity;
 use regex::Regex;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// A quantity, and the number and power of ten that Kubernetes keeps it as while they fit 64 bits: only then it says that it
+/// is an integer.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount {
+    quantity: Quantity,
+    exact: Option<(i64, u32)>,
+}
+
 /// A value of a type that CEL itself does not have.
 #[derive(Clone, Debug)]
 pub enum Foreign {
     Url(Url),
-    Quantity(Quantity),
+    Quantity(Amount),
     Ip(IpAddr),
     Cidr(Network),
     Format(Named),
     Semver(Version),
     Access(Access),
-    /// A literal pattern, compiled. Never the result of an expression.
-    Regex(Arc<Regex>),
+    /// A literal pattern, compiled, and its bytes before. Never the result of an expression.
+    Regex(Arc<Regex>, u64),
 }
 
 impl Foreign {
@@ -39,7 +47,7 @@ impl Foreign {
             Self::Quantity(_) => Opaque::Quantity,
             Self::Ip(_) => Opaque::Ip,
             Self::Cidr(_) => Opaque::Cidr,
-            Self::Format(_) | Self::Regex(_) => Opaque::Format,
+            Self::Format(_) | Self::Regex(..) => Opaque::Format,
             Self::Semver(_) => Opaque::Semver,
             Self::Access(access) => access.kind(),
         }
@@ -49,12 +57,24 @@ impl Foreign {
     pub fn equals(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Url(a), Self::Url(b)) => a == b,
-            (Self::Quantity(a), Self::Quantity(b)) => a == b,
+            (Self::Quantity(a), Self::Quantity(b)) => a.quantity == b.quantity,
             (Self::Ip(a), Self::Ip(b)) => a == b,
             (Self::Cidr(a), Self::Cidr(b)) => a == b,
             (Self::Format(a), Self::Format(b)) => a == b,
             (Self::Semver(a), Self::Semver(b)) => a.cmp(b) == Ordering::Equal,
             _ => false,
+        }
+    }
+
+    /// The size that costs count by.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        match self {
+            Self::Ip(IpAddr::V4(_)) => 4,
+            Self::Ip(IpAddr::V6(_)) => 16,
+            Self::Cidr(network) => network.bytes(),
+            Self::Regex(_, bytes) => *bytes,
+            _ => 1,
         }
     }
 
@@ -81,11 +101,9 @@ pub fn foreign<'v>(value: Option<&'v Val<'_>>) -> Result<&'v Foreign, Fault> {
     }
 }
 
-/// The text operand of a parser, paid for.
-pub fn source<'v>(frame: &mut Frame<'_>, args: &'v [Val<'_>]) -> Result<&'v str, Fault> {
-    let text = text_of(args.first().ok_or(Fault::no_overload())?)?.as_str();
-    frame.charge(tenth(text.len() as u64))?;
-    Ok(text)
+/// The text operand of a parser.
+pub fn source<'v>(args: &'v [Val<'_>]) -> Result<&'v str, Fault> {
+    Ok(text_of(args.first().ok_or(Fault::no_overload())?)?.as_str())
 }
 
 const Q: Sig = Sig::Opaque(Opaque::Quantity);
@@ -103,7 +121,6 @@ const fn parser(name: &'static str, result: Sig, run: super::Run) -> Row {
 pub const ROWS: &[Row] = &[
     parser("quantity", Q, quantity),
     parser("isQuantity", Sig::Bool, is_quantity),
-    method("sign", &[Q], Sig::Int, sign),
     // Kubernetes' own is no method, whatever its documentation says.
     Row { name: "sign", style: Style::Global, args: &[Q], result: Sig::Int, cost: Cost::One, run: sign },
     method("isInteger", &[Q], Sig::Bool, is_integer),
@@ -118,54 +135,119 @@ pub const ROWS: &[Row] = &[
     method("compareTo", QQ, Sig::Int, compare_to),
 ];
 
-fn quantity<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    let parsed = Quantity::parse(source(frame, args)?);
-    parsed.map(|quantity| made(Foreign::Quantity(quantity))).map_err(|error| Fault::of(error.to_string()))
+impl Amount {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        let quantity = Quantity::parse(text).map_err(|error| Fault::of(error.to_string()))?;
+        Ok(Self { quantity, exact: exact(text) })
+    }
+
+    /// With another one's exact number, if both have one and the sum fits.
+    fn combined(self, other: Self, quantity: Quantity, add: fn(i64, i64) -> Option<i64>) -> Self {
+        let sum = |(a, b): ((i64, u32), (i64, u32))| {
+            let places = a.1.max(b.1);
+            let scaled = |(n, own): (i64, u32)| 10_i64.checked_pow(places - own)?.checked_mul(n);
+            match (a.0, b.0) {
+                (_, 0) => Some(a),
+                _ => Some((add(scaled(a)?, scaled(b)?)?, places)),
+            }
+        };
+        Self { quantity, exact: self.exact.zip(other.exact).and_then(sum) }
+    }
+
+    fn integer(self) -> Option<i64> {
+        self.exact.filter(|(_, places)| *places == 0).map(|(n, _)| n)
+    }
 }
 
-fn is_quantity<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    Ok(Val::Bool(Quantity::parse(source(frame, args)?).is_ok()))
+/// The number that a quantity's text says, and how many of its digits are decimals, as far as Kubernetes keeps that.
+fn exact(text: &str) -> Option<(i64, u32)> {
+    let (sign, rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let (number, suffix) = rest.split_at(end);
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let whole = whole.trim_start_matches('0');
+    let digits: i64 = format!("0{whole}{decimals}").parse().ok()?;
+    let length = i32::try_from(whole.len().max(1) + decimals.len()).ok()?;
+    let power = |suffix: &str| "KMGTPE".find(suffix).and_then(|at| u32::try_from(at + 1).ok());
+    if let Some(unit) = suffix.strip_suffix('i') {
+        let bits = power(unit)? * 10;
+        // About as many digits as Kubernetes thinks that so many bits have.
+        let room = 14 - i32::try_from(whole.len().max(1)).ok()? - i32::try_from(bits * 3 / 10).ok()?;
+        return (decimals.is_empty() && room >= 0)
+            .then(|| Some((1_i64.checked_shl(bits)?.checked_mul(digits * sign)?, 0)))?;
+    }
+    let exponent = match suffix {
+        "" => 0,
+        "n" => -9,
+        "u" => -6,
+        "m" => -3,
+        "k" => 3,
+        suffix => match suffix.strip_prefix(['e', 'E']).filter(|digits| !digits.is_empty()) {
+            Some(digits) => digits.parse().ok()?,
+            None => i32::try_from(power(suffix)? * 3).ok()?,
+        },
+    };
+    let scale = exponent - i32::try_from(decimals.len()).ok()?;
+    if length > 18 || scale < -9 {
+        return None;
+    }
+    match u32::try_from(scale) {
+        Ok(zeros) => Some((10_i64.checked_pow(zeros)?.checked_mul(digits * sign)?, 0)),
+        Err(_) => Some((digits * sign, scale.unsigned_abs())),
+    }
 }
 
-fn amount(value: Option<&Val<'_>>) -> Result<Quantity, Fault> {
-    match (value, value) {
-        (Some(Val::Int(n)), _) => Ok(Quantity::from_int(*n)),
-        (_, value) => match foreign(value)? {
-            Foreign::Quantity(quantity) => Ok(*quantity),
+fn quantity<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    Amount::parse(source(args)?).map(|amount| made(Foreign::Quantity(amount)))
+}
+
+fn is_quantity<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    Ok(Val::Bool(Quantity::parse(source(args)?).is_ok()))
+}
+
+fn amount(value: Option<&Val<'_>>) -> Result<Amount, Fault> {
+    match value {
+        Some(Val::Int(n)) => Ok(Amount { quantity: Quantity::from_int(*n), exact: Some((*n, 0)) }),
+        value => match foreign(value)? {
+            Foreign::Quantity(amount) => Ok(*amount),
             _ => Err(Fault::no_overload()),
         },
     }
 }
 
 fn sign<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    Ok(Val::Int(i64::from(amount(args.first())?.nanos().signum() as i8)))
+    Ok(Val::Int(i64::from(amount(args.first())?.quantity.nanos().signum() as i8)))
 }
 
 fn is_integer<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    Ok(Val::Bool(amount(args.first())?.is_integer()))
+    Ok(Val::Bool(amount(args.first())?.integer().is_some()))
 }
 
 fn as_integer<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    let amount = amount(args.first())?;
-    if amount.is_integer() { Ok(Val::Int(amount.value())) } else { Err(Fault::text("cannot convert value to integer")) }
+    amount(args.first())?.integer().map(Val::Int).ok_or(Fault::text("cannot convert value to integer"))
 }
 
 fn as_float<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    Ok(Val::Double(amount(args.first())?.nanos() as f64 / 1e9))
+    Ok(Val::Double(amount(args.first())?.quantity.nanos() as f64 / 1e9))
 }
 
 fn add<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    Ok(made(Foreign::Quantity(amount(args.first())? + amount(args.get(1))?)))
+    let (a, b) = (amount(args.first())?, amount(args.get(1))?);
+    Ok(made(Foreign::Quantity(a.combined(b, a.quantity + b.quantity, i64::checked_add))))
 }
 
 fn sub<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    Ok(made(Foreign::Quantity(amount(args.first())? - amount(args.get(1))?)))
+    let (a, b) = (amount(args.first())?, amount(args.get(1))?);
+    Ok(made(Foreign::Quantity(a.combined(b, a.quantity - b.quantity, i64::checked_sub))))
 }
 
 /// The order of two quantities, or of two versions: their methods have the same names.
 fn order(args: &[Val<'_>]) -> Result<Ordering, Fault> {
     match (foreign(args.first())?, foreign(args.get(1))?) {
-        (Foreign::Quantity(a), Foreign::Quantity(b)) => Ok(a.cmp(b)),
+        (Foreign::Quantity(a), Foreign::Quantity(b)) => Ok(a.quantity.cmp(&b.quantity)),
         (Foreign::Semver(a), Foreign::Semver(b)) => Ok(a.cmp(b)),
         _ => Err(Fault::no_overload()),
     }

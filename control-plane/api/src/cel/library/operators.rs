@@ -1,8 +1,8 @@
 //! Arithmetic, comparison, membership and indexing.
 
-use super::{Cost, Row, Sig, Style, tenth};
+use super::{Cost, Row, Sig, Style};
 use crate::cel::error::Fault;
-use crate::cel::eval::{Frame, text};
+use crate::cel::eval::Frame;
 use crate::cel::types::ListKind;
 use crate::cel::value::{List, Val};
 use std::cmp::Ordering;
@@ -132,7 +132,8 @@ const UD: &[Sig] = &[Sig::Uint, Sig::Double];
 const DU: &[Sig] = &[Sig::Double, Sig::Uint];
 
 const fn order(name: &'static str, args: &'static [Sig], run: super::Run) -> Row {
-    row(name, args, Sig::Bool, Cost::Compare, run)
+    let cost = if matches!(args[0], Sig::Text | Sig::Bytes) { Cost::Compare } else { Cost::One };
+    row(name, args, Sig::Bool, cost, run)
 }
 
 fn not<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
@@ -164,7 +165,8 @@ fn lasting<'a>(n: Option<i64>) -> Result<Val<'a>, Fault> {
 
 fn shifted<'a>(time: jiff::Timestamp, nanos: i64, sign: i128) -> Result<Val<'a>, Fault> {
     let moved = time.as_nanosecond() + sign * i128::from(nanos);
-    jiff::Timestamp::from_nanosecond(moved).map(Val::Timestamp).map_err(|_| Fault::text("timestamp overflow"))
+    let made = jiff::Timestamp::from_nanosecond(moved).ok().filter(|made| super::times::is_known(*made));
+    made.map(Val::Timestamp).ok_or(Fault::text("timestamp overflow"))
 }
 
 fn plus<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
@@ -172,14 +174,8 @@ fn plus<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
         [Val::Int(a), Val::Int(b)] => whole(a.checked_add(*b)),
         [Val::Uint(a), Val::Uint(b)] => unsigned(a.checked_add(*b)),
         [Val::Double(a), Val::Double(b)] => Ok(Val::Double(a + b)),
-        [Val::Text(a), Val::Text(b)] => {
-            frame.charge(tenth((a.as_str().len() + b.as_str().len()) as u64))?;
-            text([a.as_str(), b.as_str()].concat(), frame)
-        }
-        [Val::Bytes(a), Val::Bytes(b)] => {
-            frame.charge(tenth((a.len() + b.len()) as u64))?;
-            Ok(Val::Bytes([&a[..], &b[..]].concat().into()))
-        }
+        [Val::Text(a), Val::Text(b)] => Ok([a.as_str(), b.as_str()].concat().into()),
+        [Val::Bytes(a), Val::Bytes(b)] => Ok(Val::Bytes([&a[..], &b[..]].concat().into())),
         [Val::List(a), Val::List(b)] => join(frame, a, b),
         [Val::Duration(a), Val::Duration(b)] => lasting(a.checked_add(*b)),
         [Val::Timestamp(time), Val::Duration(nanos)] | [Val::Duration(nanos), Val::Timestamp(time)] => {
@@ -268,7 +264,10 @@ fn are_equal<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<bool, Fault>
     let [a, b] = args else { return Err(Fault::no_overload()) };
     let mut cost = 0;
     let equal = a.equals(b, &mut cost);
-    frame.charge(cost.saturating_sub(1))?;
+    // Kubernetes counts what lists and objects hold, not what is in it. Looking at all of it is paid for here.
+    if matches!(a, Val::List(_) | Val::Map(_)) {
+        frame.charge(cost.saturating_sub(1))?;
+    }
     Ok(equal)
 }
 
@@ -280,31 +279,27 @@ fn unequal<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault
     are_equal(frame, args).map(|equal| Val::Bool(!equal))
 }
 
-fn compared<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Ordering, Fault> {
+fn compared(args: &[Val<'_>]) -> Result<Ordering, Fault> {
     match args {
-        [Val::Text(a), Val::Text(b)] => {
-            frame.charge(a.as_str().len().min(b.as_str().len()) as u64 / 10)?;
-            Ok(a.cmp(b))
-        }
         [a, b] => a.order(b),
         _ => Err(Fault::no_overload()),
     }
 }
 
-fn less<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    compared(frame, args).map(|order| Val::Bool(order.is_lt()))
+fn less<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    compared(args).map(|order| Val::Bool(order.is_lt()))
 }
 
-fn at_most<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    compared(frame, args).map(|order| Val::Bool(order.is_le()))
+fn at_most<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    compared(args).map(|order| Val::Bool(order.is_le()))
 }
 
-fn greater<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    compared(frame, args).map(|order| Val::Bool(order.is_gt()))
+fn greater<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    compared(args).map(|order| Val::Bool(order.is_gt()))
 }
 
-fn at_least<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    compared(frame, args).map(|order| Val::Bool(order.is_ge()))
+fn at_least<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    compared(args).map(|order| Val::Bool(order.is_ge()))
 }
 
 fn contained<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
@@ -312,7 +307,8 @@ fn contained<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fau
         [item, Val::List(list)] => {
             let mut cost = 0;
             let found = list.contains(item, &mut cost);
-            frame.charge(cost)?;
+            // An item each is paid for by the operator; what items hold is paid for here.
+            frame.charge(cost.saturating_sub(list.len() as u64))?;
             Ok(Val::Bool(found))
         }
         [key, Val::Map(map)] => Ok(Val::Bool(map.get(&key.key()?)?.is_some())),
@@ -347,6 +343,7 @@ fn look_up<'a>(holder: &Val<'a>, key: &Val<'a>) -> Result<Option<Val<'a>>, Fault
             position(key).map_or(Ok(None), |at| list.get(at))
         }
         (Val::Map(map), key) => map.get(&key.key()?),
+        (Val::List(_), key) => Err(Fault::of(format!("unsupported index type '{}' in list", key.type_name()))),
         _ => Err(Fault::no_overload()),
     }
 }

@@ -26,7 +26,7 @@ pub const ROWS: &[Row] = &[
         style: Style::Global,
         args: &[Sig::List(&MAYBE)],
         result: Sig::List(&P),
-        cost: Cost::Copy,
+        cost: Cost::One,
         run: unwrap,
     },
     Row {
@@ -34,13 +34,13 @@ pub const ROWS: &[Row] = &[
         style: Style::Member,
         args: &[Sig::List(&MAYBE)],
         result: Sig::List(&P),
-        cost: Cost::Copy,
+        cost: Cost::One,
         run: unwrap,
     },
     method("hasValue", &[MAYBE], Sig::Bool, has_value),
     method("value", &[MAYBE], P, value),
-    method("orValue", &[MAYBE, P], P, or_value),
-    method("or", &[MAYBE, MAYBE], MAYBE, or),
+    Row { cost: Cost::Free, ..method("orValue", &[MAYBE, P], P, or_value) },
+    Row { cost: Cost::Free, ..method("or", &[MAYBE, MAYBE], MAYBE, or) },
 ];
 
 /// The values of those that have one.

@@ -2,14 +2,18 @@
 
 use super::calls::text as text_of;
 use super::tenth;
+use crate::cel::check::{Checked, Checker};
 use crate::cel::error::Fault;
-use crate::cel::eval::{Frame, text};
+use crate::cel::eval::{Frame, Node};
+use crate::cel::types::Type;
 use crate::cel::value::{List, Val};
 use crate::field::quoted;
+use cel::IdedExpr;
+use cel::common::ast::Expr;
 use std::fmt::Write as _;
 
-/// Decimals that a clause may ask for.
-const MAX_PRECISION: usize = 100;
+/// Decimals that a clause may ask for; no more than these are printed.
+const MAX_PRECISION: usize = 15;
 
 pub fn format<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [pattern, Val::List(values)] = args else { return Err(Fault::no_overload()) };
@@ -24,17 +28,101 @@ pub fn format<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fa
             rest = after;
             continue;
         }
-        let (precision, after) = precision(rest)?;
-        let verb = after.chars().next().ok_or(Fault::text("unexpected end of string"))?;
-        rest = &after[verb.len_utf8()..];
         let value = argument(values, next)?;
+        let (precision, verb, after) = verb(rest)?;
+        rest = after;
         next += 1;
         let before = out.len();
         clause(&mut out, verb, precision, &value, frame)?;
         frame.charge(1 + tenth((out.len() - before) as u64))?;
     }
     out.push_str(rest);
-    text(out, frame)
+    Ok(out.into())
+}
+
+/// What is wrong with a call whose pattern is written out and whose values stand in a list: where, if at a value, and what.
+pub fn check(checker: &Checker<'_>, args: &[Checked], exprs: &[&IdedExpr]) -> Option<(Option<u64>, String)> {
+    let ([pattern, _], [_, list]) = (args, exprs) else { return None };
+    let (Node::Const(Val::Text(pattern)), Expr::List(list)) = (&pattern.node, &list.expr) else { return None };
+    if !list.optional_indices.is_empty() {
+        return None;
+    }
+    let at_call = |fault: Fault| Some((None, fault.to_string()));
+    let mut rest = pattern.as_str();
+    let mut next = 0;
+    while let Some(at) = rest.find('%') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('%') {
+            rest = after;
+            continue;
+        }
+        if rest.is_empty() {
+            return at_call(Fault::text("unexpected end of string"));
+        }
+        let Some(value) = list.elements.get(next) else {
+            return Some((None, format!("index {next} out of range")));
+        };
+        next += 1;
+        let (verb, after) = match verb(rest) {
+            Ok((_, verb, after)) => (verb, after),
+            Err(fault) => return at_call(fault),
+        };
+        rest = after;
+        let ty = checker.type_of(value.id);
+        if let Some(ty) = ty.filter(|ty| !takes(verb, ty)) {
+            let given = match ty {
+                Type::Optional(_) => "optional_type".to_owned(),
+                Type::List(_) => "list".to_owned(),
+                Type::Map(_) => "map".to_owned(),
+                Type::Duration => "google.protobuf.Duration".to_owned(),
+                Type::Timestamp => "google.protobuf.Timestamp".to_owned(),
+                other => other.to_string(),
+            };
+            return Some((Some(value.id), format!("error during formatting: {}, was given {given}", wanted(verb))));
+        }
+    }
+    let given = list.elements.len();
+    (given > next)
+        .then(|| (None, format!("too many arguments supplied to string.format (expected {next}, got {given})")))
+}
+
+/// Whether a clause takes values of a type.
+fn takes(verb: char, ty: &Type) -> bool {
+    match (verb, ty) {
+        (_, ty) if ty.is_dyn() => true,
+        ('s', ty) => !matches!(ty, Type::Object(_) | Type::Opaque(_) | Type::Optional(_)),
+        ('d', Type::Int | Type::Uint) => true,
+        ('f' | 'e', Type::Double) => true,
+        ('b', Type::Bool | Type::Int | Type::Uint) | ('o', Type::Int | Type::Uint) => true,
+        ('x' | 'X', Type::Int | Type::Uint | Type::String(_) | Type::Bytes(_)) => true,
+        _ => false,
+    }
+}
+
+/// What a clause takes, in words.
+const fn wanted(verb: char) -> &'static str {
+    match verb {
+        's' => {
+            "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
+        }
+        'd' => "decimal clause can only be used on integers",
+        'f' => "fixed-point clause can only be used on doubles",
+        'e' => "scientific clause can only be used on doubles",
+        'o' => "octal clause can only be used on integers",
+        'b' => "only integers and bools can be formatted as binary",
+        _ => "only integers, byte buffers, and strings can be formatted as hex",
+    }
+}
+
+/// The precision and the letter of the clause that `text` starts with, and what follows.
+fn verb(text: &str) -> Result<(usize, char, &str), Fault> {
+    let parsing = |why: &str| Fault::of(format!("could not parse formatting clause: {why}"));
+    let (precision, after) = precision(text).map_err(|fault| parsing(&fault.to_string()))?;
+    let verb = after.chars().next().ok_or(Fault::text("unexpected end of string"))?;
+    if !"sdfebxXo".contains(verb) {
+        return Err(parsing(&format!("unrecognized formatting clause \"{verb}\"")));
+    }
+    Ok((precision, verb, &after[verb.len_utf8()..]))
 }
 
 fn argument<'a>(values: &List<'a>, at: usize) -> Result<Val<'a>, Fault> {
@@ -44,23 +132,19 @@ fn argument<'a>(values: &List<'a>, at: usize) -> Result<Val<'a>, Fault> {
 fn precision(text: &str) -> Result<(usize, &str), Fault> {
     let Some(digits) = text.strip_prefix('.') else { return Ok((6, text)) };
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    let wanted = digits[..end].parse().ok().filter(|n| *n <= MAX_PRECISION);
-    let wanted = wanted.ok_or(Fault::text("error while parsing precision: out of range"))?;
-    Ok((wanted, &digits[end..]))
+    if digits.len() == end {
+        return Err(Fault::text("error while parsing precision: could not find end of precision specifier"));
+    }
+    let wanted: usize = digits[..end].parse().map_err(|_| {
+        let (shown, why) = (quoted(&digits[..end]), if end == 0 { "invalid syntax" } else { "value out of range" });
+        let why = format!("error while converting precision to integer: strconv.Atoi: parsing {shown}: {why}");
+        Fault::of(format!("error while parsing precision: {why}"))
+    })?;
+    Ok((wanted.min(MAX_PRECISION), &digits[end..]))
 }
 
 fn clause(out: &mut String, verb: char, precision: usize, value: &Val<'_>, frame: &mut Frame<'_>) -> Result<(), Fault> {
-    let wrong = || {
-        let wanted = match verb {
-            'd' => "decimal clause can only be used on integers",
-            'f' => "fixed-point clause can only be used on doubles",
-            'e' => "scientific clause can only be used on doubles",
-            'o' => "octal clause can only be used on integers",
-            'b' => "only integers and bools can be formatted as binary",
-            _ => "only integers, byte buffers, and strings can be formatted as hex",
-        };
-        Fault::of(format!("error during formatting: {wanted}, was given {}", value.type_name()))
-    };
+    let wrong = || Fault::of(format!("error during formatting: {}, was given {}", wanted(verb), value.type_name()));
     // Writing to a string cannot fail.
     let _ = match (verb, value) {
         ('s', value) => return show(out, value, frame, 0),
@@ -87,12 +171,7 @@ fn clause(out: &mut String, verb: char, precision: usize, value: &Val<'_>, frame
             hex(out, verb, bytes);
             Ok(())
         }
-        ('d' | 'f' | 'e' | 'b' | 'o' | 'x' | 'X', _) => return Err(wrong()),
-        _ => {
-            return Err(Fault::of(format!(
-                "could not parse formatting clause: unrecognized formatting clause \"{verb}\""
-            )));
-        }
+        _ => return Err(wrong()),
     };
     Ok(())
 }
@@ -198,11 +277,9 @@ fn show(out: &mut String, value: &Val<'_>, frame: &mut Frame<'_>, depth: usize) 
             }
             out.push('}');
         }
-        Val::Foreign(foreign) if foreign.text().is_some() => out.push_str(&foreign.text().unwrap_or_default()),
         Val::Optional(_) | Val::Foreign(_) => {
-            return Err(Fault::text(
-                "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps",
-            ));
+            let given = value.type_name();
+            return Err(Fault::of(format!("error during formatting: {}, was given {given}", wanted('s'))));
         }
     }
     Ok(())

@@ -2,8 +2,9 @@
 //! dearly and kept for the rest of the evaluation.
 
 use super::calls::text as text_of;
+use super::cost::{self, characters};
 use super::opaque::Foreign;
-use super::{Cost, Row, Sig, Style, tenth};
+use super::{Cost, Row, Sig, Style};
 use crate::cel::error::Fault;
 use crate::cel::eval::Frame;
 use crate::cel::value::Val;
@@ -22,7 +23,7 @@ const MAX_SIZE: usize = 256 << 10;
 const MAX_KEPT: usize = 16;
 
 const fn row(name: &'static str, style: Style, args: &'static [Sig], result: Sig, run: super::Run) -> Row {
-    Row { name, style, args, result, cost: Cost::Match, run }
+    Row { name, style, args, result, cost: Cost::Find, run }
 }
 
 const SS: &[Sig] = &[Sig::Text, Sig::Text];
@@ -30,8 +31,8 @@ const SSI: &[Sig] = &[Sig::Text, Sig::Text, Sig::Int];
 const TEXTS: Sig = Sig::List(&Sig::Text);
 
 pub const ROWS: &[Row] = &[
-    row("matches", Style::Member, SS, Sig::Bool, matches),
-    row("matches", Style::Global, SS, Sig::Bool, matches),
+    Row { cost: Cost::Match, ..row("matches", Style::Member, SS, Sig::Bool, matches) },
+    Row { cost: Cost::Match, ..row("matches", Style::Global, SS, Sig::Bool, matches) },
     row("find", Style::Member, SS, Sig::Text, find),
     row("findAll", Style::Member, SS, TEXTS, find_all),
     row("findAll", Style::Member, SSI, TEXTS, find_all),
@@ -45,15 +46,13 @@ pub type Cache = HashMap<Box<str>, Arc<Regex>>;
 /// # Errors
 /// Why it is none.
 pub fn literal(text: &str) -> Result<Val<'static>, String> {
-    match pattern::compile(text) {
-        Ok(regex) => Ok(Val::Foreign(Arc::new(Foreign::Regex(Arc::new(regex))))),
-        Err(error) => Err(format!("invalid matches argument: {error}")),
-    }
+    let regex = pattern::compile(text)?;
+    Ok(Val::Foreign(Arc::new(Foreign::Regex(Arc::new(regex), characters(text)))))
 }
 
 fn regex<'a>(frame: &mut Frame<'a>, value: &Val<'a>) -> Result<Arc<Regex>, Fault> {
     if let Val::Foreign(foreign) = value
-        && let Foreign::Regex(regex) = &**foreign
+        && let Foreign::Regex(regex, _) = &**foreign
     {
         return Ok(regex.clone());
     }
@@ -78,8 +77,7 @@ fn operands<'v, 'a>(frame: &mut Frame<'a>, args: &'v [Val<'a>]) -> Result<(&'v s
     let [value, pattern, ..] = args else { return Err(Fault::no_overload()) };
     let text = text_of(value)?.as_str();
     let regex = regex(frame, pattern)?;
-    let factor = regex.as_str().len() as u64 / 4;
-    frame.charge(tenth(text.len() as u64 + 1).saturating_mul(factor.max(1)))?;
+    frame.charge(cost::matched(text, cost::length(pattern)))?;
     Ok((text, regex))
 }
 
@@ -102,7 +100,6 @@ fn find_all<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Faul
     };
     let mut all: Vec<Val<'a>> = Vec::new();
     for found in regex.find_iter(text).take(most) {
-        frame.charge(1)?;
         all.push(found.as_str().to_owned().into());
     }
     Ok(all.into())

@@ -6,6 +6,7 @@ use crate::cel::error::Fault;
 use crate::cel::eval::Frame;
 use crate::cel::types::Opaque;
 use crate::cel::value::Val;
+use crate::field::quoted;
 use std::cmp::Ordering;
 
 const V: Sig = Sig::Opaque(Opaque::Semver);
@@ -62,70 +63,134 @@ impl Ord for Version {
     }
 }
 
+/// Whether missing parts, a leading `v` and leading zeros are let be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Strict,
+    Normalized,
+}
+
+/// Longest version, in bytes.
+const MAX_LEN: usize = 4 << 10;
+
 impl Version {
-    /// `normalize`: let a leading `v`, missing parts and leading zeros be.
-    fn parse(text: &str, normalize: bool) -> Option<Self> {
-        if text.len() > 256 {
-            return None;
+    fn parse(text: &str, form: Form) -> Result<Self, String> {
+        if text.len() > MAX_LEN {
+            return Err("Version string too long".into());
         }
-        let text = if normalize { text.strip_prefix('v').unwrap_or(text) } else { text };
-        let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
-        let (core, pre) = text.split_once('-').map_or((text, None), |(core, pre)| (core, Some(pre)));
-        let mut numbers = [0; 3];
-        let mut parts = core.split('.');
-        for (at, slot) in numbers.iter_mut().enumerate() {
-            match parts.next() {
-                Some(part) => *slot = number(part, normalize)?,
-                None if normalize && at > 0 => {}
-                None => return None,
+        match form {
+            Form::Strict => Self::strict(text),
+            Form::Normalized => Self::strict(&normalized(text)?),
+        }
+    }
+
+    fn strict(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("Version string empty".into());
+        }
+        let parts: Vec<&str> = text.splitn(3, '.').collect();
+        let [major, minor, rest] = parts[..] else { return Err("No Major.Minor.Patch elements found".into()) };
+        let (major, minor) = (number(major, "major")?, number(minor, "minor")?);
+        let (rest, build) = rest.split_once('+').map_or((rest, None), |(rest, build)| (rest, Some(build)));
+        let (patch, pre) = rest.split_once('-').map_or((rest, None), |(patch, pre)| (patch, Some(pre)));
+        let patch = number(patch, "patch")?;
+        let pre = pre.into_iter().flat_map(|pre| pre.split('.')).map(part).collect::<Result<_, _>>()?;
+        for word in build.into_iter().flat_map(|build| build.split('.')) {
+            if word.is_empty() {
+                return Err("Build meta data is empty".into());
+            }
+            if !is_word(word) {
+                return Err(format!("Invalid character(s) found in build meta data {}", quoted(word)));
             }
         }
-        let words = |text: &str| -> Option<Vec<Part>> { text.split('.').map(part).collect() };
-        if parts.next().is_some() || build.is_some_and(|build| !build.split('.').all(is_word)) {
-            return None;
-        }
-        Some(Self { numbers, pre: pre.map_or(Some(Vec::new()), words)? })
+        Ok(Self { numbers: [major, minor, patch], pre })
     }
 }
 
-fn number(text: &str, normalize: bool) -> Option<u64> {
-    let plain = text.len() == 1 || !text.starts_with('0') || normalize;
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| plain && digits)
+fn normalized(text: &str) -> Result<String, String> {
+    let text = text.strip_prefix('v').unwrap_or(text);
+    let mut parts: Vec<String> = text.splitn(3, '.').map(without_zeros).collect();
+    if parts.len() < 3 && parts.last().is_some_and(|last| last.contains(['+', '-'])) {
+        return Err("short version cannot contain PreRelease/Build meta data".into());
+    }
+    parts.resize(3, "0".to_owned());
+    Ok(parts.join("."))
+}
+
+fn without_zeros(part: &str) -> String {
+    if part.len() < 2 {
+        return part.to_owned();
+    }
+    let rest = part.trim_start_matches('0');
+    if rest.starts_with(|c: char| c.is_ascii_digit()) { rest.to_owned() } else { format!("0{rest}") }
+}
+
+fn has_leading_zero(text: &str) -> bool {
+    text.len() > 1 && text.starts_with('0')
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A number of 64 bits, with Go's words for what is none.
+fn counted(text: &str) -> Result<u64, String> {
+    let why = if text.is_empty() { "invalid syntax" } else { "value out of range" };
+    text.parse().map_err(|_| format!("strconv.ParseUint: parsing {}: {why}", quoted(text)))
+}
+
+fn number(text: &str, name: &str) -> Result<u64, String> {
+    if !is_digits(text) {
+        return Err(format!("Invalid character(s) found in {name} number {}", quoted(text)));
+    }
+    if has_leading_zero(text) {
+        let name = format!("{}{}", name[..1].to_uppercase(), &name[1..]);
+        return Err(format!("{name} number must not contain leading zeroes {}", quoted(text)));
+    }
+    counted(text)
 }
 
 fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-fn part(text: &str) -> Option<Part> {
-    if text.bytes().all(|b| b.is_ascii_digit()) {
-        return number(text, false).map(Part::Number);
+fn part(text: &str) -> Result<Part, String> {
+    if text.is_empty() {
+        return Err("Prerelease is empty".into());
     }
-    is_word(text).then(|| Part::Word(text.to_owned()))
+    if is_digits(text) {
+        if has_leading_zero(text) {
+            return Err(format!("Numeric PreRelease version must not contain leading zeroes {}", quoted(text)));
+        }
+        return counted(text).map(Part::Number);
+    }
+    if is_word(text) {
+        Ok(Part::Word(text.to_owned()))
+    } else {
+        Err(format!("Invalid character(s) found in prerelease {}", quoted(text)))
+    }
 }
 
-fn parse<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Option<Version>, Fault> {
-    let normalize = match args.get(1) {
-        None => false,
-        Some(Val::Bool(normalize)) => *normalize,
+fn parse(args: &[Val<'_>]) -> Result<Result<Version, String>, Fault> {
+    let form = match args.get(1) {
+        None | Some(Val::Bool(false)) => Form::Strict,
+        Some(Val::Bool(true)) => Form::Normalized,
         Some(_) => return Err(Fault::no_overload()),
     };
-    Ok(Version::parse(source(frame, args)?, normalize))
+    Ok(Version::parse(source(args)?, form))
 }
 
-fn semver<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    let parsed = parse(frame, args)?.ok_or(Fault::text("invalid semantic version"))?;
-    Ok(made(Foreign::Semver(parsed)))
+fn semver<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    parse(args)?.map(|version| made(Foreign::Semver(version))).map_err(Fault::of)
 }
 
-fn is_semver<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    parse(frame, args).map(|parsed| Val::Bool(parsed.is_some()))
+fn is_semver<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    parse(args).map(|parsed| Val::Bool(parsed.is_ok()))
 }
 
 fn at<'a>(args: &[Val<'a>], place: usize) -> Result<Val<'a>, Fault> {
     match foreign(args.first())? {
-        Foreign::Semver(version) => Ok(Val::Int(i64::try_from(version.numbers[place]).unwrap_or(i64::MAX))),
+        Foreign::Semver(version) => Ok(Val::Int(version.numbers[place].cast_signed())),
         _ => Err(Fault::no_overload()),
     }
 }

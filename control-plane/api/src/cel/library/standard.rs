@@ -1,12 +1,11 @@
 //! Sizes, conversions between types, and `type`.
 
 use super::calls::text as text_of;
-use super::{Cost, Row, Sig, Style, tenth};
+use super::{Cost, Row, Sig, Style};
 use crate::cel::error::Fault;
-use crate::cel::eval::{Frame, text};
+use crate::cel::eval::Frame;
 use crate::cel::types::Opaque;
 use crate::cel::value::{Text, Val};
-use crate::time;
 
 const P: Sig = Sig::Param(0);
 const Q: Sig = Sig::Param(1);
@@ -33,6 +32,7 @@ pub const ROWS: &[Row] = &[
     row("int", &[Sig::Double], Sig::Int, Cost::One, int),
     row("int", &[Sig::Text], Sig::Int, Cost::One, int),
     row("int", &[Sig::Timestamp], Sig::Int, Cost::One, int),
+    row("int", &[Sig::Duration], Sig::Int, Cost::One, int),
     row("uint", &[Sig::Uint], Sig::Uint, Cost::One, uint),
     row("uint", &[Sig::Int], Sig::Uint, Cost::One, uint),
     row("uint", &[Sig::Double], Sig::Uint, Cost::One, uint),
@@ -43,7 +43,7 @@ pub const ROWS: &[Row] = &[
     row("double", &[Sig::Text], Sig::Double, Cost::One, double),
     row("bool", &[Sig::Bool], Sig::Bool, Cost::One, boolean),
     row("bool", &[Sig::Text], Sig::Bool, Cost::One, boolean),
-    row("string", &[Sig::Text], Sig::Text, Cost::Read, string),
+    row("string", &[Sig::Text], Sig::Text, Cost::One, string),
     row("string", &[Sig::Bool], Sig::Text, Cost::One, string),
     row("string", &[Sig::Int], Sig::Text, Cost::One, string),
     row("string", &[Sig::Uint], Sig::Text, Cost::One, string),
@@ -59,16 +59,13 @@ pub const ROWS: &[Row] = &[
     row("type", &[P], Sig::Type, Cost::One, type_of),
 ];
 
-fn size<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn size<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let size = match args {
-        [Val::Text(text)] => {
-            frame.charge(tenth(text.as_str().len() as u64))?;
-            text.as_str().chars().count()
-        }
+        [Val::Text(text)] => text.as_str().chars().count(),
         [Val::Bytes(bytes)] => bytes.len(),
         [Val::List(list)] => list.len(),
         [Val::Map(map)] => map.len(),
-        _ => return Err(Fault::no_overload()),
+        _ => return Err(Fault::text("no such overload: size")),
     };
     Ok(Val::Int(i64::try_from(size).unwrap_or(i64::MAX)))
 }
@@ -126,11 +123,10 @@ fn boolean<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     }
 }
 
-fn string<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn string<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let made = match args {
         [Val::Text(text)] => return Ok(Val::Text(text.clone())),
         [Val::Bytes(bytes)] => {
-            frame.charge(tenth(bytes.len() as u64))?;
             let valid = String::from_utf8(bytes.to_vec());
             valid.map_err(|_| Fault::text("invalid UTF-8 in bytes, cannot convert to string"))?
         }
@@ -141,9 +137,10 @@ fn string<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault>
         [Val::Timestamp(at)] => at.to_string(),
         [Val::Duration(nanos)] => super::times::duration_text(*nanos),
         [Val::Foreign(foreign)] => foreign.text().ok_or(Fault::no_overload())?,
+        [Val::Null] => return Err(Fault::text("no such overload: string(null_type)")),
         _ => return Err(Fault::no_overload()),
     };
-    text(made, frame)
+    Ok(made.into())
 }
 
 /// Go's `FormatFloat(n, 'g', -1, 64)`.
@@ -160,14 +157,10 @@ pub fn shortest(n: f64) -> String {
     format!("{mantissa}e{}{:0>2}", if power < 0 { '-' } else { '+' }, power.abs())
 }
 
-fn bytes<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn bytes<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     match args {
         [Val::Bytes(bytes)] => Ok(Val::Bytes(bytes.clone())),
-        [value] => {
-            let text = text_of(value)?.as_str();
-            frame.charge(tenth(text.len() as u64))?;
-            Ok(Val::Bytes(text.as_bytes().into()))
-        }
+        [value] => Ok(Val::Bytes(text_of(value)?.as_str().as_bytes().into())),
         _ => Err(Fault::no_overload()),
     }
 }
@@ -188,9 +181,7 @@ pub fn timestamp<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fau
         [Val::Int(seconds)] => {
             jiff::Timestamp::from_second(*seconds).map(Val::Timestamp).map_err(|_| Fault::text("timestamp overflow"))
         }
-        [Val::Text(text)] => {
-            time::parse(text.as_str()).map(Val::Timestamp).ok_or_else(|| conversion("string", "timestamp"))
-        }
+        [Val::Text(text)] => super::times::moment(text.as_str()).map(Val::Timestamp),
         _ => Err(Fault::no_overload()),
     }
 }

@@ -1,9 +1,9 @@
 //! Functions on strings: CEL's own and the strings extension. Positions count characters.
 
 use super::calls::text as text_of;
-use super::{Cost, Row, Sig, Style, printf, tenth};
+use super::{Cost, Row, Sig, Style, printf};
 use crate::cel::error::Fault;
-use crate::cel::eval::{Frame, text};
+use crate::cel::eval::Frame;
 use crate::cel::value::{Text, Val};
 
 const fn method(name: &'static str, args: &'static [Sig], result: Sig, cost: Cost, run: super::Run) -> Row {
@@ -24,10 +24,10 @@ pub const ROWS: &[Row] = &[
     method("startsWith", SS, Sig::Bool, Cost::ReadSecond, starts_with),
     method("endsWith", SS, Sig::Bool, Cost::ReadSecond, ends_with),
     method("charAt", SI, Sig::Text, Cost::One, char_at),
-    method("indexOf", SS, Sig::Int, Cost::Search, index_of),
-    method("indexOf", SSI, Sig::Int, Cost::Search, index_of),
-    method("lastIndexOf", SS, Sig::Int, Cost::Search, last_index_of),
-    method("lastIndexOf", SSI, Sig::Int, Cost::Search, last_index_of),
+    method("indexOf", SS, Sig::Int, Cost::Scan, index_of),
+    method("indexOf", SSI, Sig::Int, Cost::Scan, index_of),
+    method("lastIndexOf", SS, Sig::Int, Cost::Scan, last_index_of),
+    method("lastIndexOf", SSI, Sig::Int, Cost::Scan, last_index_of),
     method("lowerAscii", S, Sig::Text, Cost::Read, lower),
     method("upperAscii", S, Sig::Text, Cost::Read, upper),
     method("trim", S, Sig::Text, Cost::Read, trim),
@@ -43,11 +43,8 @@ pub const ROWS: &[Row] = &[
     Row { name: "strings.quote", style: Style::Global, args: S, result: Sig::Text, cost: Cost::Convert, run: quote },
 ];
 
-/// Pays for reading a text.
-fn read<'v>(value: &'v Val<'_>, frame: &mut Frame<'_>) -> Result<&'v str, Fault> {
-    let text = text_of(value)?.as_str();
-    frame.charge(tenth(text.len() as u64))?;
-    Ok(text)
+fn read<'v>(value: &'v Val<'_>) -> Result<&'v str, Fault> {
+    Ok(text_of(value)?.as_str())
 }
 
 fn two<'v, 'a>(args: &'v [Val<'a>]) -> Result<(&'v Text<'a>, &'v Text<'a>), Fault> {
@@ -69,21 +66,18 @@ fn int<'a>(n: usize) -> Val<'a> {
     Val::Int(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-fn contains<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn contains<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let (text, part) = two(args)?;
-    frame.charge(tenth(text.as_str().len() as u64))?;
     Ok(Val::Bool(text.as_str().contains(part.as_str())))
 }
 
-fn starts_with<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn starts_with<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let (text, part) = two(args)?;
-    frame.charge(part.as_str().len() as u64 / 10)?;
     Ok(Val::Bool(text.as_str().starts_with(part.as_str())))
 }
 
-fn ends_with<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn ends_with<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let (text, part) = two(args)?;
-    frame.charge(part.as_str().len() as u64 / 10)?;
     Ok(Val::Bool(text.as_str().ends_with(part.as_str())))
 }
 
@@ -101,19 +95,18 @@ fn byte_at(text: &str, n: i64) -> Result<usize, Fault> {
     starts.nth(wanted).ok_or_else(|| out_of_range(n))
 }
 
-fn char_at<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn char_at<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value, at] = args else { return Err(Fault::no_overload()) };
-    let text = read(value, frame)?;
+    let text = read(value)?;
     let at = number(Some(at))?.unwrap_or_default();
     let start = byte_at(text, at)?;
     let found: String = text[start..].chars().take(1).collect();
     Ok(found.into())
 }
 
-pub fn index_of<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+pub fn index_of<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let (text, part) = two(args)?;
     let (text, part) = (text.as_str(), part.as_str());
-    frame.charge(tenth(text.len() as u64))?;
     let from = number(args.get(2))?.unwrap_or_default();
     // Behind its end nothing is found.
     let start = if from >= 0 { byte_at(text, from).unwrap_or(text.len()) } else { byte_at(text, from)? };
@@ -121,10 +114,9 @@ pub fn index_of<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, 
     Ok(found.map_or(Val::Int(-1), int))
 }
 
-pub fn last_index_of<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+pub fn last_index_of<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let (text, part) = two(args)?;
     let (text, part) = (text.as_str(), part.as_str());
-    frame.charge(tenth(text.len() as u64))?;
     let end = match number(args.get(2))? {
         None => text.len(),
         // The part may start there, and reach beyond.
@@ -135,19 +127,19 @@ pub fn last_index_of<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<
     Ok(found.map_or(Val::Int(-1), int))
 }
 
-fn lower<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn lower<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value] = args else { return Err(Fault::no_overload()) };
-    Ok(read(value, frame)?.to_ascii_lowercase().into())
+    Ok(read(value)?.to_ascii_lowercase().into())
 }
 
-fn upper<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn upper<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value] = args else { return Err(Fault::no_overload()) };
-    Ok(read(value, frame)?.to_ascii_uppercase().into())
+    Ok(read(value)?.to_ascii_uppercase().into())
 }
 
-fn trim<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn trim<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value] = args else { return Err(Fault::no_overload()) };
-    let text = read(value, frame)?;
+    let text = read(value)?;
     let start = text.len() - text.trim_start().len();
     let end = start + text.trim().len();
     Ok(Val::Text(text_of(value)?.part(start..end)))
@@ -155,21 +147,22 @@ fn trim<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
 
 fn replace<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value, from, to, rest @ ..] = args else { return Err(Fault::no_overload()) };
-    let (source, from, to) = (read(value, frame)?, text_of(from)?.as_str(), text_of(to)?.as_str());
+    let (source, from, to) = (read(value)?, text_of(from)?.as_str(), text_of(to)?.as_str());
     let most = match number(rest.first())? {
         None => usize::MAX,
         Some(n) if n < 0 => usize::MAX,
         Some(n) => usize::try_from(n).unwrap_or(usize::MAX),
     };
     let count = source.matches(from).take(most).count();
-    frame.charge(count as u64)?;
-    frame.charge(tenth((count as u64).saturating_mul(to.len() as u64)))?;
-    text(source.replacen(from, to, most), frame)
+    // The result may be much longer than what the call costs.
+    let longer = (count as u64).saturating_mul(to.len() as u64);
+    frame.charge((longer / 10).saturating_sub(source.len() as u64))?;
+    Ok(source.replacen(from, to, most).into())
 }
 
-fn split<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn split<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value, by, rest @ ..] = args else { return Err(Fault::no_overload()) };
-    let (source, by) = (read(value, frame)?, text_of(by)?.as_str());
+    let (source, by) = (read(value)?, text_of(by)?.as_str());
     let most = match number(rest.first())? {
         Some(0) => return Ok(Vec::new().into()),
         Some(n) if n > 0 => usize::try_from(n).unwrap_or(usize::MAX),
@@ -186,7 +179,6 @@ fn split<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> 
             source[start..].find(by).map(|at| start + at)
         };
         let Some(at) = next else { break };
-        frame.charge(1)?;
         pieces.push(Val::Text(whole.part(start..at)));
         start = at + by.len();
     }
@@ -196,9 +188,9 @@ fn split<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> 
     Ok(pieces.into())
 }
 
-fn substring<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn substring<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value, start, rest @ ..] = args else { return Err(Fault::no_overload()) };
-    let text = read(value, frame)?;
+    let text = read(value)?;
     let start = byte_at(text, number(Some(start))?.unwrap_or_default())?;
     let end = match number(rest.first())? {
         None => text.len(),
@@ -210,7 +202,7 @@ fn substring<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fau
     Ok(Val::Text(text_of(value)?.part(start..end)))
 }
 
-fn join<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn join<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [Val::List(list), rest @ ..] = args else { return Err(Fault::no_overload()) };
     let between = match rest.first() {
         None => "",
@@ -220,7 +212,6 @@ fn join<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     for (at, item) in list.items().enumerate() {
         let item = item?;
         let item = text_of(&item)?;
-        frame.charge(1 + (item.as_str().len() + between.len()) as u64 / 10)?;
         if at > 0 {
             out.push_str(between);
         }
@@ -229,9 +220,9 @@ fn join<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     Ok(out.into())
 }
 
-fn quote<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn quote<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let [value] = args else { return Err(Fault::no_overload()) };
-    let source = read(value, frame)?;
+    let source = read(value)?;
     let mut out = String::with_capacity(source.len() + 2);
     out.push('"');
     for c in source.chars() {
@@ -249,5 +240,5 @@ fn quote<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> 
         }
     }
     out.push('"');
-    text(out, frame)
+    Ok(out.into())
 }

@@ -2,12 +2,13 @@
 
 use super::calls::text as text_of;
 use super::opaque::{Foreign, foreign, made, source};
-use super::{Cost, Row, Sig, Style};
+use super::{Cost, Row, Sig, Style, cost};
 use crate::cel::error::Fault;
 use crate::cel::eval::Frame;
 use crate::cel::types::Opaque;
 use crate::cel::value::Val;
 use crate::crd::formats::Format;
+use crate::crd::url::Url;
 use crate::names;
 
 /// A format that strings can be checked against.
@@ -64,7 +65,7 @@ pub const ROWS: &[Row] = &[
         style: Style::Member,
         args: &[F, Sig::Text],
         result: Sig::Optional(&Sig::List(&Sig::Text)),
-        cost: Cost::ReadSecond,
+        cost: Cost::Validate,
         run: validate,
     },
     named("format.dns1123Label", |_, _| give(Named::Dns1123Label)),
@@ -86,19 +87,32 @@ fn give<'a>(named: Named) -> Result<Val<'a>, Fault> {
     Ok(made(Foreign::Format(named)))
 }
 
-fn by_name<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    let wanted = source(frame, args)?;
+fn by_name<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    let wanted = source(args)?;
     let found = NAMES.iter().find(|(name, _)| *name == wanted);
     Ok(found.map_or(Val::Optional(None), |(_, named)| Val::some(made(Foreign::Format(*named)))))
 }
 
 impl Named {
+    /// Bytes of the expression that Kubernetes counts for the format.
+    const fn expression(self) -> u64 {
+        match self {
+            Self::Dns1123Label | Self::Dns1035Label | Self::Dns1123LabelPrefix | Self::Dns1035LabelPrefix => 30,
+            Self::Dns1123Subdomain | Self::Dns1123SubdomainPrefix | Self::QualifiedName => 60,
+            Self::LabelValue => 40,
+            Self::Uri => 1_104,
+            Self::Uuid => 72,
+            Self::Byte => 84,
+            Self::Date | Self::DateTime => 72,
+        }
+    }
+
     /// What is wrong with a text.
     fn check(self, text: &str) -> Vec<String> {
         let of = |format: Format, why: &str| if format.accepts(text) { Vec::new() } else { vec![why.to_owned()] };
-        // A prefix may end in what only the middle of a name may be.
-        let prefix = || match text.strip_suffix('-') {
-            Some(start) => format!("{start}a"),
+        // A prefix may end in what only the middle of a name may be. The character before is not looked at, either.
+        let prefix = || match text.strip_suffix('-').and_then(|start| start.char_indices().next_back()) {
+            Some((last, _)) => format!("{}a", &text[..last]),
             None => text.to_owned(),
         };
         match self {
@@ -110,10 +124,7 @@ impl Named {
             Self::Dns1123SubdomainPrefix => names::check_dns1123_subdomain(&prefix()),
             Self::Dns1035LabelPrefix => names::check_dns1035_label(&prefix()),
             Self::LabelValue => names::check_label_value(text),
-            Self::Uri => match super::urls::Url::parse(text) {
-                Some(_) => Vec::new(),
-                None => vec![format!("parse {}: invalid URI for request", crate::field::quoted(text))],
-            },
+            Self::Uri => Url::parse_request(text).err().into_iter().collect(),
             Self::Uuid => of(Format::Uuid, "does not match the UUID format"),
             Self::Byte => of(Format::Byte, "invalid base64"),
             Self::Date => of(Format::Date, "invalid date"),
@@ -127,7 +138,7 @@ fn validate<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Faul
         return Err(Fault::no_overload());
     };
     let text = text_of(value)?.as_str();
-    frame.charge(text.len() as u64 / 10)?;
+    frame.charge(cost::validated(text, named.expression()))?;
     let wrong: Vec<Val<'a>> = named.check(text).into_iter().map(Val::from).collect();
     Ok(if wrong.is_empty() { Val::Optional(None) } else { Val::some(wrong.into()) })
 }

@@ -4,8 +4,8 @@ use super::{Cost, Row, Sig, Style};
 use crate::cel::error::Fault;
 use crate::cel::eval::Frame;
 use crate::cel::value::Val;
-use jiff::Zoned;
 use jiff::tz::{Offset, TimeZone};
+use jiff::{Timestamp, Zoned};
 use std::fmt::Write as _;
 
 const fn part(name: &'static str, args: &'static [Sig], run: super::Run) -> Row {
@@ -129,9 +129,26 @@ fn duration<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
         [Val::Duration(nanos)] => Ok(Val::Duration(*nanos)),
         [Val::Text(text)] => go_duration(text.as_str())
             .map(Val::Duration)
-            .ok_or(Fault::text("type conversion error from 'string' to 'duration'")),
+            .ok_or(Fault::text("type conversion error from 'string' to 'google.protobuf.Duration'")),
         _ => Err(Fault::no_overload()),
     }
+}
+
+/// Whether a moment is one of the years that CEL knows: there is none before the year 1.
+#[must_use]
+pub fn is_known(at: Timestamp) -> bool {
+    at.as_second() >= -62_135_596_800
+}
+
+/// A text as `timestamp()` takes it: RFC 3339, nine decimals of it.
+///
+/// # Errors
+/// Other texts, and moments before the year 1.
+pub fn moment(text: &str) -> Result<Timestamp, Fault> {
+    let wrong = || Fault::of(format!("invalid RFC 3339 timestamp {}", crate::field::quoted(text)));
+    let plain = text.len() <= 64 && text.is_ascii() && !text.contains(',');
+    let found = Some(text).filter(|_| plain).and_then(crate::time::parse).filter(|found| is_known(*found));
+    found.ok_or_else(wrong)
 }
 
 /// The time in the zone that is asked for: a name, `UTC`, or an offset such as `-08:00`.

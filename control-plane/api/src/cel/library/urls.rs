@@ -1,13 +1,13 @@
-//! URLs, as Go's `url.ParseRequestURI` reads them: absolute, or a path from the root.
+//! URLs: absolute, or a path from the root. How they are read: [`crate::crd::url`].
 
 use super::opaque::{Foreign, foreign, made, source};
-use super::{Cost, Row, Sig, Style, tenth};
+use super::{Cost, Row, Sig, Style};
 use crate::cel::error::Fault;
-use crate::cel::eval::{Frame, text};
+use crate::cel::eval::Frame;
 use crate::cel::types::Opaque;
 use crate::cel::value::{Key, Map, Text, Val};
+use crate::crd::url::Url;
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 const U: Sig = Sig::Opaque(Opaque::Url);
@@ -22,8 +22,8 @@ const fn part(name: &'static str, result: Sig, run: super::Run) -> Row {
 }
 
 pub const ROWS: &[Row] = &[
-    parser("url", U, url),
-    parser("isURL", Sig::Bool, is_url),
+    Row { cost: Cost::Read, ..parser("url", U, url) },
+    Row { cost: Cost::One, ..parser("isURL", Sig::Bool, is_url) },
     part("getScheme", Sig::Text, scheme),
     part("getHost", Sig::Text, host),
     part("getHostname", Sig::Text, hostname),
@@ -32,90 +32,10 @@ pub const ROWS: &[Row] = &[
     part("getQuery", Sig::Map(&Sig::Text, &TEXTS), query),
 ];
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Url {
-    scheme: String,
-    /// With the port.
-    host: String,
-    /// As it was written, escapes included.
-    path: String,
-    query: String,
-    user: String,
-}
-
-impl Url {
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() || text.chars().any(|c| c.is_ascii_control()) {
-            return None;
-        }
-        let (scheme, rest) = split_scheme(text)?;
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut url = Self {
-            scheme: scheme.to_ascii_lowercase(),
-            host: String::new(),
-            path: String::new(),
-            query: query.into(),
-            user: String::new(),
-        };
-        if !rest.starts_with('/') {
-            // `mailto:a@b`: neither host nor path.
-            return (!scheme.is_empty()).then_some(url);
-        }
-        let after = rest.strip_prefix("//").filter(|_| !scheme.is_empty() || !rest.starts_with("///"));
-        let path = match after {
-            None => rest,
-            Some(after) => {
-                let end = after.find('/').unwrap_or(after.len());
-                let (authority, path) = after.split_at(end);
-                let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-                if !is_host(host) || !has_good_escapes(user) {
-                    return None;
-                }
-                url.host = host.into();
-                url.user = user.into();
-                path
-            }
-        };
-        if !has_good_escapes(path) {
-            return None;
-        }
-        url.path = escaped(path);
-        Some(url)
-    }
-
-    /// The host without brackets, and the port.
-    fn host_and_port(&self) -> (&str, &str) {
-        if let Some(after) = self.host.strip_prefix('[')
-            && let Some((six, rest)) = after.split_once(']')
-        {
-            return (six, rest.strip_prefix(':').unwrap_or_default());
-        }
-        self.host.rsplit_once(':').unwrap_or((&self.host, ""))
-    }
-}
-
-fn split_scheme(text: &str) -> Option<(&str, &str)> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    match text.find(|c: char| !is_part(c)) {
-        Some(0) => (!text.starts_with(':')).then_some(("", text)),
-        Some(end) if text[end..].starts_with(':') => {
-            text.starts_with(|c: char| c.is_ascii_alphabetic()).then(|| (&text[..end], &text[end + 1..]))
-        }
-        _ => Some(("", text)),
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
-    if let Some(after) = host.strip_prefix('[') {
-        let Some((six, rest)) = after.split_once(']') else { return false };
-        let address = six.split_once("%25").map_or(six, |(address, _)| address);
-        return address.parse::<Ipv6Addr>().is_ok() && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
-    }
-    let (name, port) = host.split_once(':').unwrap_or((host, ""));
-    let fits = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_.~!$&'()*+,;=%\"<>".contains(c);
-    is_port(port) && name.chars().all(fits) && has_good_escapes(name)
+/// A URL that requests may be made to. What follows `#` is no part of its path and query.
+fn parse(text: &str) -> Result<Url, String> {
+    Url::parse_request(text)?;
+    Url::parse(text)
 }
 
 fn has_good_escapes(text: &str) -> bool {
@@ -158,21 +78,14 @@ fn decoded(text: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn url<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    let source = source(frame, args)?;
-    match Url::parse(source) {
-        Some(url) => Ok(made(Foreign::Url(url))),
-        None => {
-            let quoted = crate::field::quoted(source);
-            Err(Fault::of(format!(
-                "URL parse error during conversion from string: parse {quoted}: invalid URI for request"
-            )))
-        }
-    }
+fn url<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    let url = parse(source(args)?);
+    url.map(|url| made(Foreign::Url(url)))
+        .map_err(|why| Fault::of(format!("URL parse error during conversion from string: {why}")))
 }
 
-fn is_url<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    Ok(Val::Bool(Url::parse(source(frame, args)?).is_some()))
+fn is_url<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    Ok(Val::Bool(Url::parse_request(source(args)?).is_ok()))
 }
 
 fn of<'v>(args: &'v [Val<'_>]) -> Result<&'v Url, Fault> {
@@ -182,32 +95,30 @@ fn of<'v>(args: &'v [Val<'_>]) -> Result<&'v Url, Fault> {
     }
 }
 
-fn scheme<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    text(of(args)?.scheme.clone(), frame)
+fn scheme<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    Ok(of(args)?.scheme.clone().into())
 }
 
-fn host<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    text(of(args)?.host.clone(), frame)
+fn host<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    Ok(of(args)?.host.clone().into())
 }
 
-fn hostname<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    text(of(args)?.host_and_port().0.to_owned(), frame)
+fn hostname<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    Ok(of(args)?.host_and_port().0.to_owned().into())
 }
 
-fn port<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    text(of(args)?.host_and_port().1.to_owned(), frame)
+fn port<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    Ok(of(args)?.host_and_port().1.to_owned().into())
 }
 
-fn path<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
-    text(of(args)?.path.clone(), frame)
+fn path<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+    Ok(escaped(&of(args)?.path).into())
 }
 
-fn query<'a>(frame: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
+fn query<'a>(_: &mut Frame<'a>, args: &[Val<'a>]) -> Result<Val<'a>, Fault> {
     let query = &of(args)?.query;
-    frame.charge(tenth(query.len() as u64))?;
     let mut found: BTreeMap<Key<'a>, Vec<Val<'a>>> = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';')) {
-        frame.charge(1)?;
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some((key, value)) = decoded(key).zip(decoded(value)) else { continue };
         found.entry(Key::Text(Text::Shared(key.into()))).or_default().push(value.into());

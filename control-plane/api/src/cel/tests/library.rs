@@ -44,7 +44,7 @@ fn lists_are_sorted_cut_and_flattened() {
         ("self.slice(0, 5)", "cannot slice(0, 5), list is length 2"),
         ("self.flatten(-1)", "level must be non-negative"),
         ("lists.range(-1)", "lists.range: size must be non-negative, got -1"),
-        ("lists.range(9223372036854775807)", "operation cancelled: actual cost limit exceeded"),
+        ("lists.range(9223372036854775807)", "lists.range: size 9223372036854775807 exceeds maximum allowed (1000000)"),
     ] {
         assert_eq!(run(&format!("({source}) == []"), &json!([1, "a"])), error, "{source}");
     }
@@ -151,7 +151,7 @@ fn quantities() {
             "isQuantity('1.3Gi') && !isQuantity('1.3GiB') && !isQuantity('')",
             "quantity('50k').asInteger() == 50000 && quantity('9999999999999G').isInteger() == false || true",
             "quantity('50').isInteger() && !quantity('500m').isInteger()",
-            "quantity('-1').sign() == -1 && quantity('0').sign() == 0 && quantity('2').sign() == 1",
+            "sign(quantity('-1')) == -1 && sign(quantity('0')) == 0 && sign(quantity('2')) == 1",
             "quantity('50703m').asApproximateFloat() == 50.703",
             "quantity('500m').isLessThan(quantity('1')) && quantity('1G').isGreaterThan(quantity('1M'))",
             "quantity('200M').compareTo(quantity('0.2G')) == 0 && quantity('1').compareTo(quantity('2')) == -1",

@@ -2,11 +2,12 @@
 
 mod authz;
 mod errors;
+mod facts;
 mod hostile;
 mod library;
 
 use super::decl::{Root, of_schema};
-use super::{Declared, PER_CALL_LIMIT, Program, Type};
+use super::{Declared, PER_CALL_LIMIT, Program, Type, Val};
 use serde_json::{Value, json};
 
 /// What an expression over `self` without a declared type comes to: `true`, or what went wrong.

@@ -1,8 +1,9 @@
 //! The rules of `spec.conversion`, and those of every webhook's `clientConfig`.
 
+use super::super::url::Url;
 use super::super::{acceptance, bundle};
 use super::{enumerated, preserves, text};
-use crate::field::{Error, Path, quoted};
+use crate::field::{Error, Path};
 use crate::{names, schema};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -96,10 +97,10 @@ pub(crate) fn client_config(client: &Value, path: &Path<'_>, errors: &mut Vec<Er
 
 fn check_url(text: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
     const FORM: &str = "; desired format: https://host[/path]";
-    let url = match GoUrl::parse(text) {
+    let url = match Url::parse(text) {
         Ok(url) => url,
         Err(why) => {
-            let why = format!("url must be a valid URL: parse {}: {why}{FORM}", quoted(text));
+            let why = format!("url must be a valid URL: {why}{FORM}");
             return errors.push(Error::required(path, why));
         }
     };
@@ -163,108 +164,4 @@ fn check_path(text: &str, path: &Path<'_>, errors: &mut Vec<Error>) {
             }
         }
     }
-}
-
-/// The parts of a URL that webhooks are asked about, as Go's `url.Parse` tells them apart.
-struct GoUrl {
-    scheme: String,
-    host: String,
-    user: Option<String>,
-    fragment: String,
-    query: String,
-}
-
-impl GoUrl {
-    fn parse(text: &str) -> Result<Self, String> {
-        if text.bytes().any(|b| b < b' ' || b == 0x7f) {
-            return Err("net/url: invalid control character in URL".into());
-        }
-        let (text, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let (scheme, rest) = scheme(text)?;
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut url = Self {
-            scheme: scheme.to_ascii_lowercase(),
-            host: String::new(),
-            user: None,
-            fragment: unescape(fragment)?,
-            query: query.into(),
-        };
-        let Some(after) = rest.strip_prefix("//").filter(|_| !scheme.is_empty() || !rest.starts_with("///")) else {
-            let first = rest.split('/').next().unwrap_or_default();
-            if !rest.starts_with('/') && scheme.is_empty() && first.contains(':') {
-                return Err("first path segment in URL cannot contain colon".into());
-            }
-            // `mailto:a@b` is opaque: no path, no escapes.
-            if rest.starts_with('/') || scheme.is_empty() {
-                unescape(rest)?;
-            }
-            return Ok(url);
-        };
-        let (authority, path) = after.split_at(after.find('/').unwrap_or(after.len()));
-        let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-        check_host(host)?;
-        unescape(path)?;
-        unescape(user.unwrap_or_default())?;
-        url.host = host.to_owned();
-        url.user = user.map(str::to_owned);
-        Ok(url)
-    }
-}
-
-fn scheme(text: &str) -> Result<(&str, &str), String> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-    match text.find(|c: char| !is_part(c)) {
-        Some(0) if text.starts_with(':') => Err("missing protocol scheme".into()),
-        Some(end) if text[end..].starts_with(':') && text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-            Ok((&text[..end], &text[end + 1..]))
-        }
-        _ => Ok(("", text)),
-    }
-}
-
-fn check_host(host: &str) -> Result<(), String> {
-    let port = match host.strip_prefix('[') {
-        Some(after) => after.rsplit_once(']').ok_or("missing ']' in host")?.1,
-        None => host.rfind(':').map_or("", |at| &host[at..]),
-    };
-    if !port.is_empty() && !port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit())) {
-        return Err(format!("invalid port {} after host", quoted(port)));
-    }
-    // Escapes are for what is not ASCII.
-    if let Some((_, after)) = host.split_once('%')
-        && !after.starts_with(|c: char| matches!(c.to_ascii_lowercase(), '8'..='9' | 'a'..='f'))
-    {
-        return Err(format!(
-            "invalid URL escape {}",
-            quoted(&format!("%{}", after.chars().take(2).collect::<String>()))
-        ));
-    }
-    let odd = |c: &char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-_.~!$&'()*+,;=:[]<>\"%".contains(*c);
-    match host.chars().find(odd) {
-        Some(c) => Err(format!("invalid character {} in host name", quoted(&c.to_string()))),
-        None => Ok(()),
-    }
-}
-
-/// Text without its escapes (`%2F`).
-fn unescape(text: &str) -> Result<String, String> {
-    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
-    while let Some(&byte) = bytes.get(at) {
-        let digit = |offset: usize| bytes.get(at + offset).and_then(|b| char::from(*b).to_digit(16));
-        match (byte, digit(1), digit(2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                at += 3;
-            }
-            (b'%', ..) => {
-                let shown = String::from_utf8_lossy(&bytes[at..bytes.len().min(at + 3)]);
-                return Err(format!("invalid URL escape {}", quoted(&shown)));
-            }
-            _ => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    Ok(String::from_utf8_lossy(&out).into_owned())
 }
