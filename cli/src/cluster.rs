@@ -10,10 +10,10 @@ use crate::ranges::Range;
 use crate::storage::Place;
 use crate::{examples, kubeconfig, node, paths};
 use agent::images::{self, FileImages, ImageStore};
-use agent::network::{self, Claim, Network};
+use agent::network::{self, Claim, ClaimError, Network};
 use agent::runtime::{self, Runtime};
 use agent::{Agent, ServiceSync};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result, anyhow};
 use apiserver::pki::PkiSource;
 use apiserver::store::Store;
 use apiserver::{AdmissionPlugins, ApiServer, AuthorizationMode, Sharing, StaticTokens, User};
@@ -290,11 +290,12 @@ fn claim(flag: &str, range: Range, keep: Keep) -> Result<(Range, Claim)> {
     } else {
         Claim::exactly(cidr)
     };
-    let claim = claim.with_context(|| {
-        format!(
-            "{flag} {range}: give this cluster ranges of its own with both --cluster-cidr and \
-             --service-cluster-ip-range, or stop the other cluster"
-        )
+    let claim = claim.map_err(|error| match error {
+        ClaimError::Bind { .. } => Error::new(error).context(format!("{flag} {range}")),
+        taken => anyhow!(
+            "{flag} {range}: {taken}. Stop that one, or give this cluster ranges of its own with both --cluster-cidr \
+             and --service-cluster-ip-range"
+        ),
     })?;
     let range = Range::parse(flag, &claim.range().to_string())?;
     Ok((range, claim))

@@ -3,8 +3,8 @@
 use crate::args::{self, ImageCommand};
 use crate::ui::Ui;
 use crate::{cluster, paths};
-use agent::images::FileImages;
-use anyhow::{Context as _, Result};
+use agent::images::{FileImages, Removed};
+use anyhow::{Context as _, Result, bail};
 
 /// Imports, lists or removes.
 pub fn command(args: &args::Image) -> Result<()> {
@@ -24,10 +24,10 @@ pub fn command(args: &args::Image) -> Result<()> {
             ));
         }
         ImageCommand::List => list(&store.list().context("cannot list the images")?),
-        ImageCommand::Remove { name } => {
-            store.remove(name).with_context(|| format!("cannot remove {name}"))?;
-            ui.line(format!("removed {name}"));
-        }
+        ImageCommand::Remove { name } => match store.remove(name).with_context(|| format!("cannot remove {name}"))? {
+            Removed::Yes => ui.line(format!("removed {name}")),
+            Removed::NotThere => bail!("there is no image {name}: `skiff image list` shows what there is"),
+        },
     }
     Ok(())
 }

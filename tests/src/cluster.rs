@@ -3,9 +3,10 @@
 use crate::binary::skiff;
 use anyhow::{Context as _, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -16,6 +17,13 @@ const START: Duration = Duration::from_secs(60);
 
 /// How long a clean stop may take.
 const STOP: Duration = Duration::from_secs(60);
+
+/// How many /15s the tests' ranges are taken from, and how many pairs of ranges each of them has.
+const BLOCKS: usize = 50;
+const PER_BLOCK: usize = 64;
+
+/// A listener on it claims the ranges that begin with its address; beside skiff's own claims (64443 and 64444).
+const CLAIM_PORT: u16 = 64_445;
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -145,14 +153,25 @@ fn kubeconfig(dir: &Path) -> PathBuf {
     dir.join("kubeconfig")
 }
 
-/// Pod and Service ranges that no other cluster of these tests has: loopback addresses are shared by the whole machine.
+/// Pod and Service ranges that no other cluster of these tests has, of this process or another: loopback addresses are
+/// shared by the whole machine. They are this process's until it ends.
+///
+/// # Panics
+/// When every one is taken.
 pub fn own_ranges() -> (String, String) {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = std::process::id() % 50;
-    let n = u32::from(NEXT.fetch_add(1, Ordering::Relaxed)) % 64 * 4;
-    // 127.128.0.0 … 127.227.255.255: away from the defaults, 127.64/12 and 127.96/12.
-    let block = 128 + process * 2;
-    (format!("127.{block}.{n}.0/22"), format!("127.{}.{n}.0/22", block + 1))
+    static CLAIMS: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+    let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Each process begins elsewhere, so that it hardly has to look for a free one.
+    let begin = std::process::id() as usize % BLOCKS * PER_BLOCK + claims.len();
+    for number in (begin..begin + BLOCKS * PER_BLOCK).map(|number| number % (BLOCKS * PER_BLOCK)) {
+        // 127.128.0.0 … 127.227.255.255: away from the defaults, 127.64/12 and 127.96/12.
+        let (block, n) = (128 + number / PER_BLOCK * 2, number % PER_BLOCK * 4);
+        if let Ok(claim) = TcpListener::bind(format!("127.{block}.{n}.0:{CLAIM_PORT}")) {
+            claims.push(claim);
+            return (format!("127.{block}.{n}.0/22"), format!("127.{}.{n}.0/22", block + 1));
+        }
+    }
+    panic!("{} pairs of address ranges are all taken", BLOCKS * PER_BLOCK);
 }
 
 /// The arguments that give a cluster free ports and ranges of its own.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use std::path::Path;
+use tests::command::at;
 use tests::registry::Registry;
 use tests::rest::{self, Rest};
 use tests::{Cluster, binary, skiff};
@@ -88,4 +89,9 @@ async fn an_import_serves_a_running_cluster_under_any_name() {
         rest.phase(name, "Succeeded").await;
         assert!(rest.log(name).await.contains("hello from wasm"), "{name}");
     }
+
+    let dir = cluster.data_dir();
+    assert_eq!(at(&dir, &["image", "rm", "me/hello:v2"]).await.ok(), "removed me/hello:v2\n");
+    let refused = at(&dir, &["image", "rm", "me/hello:v2"]).await.refused();
+    assert_eq!(refused, "skiff: there is no image me/hello:v2: `skiff image list` shows what there is\n");
 }
