@@ -87,8 +87,13 @@ async fn answer(
     body: Body,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Status> {
-    let user = authenticate(core, caller, parts, info)?;
-    authorize(core, &user, parts, info)?;
+    let entered =
+        authenticate(core, caller, parts, info).and_then(|user| authorize(core, &user, parts, info).map(|()| user));
+    let user = match entered {
+        Ok(user) => user,
+        Err(status) if status.code == 403 => return Ok(respond::forbidden(error_format(parts), &status)),
+        Err(status) => return Err(status),
+    };
     let query = Query::of(&parts.uri);
     if endpoints::skiff::concerns(info.path) {
         return endpoints::skiff::serve(core, &user, parts, &query, body).await;

@@ -2,7 +2,7 @@
 
 use crate::request::Query;
 use api::table::IncludeObject;
-use api::{Reason, Status};
+use api::{Reason, Status, Verb};
 use http::{HeaderMap, header};
 
 /// The syntax of a body.
@@ -20,8 +20,22 @@ pub(crate) enum Shape {
     Full,
     /// `as=Table`: what kubectl prints.
     Table(IncludeObject),
-    /// `as=PartialObjectMetadata` or `…List`.
-    Metadata,
+    /// `as=PartialObjectMetadata`, or `…List`.
+    Metadata(Asked),
+}
+
+/// What a client takes the answer for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    One,
+    List,
+}
+
+/// The version of `meta.k8s.io` that shapes are sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetaVersion {
+    V1,
+    V1Beta1,
 }
 
 /// Whether objects are sent with their `managedFields`.
@@ -40,6 +54,7 @@ pub(crate) const OWNERS: &str = "skiff-managed-fields";
 pub(crate) struct Accept {
     pub format: Format,
     pub shape: Shape,
+    pub meta_version: MetaVersion,
     pub gzip: bool,
     pub pretty: bool,
     pub owners: Owners,
@@ -47,8 +62,14 @@ pub(crate) struct Accept {
 
 impl Accept {
     /// JSON in full: what errors and internal requests get.
-    pub(crate) const JSON: Self =
-        Self { format: Format::Json, shape: Shape::Full, gzip: false, pretty: false, owners: Owners::Shown };
+    pub(crate) const JSON: Self = Self {
+        format: Format::Json,
+        shape: Shape::Full,
+        meta_version: MetaVersion::V1,
+        gzip: false,
+        pretty: false,
+        owners: Owners::Shown,
+    };
 
     /// The clause of `Accept` that the client likes best among those that can be served. Protobuf cannot: clients that ask
     /// for it name JSON as well.
@@ -84,6 +105,44 @@ impl Accept {
             Format::Yaml => "application/yaml",
         }
     }
+}
+
+/// What every route of a built-in kind answers in, as go-restful says it.
+const REPRESENTATIONS: [&str; 3] = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+/// Holds `Accept` to what go-restful, in front of Kubernetes' own negotiation, asks of it: one of the types to the letter, or
+/// `*/*`. Custom kinds are not behind it.
+///
+/// # Errors
+/// 406.
+pub(crate) fn check_route(headers: &HeaderMap, verb: Verb) -> Result<(), Status> {
+    let texts = || headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    // Of several headers it reads the first.
+    let Some(text) = texts().next().filter(|text| !text.is_empty()) else { return Ok(()) };
+    let range =
+        |clause: &'static str| text.split(',').any(|c| c.split(';').next().unwrap_or_default().trim() == clause);
+    if REPRESENTATIONS.into_iter().any(range) || range("*/*") {
+        return Ok(());
+    }
+    let streams = match verb {
+        Verb::List | Verb::Watch => ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+        _ => "",
+    };
+    let available = REPRESENTATIONS.join(", ");
+    let why = format!("406: Not Acceptable\n\nAvailable representations: {available}{streams}");
+    Err(routing(Reason::NotAcceptable, why))
+}
+
+/// An error of go-restful's: its details are empty, but there.
+fn routing(reason: Reason, why: impl Into<String>) -> Status {
+    let mut status = Status::new(reason, why);
+    status.details = Some(Box::default());
+    status
+}
+
+/// 415 for a patch in a syntax that no built-in kind's route takes.
+pub(crate) fn unrouted() -> Status {
+    routing(Reason::UnsupportedMediaType, "415: Unsupported Media Type")
 }
 
 /// 406, naming what would be `accepted`.
@@ -171,10 +230,12 @@ fn served(clause: Clause<'_>, wishes: Accept) -> Option<Accept> {
     let shape = match target {
         None if group.is_empty() && version.is_empty() => Shape::Full,
         Some("Table") if known => Shape::Table(IncludeObject::default()),
-        Some("PartialObjectMetadata" | "PartialObjectMetadataList") if known => Shape::Metadata,
+        Some("PartialObjectMetadata") if known => Shape::Metadata(Asked::One),
+        Some("PartialObjectMetadataList") if known => Shape::Metadata(Asked::List),
         _ => return None,
     };
-    Some(Accept { format, shape, pretty, ..wishes })
+    let meta_version = if version == "v1beta1" { MetaVersion::V1Beta1 } else { MetaVersion::V1 };
+    Some(Accept { format, shape, meta_version, pretty, ..wishes })
 }
 
 /// Whether a clause of `Accept` asks for the aggregated discovery document, and in which version.
@@ -200,12 +261,21 @@ pub(crate) fn aggregated_discovery(headers: &HeaderMap) -> Option<api::discovery
 /// # Errors
 /// 415 for anything but JSON, YAML and protobuf.
 pub(crate) fn body_format(headers: &HeaderMap) -> Result<Format, Status> {
-    match media_type(headers) {
-        None | Some("application/json" | "text/plain" | "application/x-www-form-urlencoded") => Ok(Format::Json),
-        Some("application/yaml" | "application/x-yaml" | "text/yaml") => Ok(Format::Yaml),
-        Some("application/vnd.kubernetes.protobuf") => Ok(Format::Protobuf),
-        Some(_) => Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
-    }
+    let formats = [
+        ("application/json", Format::Json),
+        ("application/yaml", Format::Yaml),
+        ("application/vnd.kubernetes.protobuf", Format::Protobuf),
+    ];
+    let Some(text) = header(headers, &header::CONTENT_TYPE).filter(|text| !text.is_empty()) else {
+        return Ok(Format::Json);
+    };
+    let (media, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let named = |parameter: &str| parameter.trim().is_empty() || parameter.contains('=');
+    let found = formats.into_iter().find(|(known, _)| media.trim().eq_ignore_ascii_case(known));
+    found
+        .filter(|_| parameters.split(';').all(named))
+        .map(|(_, format)| format)
+        .ok_or_else(|| unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf"))
 }
 
 pub(crate) fn unsupported(accepted: &str) -> Status {
@@ -251,7 +321,7 @@ mod tests {
         let metadata = accept(
             "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
         );
-        assert_eq!(Accept::parse(&metadata).unwrap().shape, Shape::Metadata);
+        assert_eq!(Accept::parse(&metadata).unwrap().shape, Shape::Metadata(Asked::List));
     }
 
     #[test]
@@ -275,7 +345,10 @@ mod tests {
             ("application/json;stream=watch", json),
             ("application/vnd.kubernetes.protobuf;stream=watch,application/json", json),
             ("application/json;as=Table;v=v9;g=meta.k8s.io,application/yaml", yaml),
-            ("application/yaml;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", (Format::Yaml, Shape::Metadata)),
+            (
+                "application/yaml;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+                (Format::Yaml, Shape::Metadata(Asked::One)),
+            ),
             ("application/json;q=0.1;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json", json),
         ];
         for (text, expected) in cases {
@@ -297,6 +370,22 @@ mod tests {
             assert_eq!(error.message, why);
         }
         assert!(Accept::parse(&accept("application/json;pretty=1")).unwrap().pretty);
+    }
+
+    #[test]
+    fn routes_know_types_to_the_letter() {
+        let route = |text: &str, verb| check_route(&accept(text), verb).map_err(|status| status.message);
+        for known in ["application/json;as=Table", "text/html, */*;q=0.1", "application/vnd.kubernetes.protobuf"] {
+            assert_eq!(route(known, Verb::Get), Ok(()), "{known}");
+        }
+        assert_eq!(check_route(&HeaderMap::new(), Verb::Get), Ok(()));
+        for unknown in ["*", "application/*", "text/html", "APPLICATION/json"] {
+            let why = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+            assert_eq!(route(unknown, Verb::Get).unwrap_err(), why);
+            assert!(
+                route(unknown, Verb::List).unwrap_err().starts_with(&format!("{why}, application/json;stream=watch"))
+            );
+        }
     }
 
     #[test]
@@ -334,7 +423,10 @@ mod tests {
         assert_eq!(of("application/json; charset=utf-8").unwrap(), Format::Json);
         assert_eq!(of("application/yaml").unwrap(), Format::Yaml);
         assert_eq!(of("application/vnd.kubernetes.protobuf").unwrap(), Format::Protobuf);
-        assert_eq!(of("application/cbor").unwrap_err().code, 415);
+        assert_eq!(of("APPLICATION/JSON;").unwrap(), Format::Json);
+        for other in ["application/cbor", "text/yaml", "text/plain", "application/json;q", ";", "*/*"] {
+            assert_eq!(of(other).unwrap_err().code, 415, "{other}");
+        }
         assert_eq!(body_format(&HeaderMap::new()).unwrap(), Format::Json);
     }
 }

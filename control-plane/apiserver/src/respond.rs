@@ -1,6 +1,6 @@
 //! Answers: bytes, documents and errors to HTTP responses.
 
-use crate::negotiate::{Accept, Format};
+use crate::negotiate::{Accept, Format, MetaVersion};
 use api::Status;
 use axum::body::Body;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ pub(crate) const GZIP_FROM: usize = 128 * 1024;
 /// A JSON document in the client's format.
 pub(crate) fn json(accept: Accept, code: StatusCode, bytes: Bytes) -> Response<Body> {
     let bytes = match accept.format {
-        Format::Json if !accept.pretty => bytes,
+        Format::Json if !accept.pretty && accept.meta_version == MetaVersion::V1 => bytes,
         _ => match serde_json::from_slice::<Value>(&bytes) {
             Ok(value) => text(accept, &value),
             Err(_) => bytes,
@@ -28,7 +28,30 @@ pub(crate) fn value(accept: Accept, code: StatusCode, value: &Value) -> Response
     finish(accept, code, text(accept, value))
 }
 
+/// Tables and metadata in the version before the first.
+fn in_beta(value: &Value) -> Value {
+    const BETA: &str = "meta.k8s.io/v1beta1";
+    let mut beta = value.clone();
+    if let Some(version) = beta.get_mut("apiVersion").filter(|version| *version == "meta.k8s.io/v1") {
+        *version = BETA.into();
+    }
+    for (list, path) in [("items", "/apiVersion"), ("rows", "/object/apiVersion")] {
+        let items = beta.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+        for version in items.filter_map(|item| item.pointer_mut(path)).filter(|version| *version == "meta.k8s.io/v1") {
+            *version = BETA.into();
+        }
+    }
+    beta
+}
+
 fn text(accept: Accept, value: &Value) -> Bytes {
+    let beta;
+    let value = if accept.meta_version == MetaVersion::V1 {
+        value
+    } else {
+        beta = in_beta(value);
+        &beta
+    };
     let text = match accept.format {
         Format::Yaml => serde_saphyr::to_string(value).ok().map(String::into_bytes),
         _ if accept.pretty => serde_json::to_vec_pretty(value).ok(),
@@ -67,6 +90,18 @@ pub(crate) fn plain(code: StatusCode, content_type: &'static str, bytes: impl In
 /// A text for people, which no browser is to take for anything else.
 pub(crate) fn text_plain(code: StatusCode, text: impl Into<Body>) -> Response<Body> {
     let mut response = plain(code, "text/plain; charset=utf-8", text);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// What a server of static pages says of those that it has not, and Kubernetes' outside of its API.
+pub(crate) fn nowhere() -> Response<Body> {
+    text_plain(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// The refusal of who may not ask.
+pub(crate) fn forbidden(accept: Accept, status: &Status) -> Response<Body> {
+    let mut response = error(accept, status);
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

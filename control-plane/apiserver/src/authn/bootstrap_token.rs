@@ -1,6 +1,6 @@
 //! Bootstrap tokens: `ID.SECRET`, kept in Secrets of kube-system, for nodes that have no other credential yet.
 
-use super::{Refused, same_secret};
+use super::{About, Refused, same_secret};
 use crate::user::User;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +23,7 @@ pub(super) fn looks_like(token: &str) -> bool {
 /// # Errors
 /// No such token, another secret, or one that is expired or not meant for this.
 pub(super) fn find(snapshot: &Snapshot, token: &str, now: Timestamp) -> Result<User, Refused> {
-    let refuse = |why: &str| Refused(format!("invalid bootstrap token: {why}"));
+    let refuse = |why: &str| Refused { why: format!("invalid bootstrap token: {why}"), about: About::Nobody };
     let (id, secret) = token.split_once('.').ok_or_else(|| refuse("its form"))?;
     let key = format!("core/secrets/kube-system/bootstrap-token-{id}");
     let entry = snapshot.get(key.as_bytes()).ok_or_else(|| refuse("no such token"))?;

@@ -17,7 +17,7 @@ use crate::user::User;
 use api::{Reason, Status};
 use http::{HeaderMap, header};
 use jiff::Timestamp;
-use service_account::ServiceAccounts;
+use service_account::{ISSUER, ServiceAccounts};
 use std::sync::{Arc, OnceLock};
 use store::Store;
 
@@ -31,13 +31,25 @@ pub(crate) struct Tokens {
 
 /// What is wrong with a token that was sent: its sender gets a 401, whatever the reason.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Refused(pub String);
+#[error("{why}")]
+pub(crate) struct Refused {
+    pub why: String,
+    pub about: About,
+}
 
-/// A token's user, and the audiences that it is for; none: every audience.
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// A token of a ServiceAccount: reviews tell what is wrong with it.
+    Account,
+    /// A token that is nobody's, of which there is nothing to tell.
+    Nobody,
+}
+
+/// A token's user, and those of the audiences asked for that it is for.
 pub(crate) struct Authenticated {
     pub user: Arc<User>,
-    pub audiences: Option<Arc<[String]>>,
+    pub audiences: Arc<[String]>,
 }
 
 impl Tokens {
@@ -73,21 +85,30 @@ impl Tokens {
     /// See [`Refused`].
     pub(crate) fn find(&self, token: &str, now: Timestamp, audiences: &[String]) -> Result<Authenticated, Refused> {
         if let Some(user) = self.fixed.find(token) {
-            return Ok(Authenticated { user, audiences: None });
+            return for_this_server(user, audiences);
         }
         if bootstrap_token::looks_like(token) {
             let user = bootstrap_token::find(&self.store.snapshot(), token, now)?;
-            return Ok(Authenticated { user: Arc::new(user), audiences: None });
+            return for_this_server(Arc::new(user), audiences);
         }
-        let accounts = self.accounts.get().ok_or_else(|| Refused("there is no key for tokens".into()))?;
+        let nobody = || Refused { why: "there is no key for tokens".into(), about: About::Nobody };
+        let accounts = self.accounts.get().ok_or_else(nobody)?;
         accounts.verify(&self.store, token, now, audiences)
     }
 }
 
+/// Tokens that name no audience are for this server, and for nobody else (`WrapAudienceAgnosticToken`).
+fn for_this_server(user: Arc<User>, audiences: &[String]) -> Result<Authenticated, Refused> {
+    if audiences.is_empty() || audiences.iter().any(|audience| audience == ISSUER) {
+        return Ok(Authenticated { user, audiences: [ISSUER.to_owned()].into() });
+    }
+    Err(Refused { why: "the token is for this server only".into(), about: About::Nobody })
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.trim().split_once(' ')?;
-    let token = token.trim();
+    let mut parts = value.trim().split(' ');
+    let (scheme, token) = (parts.next()?, parts.next()?);
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
@@ -113,7 +134,10 @@ mod tests {
     fn only_whole_bearer_tokens_count() {
         let with = |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
         assert_eq!(bearer(&with("Bearer s3cret")), Some("s3cret"));
-        assert_eq!(bearer(&with("bearer  s3cret ")), Some("s3cret"));
+        assert_eq!(bearer(&with("bearer s3cret ")), Some("s3cret"));
+        // As Kubernetes reads it: what follows the first space, up to the next.
+        assert_eq!(bearer(&with("bearer s3cret more")), Some("s3cret"));
+        assert_eq!(bearer(&with("bearer  s3cret")), None);
         assert_eq!(bearer(&with("Basic s3cret")), None);
         assert_eq!(bearer(&with("Bearer ")), None);
         assert!(same_secret(b"ab", b"ab") && !same_secret(b"ab", b"ac") && !same_secret(b"ab", b"abc"));

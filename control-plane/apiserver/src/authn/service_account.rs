@@ -5,7 +5,7 @@
 //! checked, and not on its way out?
 
 use super::jwt::{JwtError, Signer};
-use super::{Authenticated, Refused};
+use super::{About, Authenticated, Refused};
 use crate::objects::Index;
 use crate::pki::AccountKey;
 use crate::user::User;
@@ -108,7 +108,16 @@ enum AnyClaims {
 }
 
 fn refuse(why: impl Into<String>) -> Refused {
-    Refused(why.into())
+    Refused { why: why.into(), about: About::Account }
+}
+
+/// What others have signed, or is no JWT at all, is no token of an account.
+fn unread(error: JwtError) -> Refused {
+    let about = match error {
+        JwtError::Malformed | JwtError::OtherKey => About::Nobody,
+        JwtError::Signature | JwtError::Key => About::Account,
+    };
+    Refused { why: error.to_string(), about }
 }
 
 impl ServiceAccounts {
@@ -166,7 +175,7 @@ impl ServiceAccounts {
         if intended.is_empty() {
             return Err(refuse(format!("token audiences {:?} is invalid for the target audiences", known.audiences)));
         }
-        Ok(Authenticated { user: Arc::clone(&known.user), audiences: Some(intended) })
+        Ok(Authenticated { user: Arc::clone(&known.user), audiences: intended })
     }
 
     fn remembered(&self, key: &[u8; 32]) -> Option<Arc<Known>> {
@@ -183,7 +192,7 @@ impl ServiceAccounts {
     }
 
     fn check(&self, snapshot: &Snapshot, token: &str, now: Timestamp) -> Result<Known, Refused> {
-        let claims: AnyClaims = self.signer.verify(token).map_err(|error| refuse(error.to_string()))?;
+        let claims: AnyClaims = self.signer.verify(token).map_err(unread)?;
         match claims {
             AnyClaims::Bound(claims) => check_bound(snapshot, &claims, now),
             AnyClaims::Legacy(claims) => check_legacy(snapshot, &claims, token, now),

@@ -2,8 +2,8 @@
 
 use crate::catalog::Document;
 use crate::core::Core;
-use crate::negotiate::{Accept, aggregated_discovery};
-use crate::registry::unknown_path;
+use crate::negotiate::{Accept, Shape, aggregated_discovery, not_acceptable};
+use crate::registry::{is_built_in, unknown_path};
 use crate::request::Query;
 use crate::respond;
 use api::discovery::{self, AggregatedVersion, Root};
@@ -20,8 +20,14 @@ pub(super) fn serve(
 ) -> Result<Response<Body>, Status> {
     let aggregated = aggregated_discovery(headers);
     let plain = |name: &str, make: &dyn Fn(&Kinds) -> Option<Value>| {
-        let document = core.catalog().document(name, |kinds| bytes(&make(kinds)?)).ok_or_else(unknown_path)?;
-        Ok(respond::json(Accept::parse(headers)?.prettily(headers, query), StatusCode::OK, document.bytes))
+        let Some(document) = core.catalog().document(name, |kinds| bytes(&make(kinds)?)) else {
+            return no_document(core, parts);
+        };
+        let accept = Accept::parse(headers)?.prettily(headers, query);
+        if accept.shape != Shape::Full {
+            return Err(not_acceptable("application/json, application/yaml"));
+        }
+        Ok(respond::json(accept, StatusCode::OK, document.bytes))
     };
     let address = core.address.to_string();
     match (parts, aggregated) {
@@ -41,8 +47,14 @@ pub(super) fn serve(
             let name = format!("apis/{group}/{version}");
             plain(&name, &|kinds| discovery::api_resources(kinds, group, version))
         }
-        _ => Err(unknown_path()),
+        _ => no_document(core, parts),
     }
+}
+
+/// Outside of the groups that are built in there is not even a Status.
+fn no_document(core: &Core, parts: &[&str]) -> Result<Response<Body>, Status> {
+    let group = if parts.first() == Some(&"api") { Some("") } else { parts.get(1).copied() };
+    if group.is_some_and(|group| is_built_in(core, group)) { Err(unknown_path()) } else { Ok(respond::nowhere()) }
 }
 
 fn bytes(value: &Value) -> Option<Vec<u8>> {
@@ -64,7 +76,7 @@ fn shared(core: &Core, headers: &HeaderMap, root: Root, version: AggregatedVersi
     let mut response = if unchanged {
         respond::plain(StatusCode::NOT_MODIFIED, content_type, Body::empty())
     } else {
-        let accept = Accept { shape: crate::negotiate::Shape::Full, ..Accept::parse(headers).unwrap_or(Accept::JSON) };
+        let accept = Accept { shape: Shape::Full, ..Accept::parse(headers).unwrap_or(Accept::JSON) };
         let mut response = respond::json(
             Accept { format: crate::negotiate::Format::Json, pretty: false, ..accept },
             StatusCode::OK,

@@ -2,7 +2,6 @@
 //! (`apiserver/pkg/server/healthz/healthz.go`). Checks bear Kubernetes' names where the thing that they are about is here.
 
 use crate::core::Core;
-use crate::registry::unknown_path;
 use crate::request::Query;
 use crate::respond;
 use api::Status;
@@ -87,13 +86,13 @@ pub(super) async fn serve(
         return Ok(all(core, endpoint, query).await);
     }
     let name = rest.join("/");
-    let check = names(endpoint).find(|check| *check == name).ok_or_else(unknown_path)?;
+    let Some(check) = names(endpoint).find(|check| *check == name) else { return Ok(respond::nowhere()) };
     let failed = judge(core, endpoint, vec![check]).await.into_iter().find_map(|(_, health)| match health {
         Health::Ok => None,
         Health::Failed(reason) => Some(reason),
     });
     Ok(match failed {
-        None => respond::text_plain(StatusCode::OK, "ok"),
+        None => respond::plain(StatusCode::OK, "text/plain; charset=utf-8", "ok"),
         Some(reason) => {
             respond::text_plain(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {reason}\n"))
         }

@@ -24,32 +24,51 @@ use std::collections::BTreeSet;
 /// Answers a request that is not about a resource.
 ///
 /// # Errors
-/// 404 for paths that nobody knows, 405 for methods other than GET.
+/// 404 for paths that nobody knows, 405 for methods that go-restful has no route for.
 pub(crate) async fn serve(
     core: &Core,
     info: &RequestInfo<'_>,
     headers: &HeaderMap,
     query: &Query<'_>,
 ) -> Result<Response<Body>, Status> {
-    let path = info.path.strip_suffix('/').unwrap_or(info.path);
-    let parts: Vec<&str> = path.split('/').skip(1).collect();
-    if !matches!(*info.method, Method::GET | Method::HEAD) {
+    let parts: Vec<&str> = info.path.split('/').skip(1).collect();
+    // Those that go-restful has a route for take a slash at their end, and no method but GET.
+    let routed = match parts.as_slice() {
+        [routed @ .., ""] | routed => routed,
+    };
+    if is_routed(core, routed) && *info.method != Method::GET {
         return Err(method_not_allowed());
     }
     // Written for people, whoever asks.
     let lines = Accept { pretty: true, ..Accept::JSON };
     match parts.as_slice() {
-        [] | [""] => Ok(respond::value(lines, StatusCode::OK, &index(core))),
-        ["version"] => Ok(respond::value(lines, StatusCode::OK, &version::document())),
+        [""] | ["index.html"] => Ok(respond::value(lines, StatusCode::OK, &index(core))),
         [kind @ ("healthz" | "livez" | "readyz"), rest @ ..] => health::serve(core, kind, rest, query).await,
         ["metrics"] => {
             Ok(respond::plain(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(core)))
         }
-        ["api" | "apis", ..] => discovery::serve(core, &parts, headers, query),
-        [".well-known", "openid-configuration"] => openid::configuration(core),
-        ["openid", "v1", "jwks"] => openid::keys(core),
         ["openapi", rest @ ..] => openapi::serve(core, rest, headers, query),
-        _ => Err(unknown_path()),
+        _ => match routed {
+            ["version"] => Ok(respond::value(lines, StatusCode::OK, &version::document())),
+            ["version", ..] => Err(unknown_path()),
+            ["api" | "apis", ..] => discovery::serve(core, routed, headers, query),
+            [".well-known", "openid-configuration"] => openid::configuration(core),
+            ["openid", "v1", "jwks"] => openid::keys(core),
+            _ => Ok(respond::nowhere()),
+        },
+    }
+}
+
+fn is_routed(core: &Core, path: &[&str]) -> bool {
+    match path {
+        ["version"] | ["api"] | [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => true,
+        ["api", version] => *version == "v1",
+        ["apis", group, version] => core
+            .catalog()
+            .kinds
+            .iter()
+            .any(|row| row.custom.is_none() && row.group == *group && row.version == *version),
+        _ => false,
     }
 }
 

@@ -19,7 +19,6 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     admit::body(call, &mut binding, options.common).await?;
     let name = match (call.name(), meta::name(&binding)) {
         ("", name) => name.to_owned(),
-        (name, "") => name.to_owned(),
         (name, other) if name == other => name.to_owned(),
         _ => return Err(Status::bad_request("name in URL does not match name in Binding object")),
     };

@@ -48,10 +48,10 @@ enum Listed {
 fn shown(call: &Call<'_>, items: &[Value], listed: Listed) -> Value {
     match (call.accept.shape, listed) {
         (Shape::Table(include), _) => call.table(items, json!({}), include),
-        (Shape::Full | Shape::Metadata, Listed::Yes) => json!({
+        (Shape::Full | Shape::Metadata(_), Listed::Yes) => json!({
             "kind": call.resource.list_kind, "apiVersion": call.resource.api_version(), "metadata": {}, "items": items,
         }),
-        (Shape::Full | Shape::Metadata, Listed::No) => items[0].clone(),
+        (Shape::Full | Shape::Metadata(_), Listed::No) => items[0].clone(),
     }
 }
 

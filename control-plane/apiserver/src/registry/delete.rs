@@ -5,7 +5,7 @@ use super::selection::Selection;
 use super::{Call, Outcome, namespace, services, success};
 use crate::admission::{Beside, Operation, Options, Request};
 use crate::crd::present::{self, Encoded};
-use crate::negotiate::Format;
+use crate::negotiate::Shape;
 use crate::objects;
 use crate::request::{DeleteOptions, ListOptions, Preconditions, Propagation};
 use crate::{body, negotiate, respond};
@@ -66,21 +66,39 @@ pub(super) async fn collection(call: &Call<'_>, request_body: Body) -> Result<Re
         .await?;
     let items: Result<Vec<Value>, Status> =
         outcomes.into_iter().flatten().map(|o| objects::parse(call.resource, &o.body, o.revision)).collect();
-    let list = json!({
-        "kind": call.resource.list_kind, "apiVersion": call.resource.api_version(),
-        "metadata": {"resourceVersion": call.core.store.revision().to_string()}, "items": items?,
-    });
-    Ok(respond::value(call.accept, StatusCode::OK, &list))
+    Ok(respond::value(call.accept, StatusCode::OK, &deleted_list(call, items?)))
+}
+
+/// What was deleted, as the client wants to see it.
+fn deleted_list(call: &Call<'_>, mut items: Vec<Value>) -> Value {
+    let metadata = json!({"resourceVersion": call.core.store.revision().to_string()});
+    let (kind, api_version) = match call.accept.shape {
+        Shape::Table(include) => return call.table(&items, metadata, include),
+        Shape::Metadata(_) => ("PartialObjectMetadataList", "meta.k8s.io/v1".to_owned()),
+        Shape::Full => (call.resource.list_kind.as_ref(), call.resource.api_version()),
+    };
+    for item in &mut items {
+        match call.accept.shape {
+            Shape::Metadata(_) => {
+                let metadata = item["metadata"].take();
+                *item = json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata});
+            }
+            _ if call.resource.custom.is_none() => {
+                if let Some(item) = item.as_object_mut() {
+                    item.remove("kind");
+                    item.remove("apiVersion");
+                }
+            }
+            _ => {}
+        }
+    }
+    json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
 }
 
 async fn read_options(call: &Call<'_>, request_body: Body) -> Result<DeleteOptions, Status> {
     let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
-    let document = if bytes.is_empty() {
-        None
-    } else {
-        let format = negotiate::body_format(call.headers).unwrap_or(Format::Json);
-        Some(body::decode(format, &bytes)?.0)
-    };
+    let document =
+        if bytes.is_empty() { None } else { Some(body::decode(negotiate::body_format(call.headers)?, &bytes)?.0) };
     DeleteOptions::parse(&call.query, document.as_ref())
 }
 
@@ -197,7 +215,8 @@ async fn attempt(
 }
 
 fn check(call: &Call<'_>, name: &str, preconditions: &Preconditions, object: &Value) -> Result<(), Status> {
-    let conflict = |why: String| Err(Status::conflict(&call.resource.group, &call.resource.plural, name, why));
+    // Of what stands in the way Kubernetes names the kind here, not the resource.
+    let conflict = |why: String| Err(Status::conflict(&call.resource.group, &call.resource.kind, name, why));
     if let Some(wanted) = &preconditions.uid
         && wanted != meta::uid(object)
     {

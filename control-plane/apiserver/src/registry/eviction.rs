@@ -19,8 +19,7 @@ const ATTEMPTS: usize = 100;
 pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
     let mut eviction = input::object(call, body, options.field_validation).await?;
-    let name = meta::name(&eviction);
-    if !name.is_empty() && name != call.name() {
+    if meta::name(&eviction) != call.name() {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     admit::body(call, &mut eviction, options.common).await?;

@@ -154,7 +154,7 @@ impl Encoder {
         out.put_slice(kind.head());
         match self.shape {
             Shape::Full if self.native => wire::put_object(out, &self.resource, body, revision),
-            Shape::Metadata => wire::put_metadata_only(out, &self.resource, body, Some(revision)),
+            Shape::Metadata(_) => wire::put_metadata_only(out, &self.resource, body, Some(revision)),
             Shape::Full | Shape::Table(_) => {
                 let object =
                     objects::parse(&self.resource, body, Some(revision)).unwrap_or_else(|error| error.to_value());
@@ -172,7 +172,7 @@ impl Encoder {
         let context = table::Context { wide: true, now: (self.clock)() };
         let mut table = table::render(&self.resource, objects, json!({"resourceVersion": revision}), &context, include);
         if std::mem::replace(&mut self.columns_sent, true) {
-            table["columnDefinitions"] = json!([]);
+            table["columnDefinitions"] = Value::Null;
         }
         table
     }
@@ -186,7 +186,7 @@ impl Encoder {
             Shape::Full => {
                 json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata})
             }
-            Shape::Metadata => {
+            Shape::Metadata(_) => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
             Shape::Table(include) => {

@@ -1,7 +1,7 @@
 //! Bodies that are objects: decoded, of the right kind, with their fields checked against the schema.
 
 use super::Call;
-use crate::request::FieldValidation;
+use crate::request::{FieldValidation, untyped};
 use crate::{body, negotiate};
 use api::kinds::{check_body, group_version};
 use api::schema::{self, Schema};
@@ -36,16 +36,25 @@ pub(super) async fn object(call: &Call<'_>, request_body: Body, validation: Fiel
 pub(super) async fn document(call: &Call<'_>, request_body: Body, kind: &str) -> Result<(Value, Vec<String>), Status> {
     let format = negotiate::body_format(call.headers)?;
     let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
-    body::decode(format, &bytes).map_err(|error| unreadable(&error, kind, &bytes))
+    let (document, duplicates) = body::decode(format, &bytes).map_err(|e| unreadable(&e.message, kind, &bytes))?;
+    match document {
+        Value::Null => Ok((Value::Object(serde_json::Map::new()), duplicates)),
+        document => match untyped(&document) {
+            Some(why) => Err(unreadable(&why, kind, &bytes)),
+            None => Ok((document, duplicates)),
+        },
+    }
 }
 
-fn unreadable(error: &Status, kind: &str, bytes: &Bytes) -> Status {
-    let shown = hex::encode(&bytes[..bytes.len().min(30)]);
+fn unreadable(why: &str, kind: &str, bytes: &Bytes) -> Status {
+    let begin = &bytes[..bytes.len().min(30)];
+    let shown = match begin.first() {
+        None => "<empty>".into(),
+        Some(b'{') => String::from_utf8_lossy(begin),
+        Some(_) => hex::encode(begin).into(),
+    };
     let more = if bytes.len() > 30 { " ..." } else { "" };
-    Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {kind}): {} ({shown}{more})",
-        error.message
-    ))
+    Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({shown}{more})"))
 }
 
 /// Fills kind and apiVersion where they are absent, and refuses others.
@@ -88,7 +97,7 @@ pub(super) fn check_fields(resource: &Resource, object: &mut Value) -> Result<Ve
 
 /// [`schema::prune`], but for an empty `managedFields`: it says that nobody is to own anything, which no list at all does not
 /// say.
-fn prune(schema: &Schema, object: &mut Value) {
+pub(super) fn prune(schema: &Schema, object: &mut Value) {
     let owned_by_none = |metadata: &Value| metadata.get("managedFields") == Some(&Value::Array(Vec::new()));
     let reset = object.get("metadata").is_some_and(owned_by_none);
     schema::prune(schema, object);

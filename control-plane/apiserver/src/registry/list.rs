@@ -42,7 +42,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let native = wire::is_native(call.resource);
     match call.accept.shape {
         Shape::Table(include) => Ok(respond::value(call.accept, StatusCode::OK, &page.table(call, include).await?)),
-        Shape::Metadata => Ok(respond::json(call.accept, StatusCode::OK, page.metadata_only(call.resource).await)),
+        Shape::Metadata(_) => Ok(respond::json(call.accept, StatusCode::OK, page.metadata_only(call.resource).await)),
         Shape::Full if native && call.accept.format == Format::Json && !call.accept.pretty => Ok(page.respond(call)),
         Shape::Full => {
             let mut items = page.parse(call.resource).await?;

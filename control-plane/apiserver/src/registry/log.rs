@@ -7,7 +7,7 @@ use crate::objects;
 use crate::peers;
 use crate::respond;
 use api::field::{Error as FieldError, Path};
-use api::{Reason, Status, meta};
+use api::{Reason, Status, meta, time};
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::Value;
@@ -19,15 +19,17 @@ const PARAMETERS: [&str; 8] =
 const ERROR_BYTES: usize = 64 * 1024;
 
 pub(super) async fn log(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    check_options(call)?;
     let snapshot = call.core.latest().await?;
     let entry = snapshot.get(&call.key()).ok_or_else(|| call.not_found())?;
     let pod = objects::parse(call.resource, &entry.value.body, Some(entry.mod_revision))?;
     let container = container(call, &pod)?;
-    check_options(call)?;
     let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
     if node.is_empty() {
         // Not scheduled: there is no log yet, which is no error.
-        return Ok(respond::plain(StatusCode::OK, "text/plain", Body::empty()));
+        let mut nothing = Response::new(Body::empty());
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nothing);
     }
     let path = kubelet_path(call, container);
     let response = peers::kubelet(call.core, node, &path).await.map_err(|error| unreachable(call, node, &error))?;
@@ -48,6 +50,11 @@ fn check_options(call: &Call<'_>) -> Result<(), Status> {
         if let Some(value) = call.query.integer(name)?.filter(|value| *value < least) {
             errors.push(FieldError::invalid(&Path::new(name), value, why));
         }
+    }
+    if let Some(since) = call.query.text("sinceTime").filter(|since| time::parse(since).is_none()) {
+        return Err(Status::bad_request(format!(
+            "parsing time {since:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {since:?} as \"2006\""
+        )));
     }
     if call.query.text("sinceSeconds").is_some() && call.query.text("sinceTime").is_some() {
         let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
@@ -76,7 +83,7 @@ fn kubelet_path(call: &Call<'_>, container: &str) -> String {
 }
 
 /// The container that is meant (`podStrategy.LogLocation`).
-fn container<'p>(call: &Call<'_>, pod: &'p Value) -> Result<&'p str, Status> {
+pub(super) fn container<'p>(call: &Call<'_>, pod: &'p Value) -> Result<&'p str, Status> {
     let named = |list: &str| -> Vec<&'p str> {
         let containers =
             pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

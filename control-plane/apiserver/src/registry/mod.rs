@@ -37,7 +37,7 @@ use crate::crd::{
     self,
     present::{self, Encoded},
 };
-use crate::negotiate::{Accept, Owners, Shape};
+use crate::negotiate::{self, Accept, Asked, Owners, Shape};
 use crate::request::{Query, ResourceRequest};
 use crate::user::User;
 use crate::{objects, respond};
@@ -84,15 +84,23 @@ pub(crate) async fn serve(
     body: Body,
 ) -> Result<Response<Body>, Status> {
     let catalog = core.catalog();
-    let resource = catalog.kinds.find(request.group, request.version, request.plural).ok_or_else(unknown_path)?;
+    let Some(resource) = catalog.kinds.find(request.group, request.version, request.plural) else {
+        return if is_built_in(core, request.group) { Err(unknown_path()) } else { Ok(respond::nowhere()) };
+    };
     let verb = request.verb.ok_or_else(method_not_allowed)?;
     if resource.scope == Scope::Cluster && !request.namespace.is_empty() && request.plural != "namespaces" {
         return Err(unknown_path());
     }
-    let mut accept = Accept::parse(headers)?.prettily(headers, &query);
-    if let Shape::Table(include) = &mut accept.shape {
-        *include = include_object(&query)?;
+    if resource.custom.is_none() {
+        negotiate::check_route(headers, verb)?;
     }
+    let mut accept = Accept::parse(headers)?.prettily(headers, &query);
+    match &mut accept.shape {
+        Shape::Full => {}
+        Shape::Table(include) => *include = include_object(&query)?,
+        Shape::Metadata(asked) => check_shape(&resource, verb, *asked)?,
+    }
+    check_name(request)?;
     let call = Call { core, request, headers, query, resource: &resource, user, accept, warnings: Mutex::default() };
     call.add_warnings(resource.deprecation().map(String::from));
     let answered = if request.subresource.is_empty() {
@@ -117,7 +125,7 @@ pub(crate) async fn serve(
 
 async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>, Status> {
     if !call.resource.supports(verb) {
-        return Err(method_not_allowed());
+        return Err(if has_route(call) { method_not_allowed() } else { unknown_path() });
     }
     if !call.resource.stored() {
         return match call.resource.kind.as_ref() {
@@ -131,6 +139,8 @@ async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>,
     match verb {
         Verb::List => list::list(call).await,
         Verb::Watch => watch::watch(call).await,
+        // There is no such route, whatever the method.
+        _ if single && !call.request.name.is_empty() => Err(unknown_path()),
         _ if single => Err(method_not_allowed()),
         Verb::Create if !call.request.name.is_empty() => Err(method_not_allowed()),
         Verb::Update | Verb::Patch if call.request.name.is_empty() => Err(method_not_allowed()),
@@ -144,6 +154,16 @@ async fn main(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>,
         Verb::Delete => delete::delete(call, body).await,
         Verb::DeleteCollection => delete::collection(call, body).await,
     }
+}
+
+/// Whether another method would have an answer there.
+fn has_route(call: &Call<'_>) -> bool {
+    let (resource, request) = (call.resource, call.request);
+    let all = resource.namespaced() && request.namespace.is_empty();
+    if request.name.is_empty() {
+        return resource.supports(Verb::List) || !all && resource.supports(Verb::Create);
+    }
+    !all && [Verb::Get, Verb::Update, Verb::Patch, Verb::Delete].into_iter().any(|verb| resource.supports(verb))
 }
 
 async fn subresource(call: &Call<'_>, verb: Verb, body: Body) -> Result<Response<Body>, Status> {
@@ -283,7 +303,7 @@ impl Call<'_> {
                 Ok(respond::json(self.accept, code, objects::wire::object(self.resource, body, *revision)))
             }
             Shape::Full => Ok(respond::value(self.accept, code, &objects::parse(self.resource, body, *revision)?)),
-            Shape::Metadata => {
+            Shape::Metadata(_) => {
                 let mut out = BytesMut::with_capacity(body.len() + 128);
                 objects::wire::put_metadata_only(&mut out, self.resource, body, *revision);
                 Ok(respond::json(self.accept, code, out.freeze()))
@@ -311,9 +331,64 @@ fn include_object(query: &Query<'_>) -> Result<IncludeObject, Status> {
     let text = query.get("includeObject").unwrap_or_default();
     IncludeObject::parse(text).ok_or_else(|| {
         Status::bad_request(format!(
-            "unrecognized includeObject value: {text:?}, must be one of \"\", \"None\", \"Metadata\", \"Object\""
+            "Unable to convert to Table as requested: includeObject: Invalid value: {text:?}: must be 'Metadata', 'Object', 'None', or empty"
         ))
     })
+}
+
+/// Metadata of one object and of a list are different kinds, and who asks for the one cannot read the other.
+///
+/// # Errors
+/// 406, naming the Go type of what there is.
+fn check_shape(resource: &Resource, verb: Verb, asked: Asked) -> Result<(), Status> {
+    let listed = match verb {
+        Verb::Watch => return Ok(()),
+        Verb::List | Verb::DeleteCollection => Asked::List,
+        _ => Asked::One,
+    };
+    if listed == asked {
+        return Ok(());
+    }
+    let package = match resource.group.as_ref() {
+        "" | "events.k8s.io" => "core",
+        group => group.split('.').next().unwrap_or_default(),
+    };
+    let of = |kind: &str, of_any: &str| match resource.custom {
+        Some(_) => format!("*unstructured.{of_any}"),
+        None => format!("*{package}.{kind}"),
+    };
+    let why = match asked {
+        Asked::One => {
+            let found = of(&resource.list_kind, "UnstructuredList");
+            format!("you requested PartialObjectMetadata, but the requested object is a list ({found})")
+        }
+        Asked::List => {
+            let found = of(&resource.kind, "Unstructured");
+            format!("you requested PartialObjectMetadataList, but the requested object is not a list ({found})")
+        }
+    };
+    Err(Status::new(Reason::NotAcceptable, why))
+}
+
+/// What cannot be part of a path in a store like etcd is nobody's name.
+///
+/// # Errors
+/// 400, and 404 for a name with a slash, which is no name but more of the path.
+fn check_name(request: &ResourceRequest<'_>) -> Result<(), Status> {
+    let name = request.name.as_ref();
+    let why = match name {
+        _ if name.contains('/') => return Err(unknown_path()),
+        "." => "may not be '.'",
+        ".." => "may not be '..'",
+        _ if name.contains('%') => "may not contain '%'",
+        _ => return Ok(()),
+    };
+    Err(Status::bad_request(format!("Name parameter invalid: {name:?}: {why}")))
+}
+
+/// Whether a group has kinds that are built in.
+pub(crate) fn is_built_in(core: &Core, group: &str) -> bool {
+    group.is_empty() || core.catalog().kinds.iter().any(|row| row.group == group && row.custom.is_none())
 }
 
 /// What unknown paths get.

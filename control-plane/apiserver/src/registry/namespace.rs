@@ -1,6 +1,6 @@
 //! What is particular to Namespaces: `spec.finalizers`, the phase, and the `finalize` subresource.
 
-use super::update::{Part, modify};
+use super::update::{Part, check_name, modify};
 use super::{Call, input};
 use crate::request::WriteOptions;
 use api::{Resource, Status, Verb, meta};
@@ -31,8 +31,8 @@ pub(super) fn mark_terminating(resource: &Resource, object: &mut Value) {
 /// PUT `…/finalize`: takes over `spec.finalizers`; with the last one the namespace goes.
 pub(super) async fn finalize(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let options = WriteOptions::parse(&call.query, Verb::Update)?;
-    let mut object = input::object(call, body, options.field_validation).await?;
-    meta::ensure_name(&mut object, call.name())?;
+    let object = input::object(call, body, options.field_validation).await?;
+    check_name(call, &object)?;
     let finalizers = object.pointer("/spec/finalizers").cloned().unwrap_or_else(|| serde_json::json!([]));
     let version = object.pointer("/metadata/resourceVersion").cloned();
     let outcome = modify(call, Part::Whole, options.common, |old| {

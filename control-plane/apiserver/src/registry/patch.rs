@@ -1,7 +1,7 @@
 //! PATCH: JSON, merge and strategic merge patches, applied anew to the newest object whenever another write came first.
 
 use super::owners::{self, Writer};
-use super::update::{Part, modify_owned};
+use super::update::{Part, check_name, modify_owned};
 use super::{Call, apply, input};
 use crate::request::{FieldValidation, WriteOptions};
 use crate::{body, negotiate};
@@ -11,7 +11,6 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
-const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 /// Custom kinds have no Go structs that say how their lists merge.
 const ACCEPTED_CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
@@ -53,7 +52,8 @@ pub(super) async fn patch(call: &Call<'_>, part: Part, request_body: Body) -> Re
             &before.object
         };
         let mut new = patch.apply(resource.schema.get(), old)?;
-        finish(call, &patch, &mut new, old, &options, &mut complained)?;
+        patch.judge(call, &Spoken::of(resource), &mut new, (&options, &mut complained))?;
+        same(call, &mut new, old)?;
         Ok((new, None))
     })
     .await?;
@@ -70,42 +70,35 @@ pub(super) fn no_apply(options: &WriteOptions) -> Result<(), Status> {
     owners::refuse(&errors)
 }
 
-/// A patched object is held to what a PUT is held to.
-fn finish(
-    call: &Call<'_>,
-    patch: &Patch,
-    new: &mut Value,
-    old: &Value,
-    options: &WriteOptions,
-    complained: &mut bool,
-) -> Result<(), Status> {
-    let resource = call.resource;
-    input::identify(new, &resource.api_version(), &resource.kind)?;
-    let wrong = |why: String| {
-        Status::invalid("", "", "", &[FieldError::invalid(&Path::new("patch"), patch.document.to_string(), why)])
-    };
-    // The patch is at fault, not the request's syntax.
-    let unknown = input::check_fields(resource, new).map_err(|error| {
-        let (_, why) = error.message.split_once(" cannot be handled as a ").unwrap_or(("", &error.message));
-        wrong(why.split_once(": ").map_or(why, |(_, why)| why).to_owned())
-    })?;
-    // Warnings once, however often the patch is applied.
-    if !std::mem::replace(complained, true) || options.field_validation == FieldValidation::Strict {
-        input::complain(call, options.field_validation, unknown, patch.duplicates.clone(), |errors| {
-            wrong(format!("strict decoding error: {errors}"))
-        })?;
+/// Another UID is no precondition, as it is in a PUT, but a change.
+fn same(call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
+    check_name(call, new)?;
+    meta::ensure_namespace(call.resource, new, call.namespace())?;
+    let (uid, known) = (meta::uid(new), meta::uid(old));
+    if !uid.is_empty() && uid != known {
+        let error = FieldError::invalid(&Path::new("metadata.uid"), uid, "field is immutable");
+        return Err(call.invalid(call.name(), &[error]));
     }
-    immutable(resource, call, new, old)?;
-    meta::ensure_namespace(resource, new, call.namespace())
+    Ok(())
 }
 
-fn immutable(resource: &Resource, call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
-    if meta::name(new) != meta::name(old) && !meta::name(new).is_empty() {
-        let path = Path::new("metadata.name");
-        let error = FieldError::invalid(&path, meta::name(new), "field is immutable");
-        return Err(Status::invalid(&resource.group, &resource.kind, call.name(), &[error]));
+/// The kind that a patch is of: the resource's, or its subresource's.
+pub(super) struct Spoken<'a> {
+    pub kind: &'a str,
+    pub version: &'a str,
+    pub api_version: String,
+    pub schema: &'a schema::Schema,
+}
+
+impl<'a> Spoken<'a> {
+    pub(super) fn of(resource: &'a Resource) -> Self {
+        Self {
+            kind: &resource.kind,
+            version: &resource.version,
+            api_version: resource.api_version(),
+            schema: resource.schema.get(),
+        }
     }
-    meta::ensure_name(new, call.name())
 }
 
 impl Patch {
@@ -117,8 +110,8 @@ impl Patch {
             Some("application/merge-patch+json") => Dialect::Merge,
             Some("application/strategic-merge-patch+json") if call.resource.custom.is_none() => Dialect::Strategic,
             _ => {
-                let accepted = if call.resource.custom.is_some() { ACCEPTED_CUSTOM } else { ACCEPTED };
-                return Err(negotiate::unsupported(accepted));
+                let custom = call.resource.custom.is_some();
+                return Err(if custom { negotiate::unsupported(ACCEPTED_CUSTOM) } else { negotiate::unrouted() });
             }
         };
         let bytes = body::read(call.headers, request_body, call.core.limits.body_bytes).await?;
@@ -134,18 +127,66 @@ impl Patch {
         match self.dialect {
             Dialect::Json => patch::json(old, &self.document),
             Dialect::Merge => patch::merge(old, &self.document),
-            Dialect::Strategic => patch::strategic(schema, old, &self.document),
+            Dialect::Strategic => patch::strategic(schema, old, &self.document).map(|mut new| {
+                // Its kind is the Go struct that it is applied to: what it says of that goes unread.
+                for field in ["kind", "apiVersion"] {
+                    if let (Some(own), Some(new)) = (old.get(field), new.as_object_mut()) {
+                        new.insert(field.into(), own.clone());
+                    }
+                }
+                new
+            }),
         }
     }
 
-    /// The patch of an object without lists that have merge keys, such as `Scale`.
+    /// Holds what the patch has made of an object to what a PUT is held to. The client hears its warnings once, however often
+    /// the patch is applied: `complained` remembers.
     ///
     /// # Errors
-    /// As [`Patch::apply`].
-    pub(super) fn apply_plain(&self, old: &Value) -> Result<Value, Status> {
-        match self.dialect {
-            Dialect::Json => patch::json(old, &self.document),
-            Dialect::Merge | Dialect::Strategic => patch::merge(old, &self.document),
+    /// 400 for another kind or version; 422 for values of wrong types, and for unknown fields where the client is strict. Then
+    /// the patch is at fault, not the request's syntax.
+    pub(super) fn judge(
+        &self,
+        call: &Call<'_>,
+        spoken: &Spoken<'_>,
+        new: &mut Value,
+        (options, complained): (&WriteOptions, &mut bool),
+    ) -> Result<(), Status> {
+        input::identify(new, &spoken.api_version, spoken.kind)?;
+        let unknown = match schema::check(spoken.schema, new) {
+            Ok(unknown) => unknown,
+            Err(error) => return Err(self.wrong(new, error.message)),
+        };
+        if !std::mem::replace(complained, true) || options.field_validation == FieldValidation::Strict {
+            input::complain(call, options.field_validation, unknown, self.duplicates.clone(), |errors| {
+                self.wrong(new, format!("strict decoding error: {errors}"))
+            })?;
+        }
+        input::prune(spoken.schema, new);
+        Ok(())
+    }
+
+    /// Shows the object that the patch has made or, of a strategic one, the patch.
+    fn wrong(&self, new: &Value, why: String) -> Status {
+        let shown = match self.dialect {
+            Dialect::Json | Dialect::Merge => new.to_string(),
+            Dialect::Strategic => go_map(&self.document),
+        };
+        Status::invalid("", "", "", &[FieldError::invalid(&Path::new("patch"), shown, why)])
+    }
+}
+
+/// A document as Go's `%+v` prints maps: `map[spec:map[replicas:1]]`.
+fn go_map(document: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(" ");
+    match document {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => document.to_string(),
+        Value::Array(list) => format!("[{}]", joined(list.iter().map(go_map).collect())),
+        Value::Object(map) => {
+            let members = map.iter().map(|(name, value)| format!("{name}:{}", go_map(value)));
+            format!("map[{}]", joined(members.collect()))
         }
     }
 }

@@ -2,6 +2,7 @@
 //! `status`. Nothing is stored.
 
 use super::{Call, admit, input};
+use crate::authn::About;
 use crate::authz::{Attributes, Decision, Target, node};
 use crate::negotiate::{Shape, not_acceptable};
 use crate::request::WriteOptions;
@@ -9,7 +10,7 @@ use crate::respond;
 use crate::user::User;
 use api::field::{Error as FieldError, Path};
 use api::selector::{Equality, FieldTerm, Fields};
-use api::{Resource, Status, Verb};
+use api::{Resource, Status, Verb, meta};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -26,19 +27,28 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let options = WriteOptions::parse(&call.query, Verb::Create)?;
     let mut review = input::object(call, body, options.field_validation).await?;
     admit::review(call, &mut review, options.common).await?;
+    meta::ensure_namespace(call.resource, &mut review, call.namespace())?;
     let spec = review.get("spec").cloned().unwrap_or_default();
+    let odd = odd_metadata(call, &review);
     review["status"] = match call.resource.kind.as_ref() {
         "SelfSubjectReview" => json!({"userInfo": user_info(call.user)}),
         "TokenReview" => token(call, &spec)?,
-        "SelfSubjectAccessReview" => access(call, call.user, &spec, Vec::new())?,
-        "SubjectAccessReview" => subject_access(call, &spec)?,
-        "LocalSubjectAccessReview" => {
-            in_namespace(call, &spec)?;
-            subject_access(call, &spec)?
+        "SelfSubjectAccessReview" => access(call, call.user, &spec, odd)?,
+        "SubjectAccessReview" => subject_access(call, &spec, odd)?,
+        "LocalSubjectAccessReview" => subject_access(call, &spec, odd.into_iter().chain(elsewhere(call, &spec)))?,
+        "SelfSubjectRulesReview" => {
+            let status = rules(call, &spec)?;
+            // The answer does not repeat the question.
+            (review["metadata"], review["spec"]) = (json!({}), json!({}));
+            status
         }
-        "SelfSubjectRulesReview" => rules(call, &spec)?,
         other => return Err(Status::not_implemented(format_args!("create of {other}"))),
     };
+    if let Shape::Metadata(_) = call.accept.shape {
+        review = json!({
+            "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": review.get("metadata"),
+        });
+    }
     Ok(respond::value(call.accept, StatusCode::CREATED, &review))
 }
 
@@ -65,19 +75,14 @@ fn token(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
     let audiences = strings(spec.get("audiences"));
     Ok(match call.core.tokens.find(token, call.core.now(), &audiences) {
         Ok(found) => {
-            let mut status = json!({"authenticated": true, "user": user_info(&found.user)});
-            match found.audiences {
-                Some(intended) => status["audiences"] = json!(*intended),
-                None if !audiences.is_empty() => status["audiences"] = json!(audiences),
-                None => {}
-            }
-            status
+            json!({"authenticated": true, "user": user_info(&found.user), "audiences": *found.audiences})
         }
+        Err(why) if why.about == About::Nobody => json!({"user": {}, "error": "invalid bearer token"}),
         Err(why) => json!({"user": {}, "error": format!("[invalid bearer token, {why}]")}),
     })
 }
 
-fn subject_access(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
+fn subject_access(call: &Call<'_>, spec: &Value, more: impl IntoIterator<Item = FieldError>) -> Result<Value, Status> {
     let user = User {
         name: text(spec, "user").to_owned(),
         uid: text(spec, "uid").to_owned(),
@@ -88,16 +93,20 @@ fn subject_access(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
             .map(|map| map.iter().map(|(key, list)| (key.clone(), strings(Some(list)))).collect::<BTreeMap<_, _>>())
             .unwrap_or_default(),
     };
-    let mut errors = Vec::new();
-    if user.name.is_empty() && user.groups.is_empty() {
-        let why = "at least one of user or group must be specified";
-        errors.push(FieldError::invalid(&Path::new("spec").child("user"), "", why));
-    }
-    access(call, &user, spec, errors)
+    let nobody = user.name.is_empty() && user.groups.is_empty();
+    let why = "at least one of user or group must be specified";
+    let error = nobody.then(|| FieldError::invalid(&Path::new("spec").child("user"), "", why));
+    access(call, &user, spec, error.into_iter().chain(more))
 }
 
 /// Asks the authorizers what `spec` asks about `user`.
-fn access(call: &Call<'_>, user: &User, spec: &Value, mut errors: Vec<FieldError>) -> Result<Value, Status> {
+fn access(
+    call: &Call<'_>,
+    user: &User,
+    spec: &Value,
+    wrong: impl IntoIterator<Item = FieldError>,
+) -> Result<Value, Status> {
+    let mut errors = Vec::new();
     let attributes = |name: &str| spec.get(name).filter(|value| value.is_object());
     let path = Path::new("spec");
     let selector;
@@ -118,7 +127,11 @@ fn access(call: &Call<'_>, user: &User, spec: &Value, mut errors: Vec<FieldError
         }
         (None, Some(other)) => Some((text(other, "verb"), Target::Path(text(other, "path")))),
     };
-    let Some((verb, target)) = target.filter(|_| errors.is_empty()) else { return Err(call.invalid("", &errors)) };
+    errors.extend(wrong);
+    let Some((verb, target)) = target.filter(|_| errors.is_empty()) else {
+        // By then Kubernetes has forgotten the kind.
+        return Err(Status::invalid(&call.resource.group, "", "", &errors));
+    };
     let decision = call.core.authorizers.explain(user, &Attributes { verb, target });
     let mut status = json!({"allowed": decision.allowed()});
     let (Decision::Allow(reason) | Decision::Deny(reason)) = decision;
@@ -155,13 +168,36 @@ fn field_selector(attributes: &Value) -> Option<Fields> {
     Some(equal.collect())
 }
 
+/// A review of access has no name and no labels: it is nowhere kept.
+fn odd_metadata(call: &Call<'_>, review: &Value) -> Option<FieldError> {
+    let local = call.resource.kind == "LocalSubjectAccessReview";
+    let metadata = review.get("metadata")?;
+    let fields = metadata.as_object()?;
+    let empty =
+        |value: &Value| value.is_null() || value == "" || value.as_object().is_some_and(serde_json::Map::is_empty);
+    let odd = |(field, value): (&String, &Value)| {
+        !(empty(value) || field == "managedFields" || local && field == "namespace")
+    };
+    let why = if local { "must be empty except for namespace" } else { "must be empty" };
+    fields.iter().any(odd).then(|| FieldError::invalid(&Path::new("metadata"), metadata.clone(), why))
+}
+
 /// A local review is about its own namespace.
-fn in_namespace(call: &Call<'_>, spec: &Value) -> Result<(), Status> {
-    let asked = spec.pointer("/resourceAttributes/namespace").and_then(Value::as_str).unwrap_or_default();
-    if asked == call.namespace() {
-        return Ok(());
+fn elsewhere(call: &Call<'_>, spec: &Value) -> Vec<FieldError> {
+    let attributes = |name: &str| spec.get(name).filter(|value| value.is_object());
+    let path = Path::new("spec");
+    let mut errors = Vec::new();
+    if let Some(resource) = attributes("resourceAttributes")
+        && text(resource, "namespace") != call.namespace()
+    {
+        let path = Path::new("spec.resourceAttributes.namespace");
+        errors.push(FieldError::invalid(&path, text(resource, "namespace"), "must match metadata.namespace"));
     }
-    Err(Status::bad_request(format!("spec.resourceAttributes.namespace must match namespace: {}", call.namespace())))
+    if let Some(other) = attributes("nonResourceAttributes") {
+        let why = "disallowed on this kind of request";
+        errors.push(FieldError::invalid(&path.child("nonResourceAttributes"), other.clone(), why));
+    }
+    errors
 }
 
 fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
@@ -173,7 +209,7 @@ fn rules(call: &Call<'_>, spec: &Value) -> Result<Value, Status> {
     let held = authorizers.rbac().held(call.user, namespace);
     let mut of_resources = Vec::new();
     let mut of_paths = Vec::new();
-    if authorizers.allows_everything(call.user) {
+    if authorizers.allows_everything() {
         of_resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
         of_paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }

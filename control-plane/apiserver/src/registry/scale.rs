@@ -1,8 +1,8 @@
 //! The `scale` subresource: `autoscaling/v1 Scale` in front of whatever object has replicas.
 
 use super::owners::{Owners, Writer};
-use super::patch::{Patch, no_apply};
-use super::update::{Part, modify_owned};
+use super::patch::{Patch, Spoken, no_apply};
+use super::update::{Part, check_name, modify_owned};
 use super::{Call, Outcome, apply, input};
 use crate::negotiate::Shape;
 use crate::objects;
@@ -10,7 +10,7 @@ use crate::request::WriteOptions;
 use crate::respond;
 use api::apply::{Replicas, Updated, applied_scale, updated_scale};
 use api::field::{Error as FieldError, Path};
-use api::kinds::{ScalePaths, Subresource};
+use api::kinds::{ScalePaths, Subresource, group_version};
 use api::selector::Labels;
 use api::{Status, Verb, meta, table};
 use axum::body::Body;
@@ -32,8 +32,8 @@ pub(super) async fn serve(
         }
         Verb::Update => {
             let options = WriteOptions::parse(&call.query, verb)?;
-            let mut scale = input::object(call, body, options.field_validation).await?;
-            meta::ensure_name(&mut scale, call.name())?;
+            let scale = input::object(call, body, options.field_validation).await?;
+            check_name(call, &scale)?;
             write(call, paths, &options, |_| Ok(scale.clone())).await
         }
         Verb::Patch if apply::is(call) => {
@@ -45,7 +45,18 @@ pub(super) async fn serve(
             let options = WriteOptions::parse(&call.query, verb)?;
             no_apply(&options)?;
             let patch = Patch::read(call, body).await?;
-            write(call, paths, &options, |scale| patch.apply_plain(scale)).await
+            let (sub, schema) = call.spoken().ok_or_else(|| Status::internal("the scale subresource has no schema"))?;
+            let schema = schema.get();
+            let api_version = group_version(&sub.group, &sub.version);
+            let spoken = Spoken { kind: &sub.kind, version: &sub.version, api_version, schema };
+            let mut complained = false;
+            write(call, paths, &options, |scale| {
+                let mut new = patch.apply(schema, scale)?;
+                patch.judge(call, &spoken, &mut new, (&options, &mut complained))?;
+                check_name(call, &new)?;
+                Ok(new)
+            })
+            .await
         }
         _ => Err(Status::not_implemented("this verb on scale")),
     }
@@ -55,7 +66,7 @@ async fn write(
     call: &Call<'_>,
     paths: &ScalePaths,
     options: &WriteOptions,
-    change: impl Fn(&Value) -> Result<Value, Status>,
+    mut change: impl FnMut(&Value) -> Result<Value, Status>,
 ) -> Result<Response<Body>, Status> {
     let writer = Writer::of(call);
     let outcome = modify_owned(call, (&writer, Part::Main), options.common, |before| {
@@ -99,7 +110,7 @@ fn owners(updated: Updated) -> Owners {
     }
 }
 
-/// The object with the replicas, and the version if it says one, of `scale`.
+/// The object with the replicas of `scale`, and the version and UID that it says, if it does, for their preconditions.
 fn scaled<'p>(
     call: &Call<'_>,
     paths: &'p ScalePaths,
@@ -110,9 +121,10 @@ fn scaled<'p>(
     let after = replicas(call, scale)?;
     let before = find(old, &paths.spec_replicas).and_then(Value::as_i64).unwrap_or(0);
     set(&mut new, &paths.spec_replicas, after.into());
-    let version = meta::resource_version(scale);
-    if let (false, Some(metadata)) = (version.is_empty(), meta::metadata_mut(&mut new)) {
-        metadata.insert("resourceVersion".into(), version.into());
+    for (field, said) in [("resourceVersion", meta::resource_version(scale)), ("uid", meta::uid(scale))] {
+        if let (false, Some(metadata)) = (said.is_empty(), meta::metadata_mut(&mut new)) {
+            metadata.insert(field.into(), said.into());
+        }
     }
     Ok((new, Replicas { path: &paths.spec_replicas, before, after }))
 }

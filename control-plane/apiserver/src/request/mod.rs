@@ -7,7 +7,7 @@ mod query;
 
 pub(crate) use options::{
     Common, DeleteOptions, DryRun, FieldValidation, ListOptions, Preconditions, Propagation, Version, VersionMatch,
-    WriteOptions, too_large_version,
+    WriteOptions, too_large_version, untyped,
 };
 pub(crate) use query::Query;
 
@@ -56,13 +56,18 @@ impl<'a> RequestInfo<'a> {
     pub fn verb_name(&self) -> &'static str {
         match &self.resource {
             Some(ResourceRequest { verb: Some(verb), .. }) => verb_name(*verb),
-            _ => match *self.method {
+            // What no verb stands for is refused as nothing.
+            Some(_) => "",
+            None => match *self.method {
                 Method::GET => "get",
                 Method::HEAD => "head",
                 Method::POST => "post",
                 Method::PUT => "put",
                 Method::PATCH => "patch",
                 Method::DELETE => "delete",
+                Method::OPTIONS => "options",
+                Method::TRACE => "trace",
+                Method::CONNECT => "connect",
                 _ => "other",
             },
         }
@@ -132,6 +137,9 @@ fn resource<'a>(method: &Method, path: &'a str, query: Option<&str>) -> Option<R
     }
     let subresource = if name.is_empty() { "" } else { parts.next().unwrap_or_default() };
     let rest = parts.0.unwrap_or_default();
+    if subresource.is_empty() && !rest.is_empty() {
+        return None;
+    }
     let verb = verb(method, old_watch, !name.is_empty(), query);
     Some(ResourceRequest {
         verb,

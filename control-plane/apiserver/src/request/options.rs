@@ -84,7 +84,7 @@ impl WriteOptions {
 }
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Vec<FieldError>) -> DryRun {
-    let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
+    let values: Vec<&str> = values.collect();
     if values.iter().any(|value| *value != "All") {
         errors.push(FieldError::not_supported(&Path::new("dryRun"), serde_json::json!(values), &["All"]));
     }
@@ -122,7 +122,7 @@ pub(crate) struct DeleteOptions {
 }
 
 impl DeleteOptions {
-    /// From the body if there is one (`{}` and nothing are the same), else from the query.
+    /// From the body if there is one (`{}` and nothing are the same), else from the query. `dryRun` counts in either.
     ///
     /// # Errors
     /// 400 for a body that is no `DeleteOptions`, 422 for values that are not allowed.
@@ -137,19 +137,19 @@ impl DeleteOptions {
         let mut errors = Vec::new();
         let dry_run = dry_run(query.all("dryRun"), &mut errors);
         let orphan = query.optional_flag("orphanDependents");
-        let propagation = propagation(query.text("propagationPolicy"), orphan, &mut errors);
+        let grace_period_seconds = query.integer("gracePeriodSeconds")?.map(grace);
+        let propagation = propagation(query.get("propagationPolicy"), orphan, &mut errors);
         refuse("DeleteOptions", &errors)?;
-        Ok(Self {
-            common: Common { dry_run },
-            grace_period_seconds: query.integer("gracePeriodSeconds")?.map(grace),
-            propagation,
-            preconditions: Preconditions::default(),
-        })
+        let text = |name: &str| query.text(name).map(String::from);
+        let preconditions = Preconditions { uid: text("uid"), resource_version: text("resourceVersion") };
+        Ok(Self { common: Common { dry_run }, grace_period_seconds, propagation, preconditions })
     }
 
     fn from_body(query: &Query<'_>, body: &Value) -> Result<Self, Status> {
-        if !body.is_object() {
-            return Err(Status::bad_request("the body of a delete must be DeleteOptions"));
+        let nothing = Value::Object(serde_json::Map::new());
+        let body = if body.is_null() { &nothing } else { body };
+        if let Some(why) = untyped(body) {
+            return Err(Status::bad_request(why));
         }
         let kind = body.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
         if kind != "DeleteOptions" {
@@ -161,7 +161,9 @@ impl DeleteOptions {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(String::from);
         let mut errors = Vec::new();
         let listed = body.get("dryRun").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let dry_run = dry_run(listed.iter().filter_map(Value::as_str).chain(query.all("dryRun")), &mut errors);
+        // Kubernetes reads no query beside a body; but who says `dryRun` anywhere must not be taken at their word.
+        let asked = query.all("dryRun").filter(|value| !value.is_empty());
+        let dry_run = dry_run(listed.iter().filter_map(Value::as_str).chain(asked), &mut errors);
         let orphan = body.get("orphanDependents").and_then(Value::as_bool);
         let propagation = propagation(body.get("propagationPolicy").and_then(Value::as_str), orphan, &mut errors);
         refuse("DeleteOptions", &errors)?;
@@ -175,6 +177,35 @@ impl DeleteOptions {
                 resource_version: text(preconditions.and_then(|p| p.get("resourceVersion"))),
             },
         })
+    }
+}
+
+/// Why Go cannot even find the kind of a document; none where it can, which says nothing about the rest of it.
+pub(crate) fn untyped(document: &Value) -> Option<String> {
+    const HEAD: &str = "couldn't get version/kind; json parse error: json: cannot unmarshal";
+    if !document.is_object() {
+        let found = json_type(document);
+        return Some(format!(
+            "{HEAD} {found} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+        ));
+    }
+    let wrong = |field: &&str| document.get(*field).is_some_and(|value| !value.is_string() && !value.is_null());
+    if let Some(field) = ["apiVersion", "kind"].iter().find(|field| wrong(field)) {
+        let found = json_type(&document[*field]);
+        return Some(format!("{HEAD} {found} into Go struct field .{field} of type string"));
+    }
+    let version = document.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    (version.matches('/').count() > 1).then(|| format!("unexpected GroupVersion string: {version}"))
+}
+
+fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
@@ -194,13 +225,7 @@ fn check_types(body: &Value) -> Result<(), Status> {
         let Some(value) = body.pointer(&format!("/{field}")).filter(|value| !value.is_null() && !fits(value)) else {
             continue;
         };
-        let found = match value {
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            _ => "object",
-        };
+        let found = json_type(value);
         let field = field.replace('/', ".");
         return Err(Status::bad_request(format!(
             "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {kind}"
@@ -216,7 +241,6 @@ fn grace(seconds: i64) -> i64 {
 
 fn propagation(policy: Option<&str>, orphan: Option<bool>, errors: &mut Vec<FieldError>) -> Option<Propagation> {
     let path = Path::new("propagationPolicy");
-    let policy = policy.filter(|text| !text.is_empty());
     if policy.is_some() && orphan.is_some() {
         errors.push(FieldError::invalid(
             &path,
@@ -253,11 +277,17 @@ impl Version {
         match text {
             "" => Ok(Self::Unset),
             "0" => Ok(Self::Any),
-            text => text.parse().map(Self::At).map_err(|_| {
-                Status::bad_request(format!(
-                    "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-                ))
-            }),
+            text => match text.parse::<u64>() {
+                Ok(0) => Ok(Self::Any),
+                Ok(version) if !text.starts_with('+') => Ok(Self::At(version)),
+                other => {
+                    let overflows = other.is_err_and(|e| *e.kind() == std::num::IntErrorKind::PosOverflow);
+                    let why = if overflows { "value out of range" } else { "invalid syntax" };
+                    Err(Status::bad_request(format!(
+                        "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}"
+                    )))
+                }
+            },
         }
     }
 }
@@ -378,8 +408,8 @@ fn list_errors(matching: Option<&str>, version: &str, continued: bool, initial: 
 
 /// Kubernetes' answer to a revision that has not been reached: 504 with a retry.
 pub(crate) fn too_large_version(wanted: u64, current: u64) -> Status {
-    let mut status = Status::new(Reason::Timeout, format!("Too large resource version: {wanted}, current: {current}"))
-        .with_retry_after(1);
+    let why = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    let mut status = Status::new(Reason::Timeout, why).with_retry_after(1);
     if let Some(details) = &mut status.details {
         details.causes.push(api::status::Cause {
             reason: "ResourceVersionTooLarge".into(),
@@ -421,6 +451,16 @@ mod tests {
         }
         let none = json!({"gracePeriodSeconds": null, "preconditions": null, "dryRun": []});
         assert_eq!(DeleteOptions::parse(&Query::default(), Some(&none)).unwrap().grace_period_seconds, None);
+        assert_eq!(DeleteOptions::parse(&Query::default(), Some(&json!(null))).unwrap().common.dry_run, DryRun::No);
+        let head = "couldn't get version/kind; json parse error: json: cannot unmarshal";
+        assert!(refused(&json!([])).starts_with(&format!("{head} array into Go value of type struct {{ APIVersion")));
+        assert_eq!(refused(&json!({"kind": 5})), format!("{head} number into Go struct field .kind of type string"));
+        for unset in [json!({"propagationPolicy": ""}), json!({"dryRun": [""]})] {
+            assert!(refused(&unset).contains("Unsupported value"));
+        }
+        let asked = DeleteOptions::parse(&Query::parse("uid=a&resourceVersion=5"), None).unwrap();
+        let wanted = Preconditions { uid: Some("a".into()), resource_version: Some("5".into()) };
+        assert_eq!(asked.preconditions, wanted);
         let negative = DeleteOptions::parse(&Query::parse("gracePeriodSeconds=-5"), None).unwrap();
         assert_eq!(negative.grace_period_seconds, Some(1));
         assert_eq!(

@@ -8,8 +8,13 @@ use std::borrow::Cow;
 pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
+    /// What Go cannot read of a query it leaves out: pairs with a semicolon or with a `%` that begins no byte.
     pub(crate) fn parse(query: &'a str) -> Self {
-        Self(form_urlencoded::parse(query.as_bytes()).collect())
+        if !query.contains(['%', ';']) {
+            return Self(form_urlencoded::parse(query.as_bytes()).collect());
+        }
+        let readable = query.split('&').filter(|pair| !pair.contains(';') && escapes_well(pair));
+        Self(readable.flat_map(|pair| form_urlencoded::parse(pair.as_bytes())).collect())
     }
 
     pub(crate) fn of(uri: &'a http::Uri) -> Self {
@@ -41,7 +46,7 @@ impl<'a> Query<'a> {
     /// # Errors
     /// 400 worded as Go's `strconv.ParseInt`.
     pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, Status> {
-        let Some(value) = self.text(name) else { return Ok(None) };
+        let Some(value) = self.get(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|error: std::num::ParseIntError| {
             use std::num::IntErrorKind::{NegOverflow, PosOverflow};
             let why =
@@ -51,9 +56,22 @@ impl<'a> Query<'a> {
     }
 }
 
+/// Whether each `%` is followed by two hexadecimal digits.
+fn escapes_well(text: &str) -> bool {
+    let mut parts = text.split('%').skip(1);
+    parts.all(|part| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_go_cannot_read_is_left_out() {
+        let query = Query::parse("a=%zz&b=1;c=2&d=%41&%=x&e=%4");
+        let known: Vec<Option<&str>> = ["a", "b", "c", "d", "%", "e"].into_iter().map(|name| query.get(name)).collect();
+        assert_eq!(known, [None, None, None, Some("A"), None, None]);
+    }
 
     #[test]
     fn booleans_are_true_unless_absent_false_or_zero() {
@@ -64,7 +82,8 @@ mod tests {
 
     #[test]
     fn integers_fail_in_gos_words() {
-        let query = Query::parse("a=12&b=x&c=99999999999999999999");
+        let query = Query::parse("a=12&b=x&c=99999999999999999999&d=");
+        assert_eq!(query.integer("d").unwrap_err().message, r#"strconv.ParseInt: parsing "": invalid syntax"#);
         assert_eq!(query.integer("a").unwrap(), Some(12));
         assert_eq!(query.integer("b").unwrap_err().message, r#"strconv.ParseInt: parsing "x": invalid syntax"#);
         assert_eq!(

@@ -73,7 +73,8 @@ async fn a_bound_pod_is_given_its_grace_period() {
     let cluster = Cluster::new().await;
     let path = format!("{PODS}/p");
     cluster.post(PODS, pod("p")).await;
-    cluster.post(&format!("{path}/binding"), json!({"target": {"kind": "Node", "name": "n"}})).await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    cluster.post(&format!("{path}/binding"), binding).await;
     let pending = cluster.ok("DELETE", &path, Value::Null).await;
     assert_eq!(pending["metadata"]["deletionGracePeriodSeconds"], 30);
     assert_eq!(pending["metadata"]["deletionTimestamp"], "2027-01-15T08:00:30Z");

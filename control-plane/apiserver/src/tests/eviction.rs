@@ -8,7 +8,8 @@ async fn running(cluster: &Cluster, name: &str, ready: &str) {
     let mut pod = pod(name);
     pod["metadata"]["labels"] = json!({"app": "web"});
     cluster.post(PODS, pod).await;
-    cluster.post(&format!("{PODS}/{name}/binding"), json!({"target": {"kind": "Node", "name": "n"}})).await;
+    let binding = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": "n"}});
+    cluster.post(&format!("{PODS}/{name}/binding"), binding).await;
     let conditions = json!([{"type": "Ready", "status": ready}]);
     let status = json!({"status": {"phase": "Running", "conditions": conditions}});
     cluster.ok("PATCH", &format!("{PODS}/{name}/status"), status).await;

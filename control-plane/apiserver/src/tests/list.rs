@@ -55,7 +55,7 @@ async fn selectors_work_on_labels_and_fields() {
     let cluster = filled(6).await;
     cluster.post(PODS, pod("p1")).await;
     cluster.post(PODS, pod("p2")).await;
-    cluster.post(&format!("{PODS}/p2/binding"), json!({"target": {"name": "n1"}})).await;
+    cluster.post(&format!("{PODS}/p2/binding"), json!({"metadata": {"name": "p2"}, "target": {"name": "n1"}})).await;
     for (path, expected) in [
         (format!("{CONFIG_MAPS}?labelSelector=app%3Deven"), vec!["c000", "c002", "c004"]),
         (format!("{CONFIG_MAPS}?labelSelector=app+in+(odd),!x"), vec!["c001", "c003", "c005"]),

@@ -1,6 +1,7 @@
 //! Requests straight onto the handler with a store in memory: no ports, no TLS, the same code as for remote clients.
 
 mod admission;
+mod answers;
 mod apply;
 mod autoscalers;
 mod bad_input;
@@ -67,6 +68,11 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|e| panic!("{e}: {:?}", self.bytes))
+    }
+
+    /// Empty: the answer has none by this name.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 

@@ -11,7 +11,7 @@ fn two_containers() -> Value {
 async fn bound() -> Cluster {
     let cluster = Cluster::new().await;
     cluster.post(PODS, two_containers()).await;
-    cluster.post(&format!("{PODS}/p/binding"), json!({"target": {"name": "n1"}})).await;
+    cluster.post(&format!("{PODS}/p/binding"), json!({"metadata": {"name": "p"}, "target": {"name": "n1"}})).await;
     cluster
 }
 
@@ -63,7 +63,7 @@ async fn an_unscheduled_pod_has_an_empty_log() {
     let cluster = Cluster::new().await;
     cluster.post(PODS, pod("p")).await;
     let answer = cluster.send("GET", &format!("{PODS}/p/log"), &[], "").await;
-    assert_eq!((answer.code, answer.bytes), (StatusCode::OK, Bytes::new()));
+    assert_eq!((answer.code, answer.bytes), (StatusCode::NO_CONTENT, Bytes::new()));
 }
 
 #[tokio::test]

@@ -23,13 +23,35 @@ async fn only_health_and_version_answer_strangers() {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told_apart() {
     let cluster = Cluster::new().await;
-    for (name, method, path) in [
-        ("path", "GET", "/nope"),
-        ("group", "GET", "/apis/nope.example.com/v1/things"),
-        ("resource", "GET", "/api/v1/nopes"),
-        ("scope", "GET", "/api/v1/namespaces/default/nodes"),
-    ] {
+    for (name, method, path) in
+        [("resource", "GET", "/api/v1/nopes"), ("scope", "GET", "/api/v1/namespaces/default/nodes")]
+    {
         insta::assert_json_snapshot!(format!("unknown_{name}"), cluster.fails(method, path, Value::Null).await);
+    }
+    // Outside of what go-restful has routes for, Kubernetes answers as any server of pages does.
+    for path in
+        ["/nope", "/apis/nope.example.com/v1/things", "/apis/nope.example.com", "//api", "/healthz/", "/readyz/x"]
+    {
+        let nothing = cluster.send("GET", path, &[], "").await;
+        assert_eq!((nothing.code, &*nothing.bytes), (StatusCode::NOT_FOUND, &b"404 page not found\n"[..]), "{path}");
+        assert_eq!(nothing.header("x-content-type-options"), "nosniff");
+    }
+    for path in [
+        "/api/v1/configmaps/a",
+        "/api/v1/bindings",
+        "/api/v1/namespaces/default/bindings/x",
+        "/apis/apps/v9/deployments",
+        "/api/v1/namespaces/default//configmaps",
+        "/api/v1/namespaces/default/configmaps/a%2Fb",
+    ] {
+        assert_eq!(cluster.fails("GET", path, Value::Null).await["code"], 404, "{path}");
+    }
+    for (method, path) in [("POST", "/healthz"), ("OPTIONS", "/apis"), ("DELETE", "/nope"), ("PUT", "/openapi/v2")] {
+        let code = cluster.send(method, path, &[], "").await.code;
+        assert_eq!(code, if path == "/nope" { StatusCode::NOT_FOUND } else { StatusCode::OK }, "{method} {path}");
+    }
+    for (method, path) in [("HEAD", "/version"), ("PUT", "/api"), ("PATCH", "/apis/apps/v1/")] {
+        assert_eq!(cluster.send(method, path, &[], "").await.code, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
     }
     for (method, path) in [
         ("POST", "/api/v1/pods"),

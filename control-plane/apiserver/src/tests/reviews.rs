@@ -53,7 +53,15 @@ async fn reviews_about_others_ask_the_authorizers() {
     assert_eq!(cluster.post(path, ask("reader", "delete")).await["status"], json!({"allowed": false}));
     assert_eq!(cluster.fails("POST", path, ask("", "get")).await["details"]["causes"][0]["field"], "spec.user");
     let local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
-    assert_eq!(cluster.fails("POST", local, ask("reader", "get")).await["code"], 400);
+    let elsewhere = cluster.fails("POST", local, ask("reader", "get")).await;
+    let why = ".authorization.k8s.io \"\" is invalid: spec.resourceAttributes.namespace: Invalid value: \"\": must match metadata.namespace";
+    assert_eq!(elsewhere["message"], why);
+    let mut named = ask("", "get");
+    named["metadata"] = json!({"name": "x"});
+    named["spec"]["nonResourceAttributes"] = json!({"path": "/x"});
+    let causes = cluster.fails("POST", path, named).await["details"]["causes"].clone();
+    let fields: Vec<&Value> = causes.as_array().unwrap().iter().map(|cause| &cause["field"]).collect();
+    assert_eq!(fields, ["spec.nonResourceAttributes", "spec.user", "metadata"]);
     let rules = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
     let mine = cluster
         .as_user(User::authenticated("reader", ["x"]), "POST", rules, &json!({"spec": {"namespace": "x"}}))
@@ -61,7 +69,7 @@ async fn reviews_about_others_ask_the_authorizers() {
         .json();
     let listed = mine["status"]["resourceRules"].as_array().unwrap();
     assert!(listed.iter().any(|rule| rule["resources"].as_array().unwrap().contains(&"pods".into())), "{mine}");
-    assert_eq!(mine["status"]["incomplete"], false);
+    assert_eq!((&mine["status"]["incomplete"], &mine["spec"]), (&json!(false), &json!({})));
 }
 
 #[tokio::test]
@@ -72,6 +80,12 @@ async fn tokens_are_reviewed() {
     let review = cluster.post(path, json!({"spec": {"token": "s3cret"}})).await;
     assert_eq!(review["status"]["authenticated"], true);
     assert_eq!(review["status"]["user"]["username"], "bob");
-    let review = cluster.post(path, json!({"spec": {"token": "wrong"}})).await;
-    assert_eq!(review["status"].get("authenticated"), None);
+    let ours = "https://kubernetes.default.svc.cluster.local";
+    assert_eq!(review["status"]["audiences"], json!([ours]));
+    let review = cluster.post(path, json!({"spec": {"token": "s3cret", "audiences": ["x", ours]}})).await;
+    assert_eq!(review["status"]["audiences"], json!([ours]));
+    let wrong = json!({"user": {}, "error": "invalid bearer token"});
+    for spec in [json!({"token": "wrong"}), json!({"token": "s3cret", "audiences": ["x"]})] {
+        assert_eq!(cluster.post(path, json!({"spec": spec})).await["status"], wrong);
+    }
 }

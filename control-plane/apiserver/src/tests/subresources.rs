@@ -18,7 +18,7 @@ async fn no_path_leads_around_the_namespace() {
     for path in ["/api/v1/pods/default%2Fp/status", "/api/v1/pods/default%2Fp/log", "/api/v1/pods/p/status"] {
         assert_eq!(cluster.fails("GET", path, Value::Null).await["code"], 404, "{path}");
     }
-    assert_eq!(cluster.fails("GET", "/api/v1/pods/default%2Fp", Value::Null).await["code"], 405);
+    assert_eq!(cluster.fails("GET", "/api/v1/pods/default%2Fp", Value::Null).await["code"], 404);
 }
 
 #[tokio::test]
@@ -54,11 +54,12 @@ async fn a_pod_is_bound_once() {
     assert_eq!(bound["status"]["conditions"][0]["type"], "PodScheduled");
     assert_eq!(bound["status"]["conditions"][0]["status"], "True");
     insta::assert_json_snapshot!("binding_again", cluster.fails("POST", &path, to("n2")).await);
-    assert_eq!(
-        cluster.fails("POST", &format!("{PODS}/zz/binding"), json!({"target": {"name": "n"}})).await["code"],
-        404
-    );
-    assert_eq!(cluster.fails("POST", &path, json!({"target": {"kind": "Pod"}})).await["code"], 422);
+    let nobody = json!({"metadata": {"name": "zz"}, "target": {"name": "n"}});
+    assert_eq!(cluster.fails("POST", &format!("{PODS}/zz/binding"), nobody).await["code"], 404);
+    let nowhere = json!({"metadata": {"name": "p"}, "target": {"kind": "Pod"}});
+    assert_eq!(cluster.fails("POST", &path, nowhere).await["code"], 422);
+    let nameless = cluster.fails("POST", &path, json!({"target": {"name": "n2"}})).await;
+    assert_eq!(nameless["message"], "name in URL does not match name in Binding object");
     cluster.post(PODS, pod("q")).await;
     let bindings = "/api/v1/namespaces/default/bindings";
     cluster.post(bindings, json!({"metadata": {"name": "q"}, "target": {"name": "n1"}})).await;
@@ -72,7 +73,12 @@ async fn of_many_who_bind_one_wins() {
     let path = format!("{PODS}/p/binding");
     let bind = (0..20).map(|n| {
         let (cluster, path) = (&cluster, &path);
-        async move { cluster.json("POST", path, &json!({"target": {"name": format!("n{n}")}})).await.code }
+        async move {
+            cluster
+                .json("POST", path, &json!({"metadata": {"name": "p"}, "target": {"name": format!("n{n}")}}))
+                .await
+                .code
+        }
     });
     let codes = futures::future::join_all(bind).await;
     assert_eq!(codes.iter().filter(|code| **code == 201).count(), 1);
@@ -93,10 +99,26 @@ async fn an_eviction_deletes() {
 async fn what_is_absent_says_so() {
     let cluster = Cluster::new().await;
     cluster.post(PODS, pod("p")).await;
-    for (method, path) in [("POST", "exec"), ("GET", "attach"), ("POST", "portforward"), ("GET", "proxy")] {
+    let streams = [("POST", "exec"), ("GET", "attach"), ("POST", "portforward"), ("GET", "proxy")];
+    for (method, path) in streams {
+        let nobody = cluster.fails(method, &format!("{PODS}/q/{path}"), Value::Null).await;
+        assert_eq!(nobody["message"], "pods \"q\" not found");
+        let status = cluster.fails(method, &format!("{PODS}/p/{path}"), Value::Null).await;
+        match path {
+            "proxy" => assert_eq!(status["code"], 501),
+            _ => assert_eq!(status["message"], "pod p does not have a host assigned", "{path}"),
+        }
+    }
+    let wrong = cluster.fails("GET", &format!("{PODS}/p/exec?container=z"), Value::Null).await;
+    assert_eq!(wrong["message"], "container z is not valid for pod p");
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    cluster.post(&format!("{PODS}/p/binding"), binding).await;
+    for (method, path) in streams {
         let status = cluster.fails(method, &format!("{PODS}/p/{path}"), Value::Null).await;
         assert_eq!(status["code"], 501, "{path}");
     }
+    let service = cluster.fails("GET", "/api/v1/namespaces/default/services/http:web:80/proxy/x", Value::Null).await;
+    assert_eq!(service["message"], "services \"web\" not found");
     assert_eq!(cluster.fails("GET", &format!("{PODS}/p/nonsense"), Value::Null).await["code"], 404);
     assert_eq!(cluster.fails("POST", &format!("{PODS}/p/status"), Value::Null).await["code"], 405);
 }
@@ -135,4 +157,43 @@ async fn a_pod_learns_where_its_node_is() {
     placed["spec"]["nodeName"] = "n".into();
     let wanted = json!({"topology.kubernetes.io/zone": "mine", "topology.kubernetes.io/region": "r"});
     assert_eq!(there(&cluster.post(PODS, placed).await), wanted);
+}
+
+#[tokio::test]
+async fn a_patch_of_a_scale_is_held_to_its_fields() {
+    let cluster = Cluster::new().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let spec = json!({"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+    cluster
+        .post("/apis/apps/v1/namespaces/default/deployments", json!({"metadata": {"name": "d"}, "spec": spec}))
+        .await;
+    let scale = "/apis/apps/v1/namespaces/default/deployments/d/scale";
+    let typo = json!({"spec": {"replica": 4}}).to_string();
+    for dialect in ["merge-patch", "strategic-merge-patch", "json-patch"] {
+        let kind = format!("application/{dialect}+json");
+        let body = if dialect == "json-patch" {
+            json!([{"op": "add", "path": "/spec/replica", "value": 4}]).to_string()
+        } else {
+            typo.clone()
+        };
+        let send = async |query: &str, body: &str| {
+            let headers = [("content-type", kind.as_str())];
+            cluster.send("PATCH", &format!("{scale}?{query}"), &headers, body.to_owned()).await
+        };
+        let strict = send("fieldValidation=Strict", &body).await;
+        assert_eq!(strict.code, 422, "{dialect}");
+        let why = strict.json()["message"].as_str().unwrap().to_owned();
+        assert!(why.ends_with(": strict decoding error: unknown field \"spec.replica\""), "{why}");
+        assert_eq!(why.contains("map[spec:map[replica:4]]"), dialect == "strategic-merge-patch", "{why}");
+        let warned = send("fieldValidation=Warn", &body).await;
+        assert_eq!(warned.json()["spec"]["replicas"], 3);
+        assert_eq!(warned.header("warning"), "299 - \"unknown field \\\"spec.replica\\\"\"", "{dialect}");
+        assert_eq!(send("fieldValidation=Ignore", &body).await.header("warning"), "");
+    }
+    let wrong = cluster.fails("PATCH", scale, json!({"spec": {"replicas": "x"}})).await;
+    assert_eq!(wrong["code"], 422);
+    assert_eq!(cluster.fails("PATCH", scale, json!({"kind": "Other"})).await["code"], 400);
+    let other = cluster.fails("PATCH", scale, json!({"metadata": {"uid": "x"}, "spec": {"replicas": 1}})).await;
+    assert_eq!((&other["code"], &other["reason"]), (&json!(409), &json!("Conflict")));
+    assert_eq!(cluster.ok("PATCH", scale, json!({"spec": {"replicas": 5}})).await["spec"]["replicas"], 5);
 }

@@ -92,7 +92,8 @@ impl Guard {
             "user {name:?} (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n{}",
             lines.join("\n")
         );
-        let errors = held.errors();
+        // Here Kubernetes asks its storage, which speaks of resources.
+        let errors: Vec<String> = held.errors().iter().map(|error| error.replacen("role.", "roles.", 1)).collect();
         if !errors.is_empty() {
             why.push_str(&format!("; resolution errors: [{}]", errors.join(" ")));
         }

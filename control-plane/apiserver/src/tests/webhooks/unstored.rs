@@ -10,7 +10,10 @@ async fn a_stream_is_asked_about_before_it_is_there() {
     })
     .await;
     let cluster = Cluster::new().await;
+    cluster.post("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await;
     cluster.post(PODS, pod("p")).await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}});
+    cluster.post(&format!("{PODS}/p/binding"), binding).await;
     let rules =
         json!({"rules": [{"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["*/*"]}]});
     cluster.post(VALIDATING, configuration("v", vec![server.hook("one.example.com", rules)])).await;
