@@ -1,5 +1,6 @@
 //! The checker: names and overloads are resolved, types agree, costs are estimated, and what is left is a [`Node`].
 
+use super::checked::{Checked, Entry, Holder, Place};
 use super::error::{CompileError, located};
 use super::eval::{Loop, Node, Presence};
 use super::library::calls;
@@ -16,93 +17,6 @@ pub const MAX_DEPTH: usize = 128;
 const RESULT: &str = "@result";
 /// Most errors that are told of one expression.
 const MAX_ERRORS: usize = 20;
-
-/// An expression that was checked.
-pub struct Checked {
-    pub node: Node,
-    pub ty: Type,
-    /// Units that evaluating it costs at most.
-    pub cost: u64,
-    pub depth: usize,
-    /// Most bytes, items or entries that it holds; None: that is not known.
-    pub size: Option<u64>,
-    pub place: Place,
-    /// Sizes of what it holds, where the expression made it.
-    pub entry: Option<Entry>,
-}
-
-/// Where in what was declared a value is from, as far as Kubernetes' estimates follow it.
-#[derive(Clone, Debug, Default)]
-pub enum Place {
-    /// The expression made it.
-    #[default]
-    None,
-    At(Type),
-    /// Nothing is declared there.
-    Lost,
-}
-
-/// Sizes of what a made list or map holds.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    kind: Holder,
-    key: u64,
-    value: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holder {
-    List,
-    Map,
-}
-
-impl Place {
-    /// Where the items of a list and the values of a map are.
-    #[must_use]
-    pub fn item(&self) -> Self {
-        self.below(|ty| match ty {
-            Type::List(list) => Some(list.item.clone()),
-            Type::Map(map) => Some(map.value.clone()),
-            _ => None,
-        })
-    }
-
-    fn key(&self) -> Self {
-        self.below(|ty| if let Type::Map(map) = ty { Some(map.key.clone()) } else { None })
-    }
-
-    fn field(&self, name: &str) -> Self {
-        self.below(|ty| match ty {
-            Type::Object(object) => object.field(name).map(|field| field.ty.clone()),
-            _ => None,
-        })
-    }
-
-    fn below(&self, step: impl FnOnce(&Type) -> Option<Type>) -> Self {
-        match self {
-            Self::At(ty) => step(ty).map_or(Self::Lost, Self::At),
-            Self::None | Self::Lost => Self::Lost,
-        }
-    }
-
-    /// The size that is declared there.
-    #[must_use]
-    pub fn declared(&self) -> Option<u64> {
-        if let Self::At(ty) = self { Some(ty.elements()) } else { None }
-    }
-}
-
-impl Entry {
-    /// Of what is one of the two, or made of both.
-    pub fn union(a: Option<Self>, b: Option<Self>) -> Option<Self> {
-        let (a, b) = a.zip(b)?;
-        Some(Self { kind: a.kind, key: a.key.max(b.key), value: a.value.max(b.value) })
-    }
-
-    pub const fn value(self) -> u64 {
-        self.value
-    }
-}
 
 /// A variable in scope.
 struct Variable {
@@ -138,37 +52,6 @@ pub struct Checker<'a> {
 enum Mix {
     Refused,
     Allowed,
-}
-
-impl Checked {
-    pub fn new(node: Node, ty: Type, cost: u64, depth: usize) -> Self {
-        let size = ty.is_scalar().then_some(1);
-        Self { node, ty, cost, depth, size, place: Place::None, entry: None }
-    }
-
-    fn sized(self, size: Option<u64>) -> Self {
-        Self { size, ..self }
-    }
-
-    /// Of a value that is declared there.
-    fn at(self, place: Place) -> Self {
-        Self { size: place.declared().or(self.size), place, ..self }
-    }
-
-    fn holding(self, entry: Option<Entry>) -> Self {
-        Self { entry, ..self }
-    }
-
-    /// Most bytes, items or entries.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.size.unwrap_or(UNBOUNDED)
-    }
-
-    /// What stands for an expression with an error: it agrees with everything.
-    pub fn wrong() -> Self {
-        Self::new(Node::Const(Val::Null), Type::Free, 0, 0)
-    }
 }
 
 impl<'a> Checker<'a> {

@@ -7,6 +7,7 @@
 //! Knows nothing of CRDs or webhooks; [`decl`] alone reads schemas.
 
 mod check;
+mod checked;
 pub mod decl;
 mod error;
 mod eval;

@@ -1,7 +1,8 @@
 //! Checks calls: finds the overloads that fit, what they result in and what they cost.
 
 use super::{Cost, Style, overloads, printf};
-use crate::cel::check::{Checked, Checker, Entry, Place, qualified};
+use crate::cel::check::{Checker, qualified};
+use crate::cel::checked::{Checked, Entry, Place};
 use crate::cel::error::Fault;
 use crate::cel::eval::{Frame, Node};
 use crate::cel::types::Type;
@@ -160,7 +161,7 @@ fn held(checker: &Checker<'_>, name: &str, args: &[Checked]) -> (Place, Option<E
     match (name, args) {
         ("_[_]", [holder, _]) if !matches!(holder.ty, Type::Optional(_)) => {
             let place = checker.below(&holder.place, Place::item);
-            (place, None, holder.entry.map(Entry::value))
+            (place, None, holder.entry.map(|entry| entry.value))
         }
         ("_+_", [a, b]) => (Place::None, Entry::union(a.entry, b.entry), None),
         ("dyn", [arg]) => (Place::None, arg.entry, arg.size),

@@ -2,7 +2,7 @@
 //! `interpreter/runtimecost.go`, `ext/lists.go`, Kubernetes' `library/cost.go`): whether a CRD is accepted hangs on them.
 
 use super::authz;
-use crate::cel::check::{Checked, Place};
+use crate::cel::checked::{Checked, Place};
 use crate::cel::eval::Node;
 use crate::cel::types::{Opaque, Type, UNBOUNDED};
 use crate::cel::value::{List, Map, Val};

@@ -2,7 +2,8 @@
 
 use super::calls::text as text_of;
 use super::tenth;
-use crate::cel::check::{Checked, Checker};
+use crate::cel::check::Checker;
+use crate::cel::checked::Checked;
 use crate::cel::error::Fault;
 use crate::cel::eval::{Frame, Node};
 use crate::cel::types::Type;
