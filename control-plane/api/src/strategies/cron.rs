@@ -11,6 +11,18 @@ const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 /// # Errors
 /// What is wrong, as the parser words it.
 pub(super) fn check(schedule: &str) -> Result<(), String> {
+    // The parser knows zones, which a CronJob says elsewhere.
+    let zone = schedule.strip_prefix("TZ=").or_else(|| schedule.strip_prefix("CRON_TZ="));
+    if let Some((zone, rest)) = zone.and_then(|zone| zone.split_once(' ')) {
+        return match jiff::tz::TimeZone::get(zone) {
+            Err(_) if !zone.is_empty() => Err(format!("provided bad location {zone}: unknown time zone {zone}")),
+            _ => check_fields(rest.trim()),
+        };
+    }
+    check_fields(schedule)
+}
+
+fn check_fields(schedule: &str) -> Result<(), String> {
     if let Some(descriptor) = schedule.strip_prefix('@') {
         return check_descriptor(schedule, descriptor);
     }
@@ -128,6 +140,9 @@ mod tests {
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }
+        assert_eq!(check("TZ=UTC * * * * *"), Ok(()));
+        let unknown = "provided bad location Mars/X: unknown time zone Mars/X";
+        assert_eq!(check("CRON_TZ=Mars/X * * * * *").unwrap_err(), unknown);
         assert_eq!(check("* *").unwrap_err(), "expected exactly 5 fields, found 2: [* *]");
         assert_eq!(check("61 * * * *").unwrap_err(), "end of range (61) above maximum (59): 61");
     }

@@ -2,6 +2,7 @@
 //! JSON of its internal struct, which has every field, under its name in Go and in its order. `facts/internal.txt` has the
 //! structs.
 
+use crate::field::Error;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
@@ -137,6 +138,18 @@ pub(super) fn of(name: &str, before: &Value, after: &Value) -> String {
         return String::new();
     }
     TextDiff::from_lines(&before, &after).unified_diff().context_radius(CONTEXT).to_string()
+}
+
+/// The error with `value`, as a struct of this name, in it.
+pub(super) fn showing(mut error: Error, name: &str, value: &Value) -> Error {
+    let shown = if value.is_null() {
+        "null".into()
+    } else {
+        serde_json::to_string(&Shown(name, value)).expect("writing to memory cannot fail")
+    };
+    error.value = None;
+    error.detail = format!("{shown}: {}", error.detail);
+    error
 }
 
 /// The same of specs of pods, whose internal struct has what they share with their node in the security context.

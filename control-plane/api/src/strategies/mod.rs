@@ -9,6 +9,7 @@ mod apps;
 pub mod autoscaler;
 mod batch;
 mod certificates;
+mod claim_sources;
 mod classes;
 mod cluster;
 mod config;

@@ -438,3 +438,42 @@ fn the_addresses_of_a_load_balancer_say_how_they_are_reached() {
     );
     assert_eq!(strategy.validate_status_update(&object, &object), []);
 }
+
+#[test]
+fn a_volumes_place_is_said_once() {
+    let volume = json!({"metadata": {"name": "v"}, "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+        "hostPath": {"path": "/x"}}});
+    let on = |key: &str| json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": key, "operator": "Exists"}]}]}});
+    let (mut old, _) = create("", "PersistentVolume", volume);
+    let (_, errors) = update("", "PersistentVolume", &old, |v| v["spec"]["nodeAffinity"] = on("a"));
+    assert_eq!(errors, Vec::<String>::new());
+    old["spec"]["nodeAffinity"] = on("failure-domain.beta.kubernetes.io/zone");
+    let zone = "topology.kubernetes.io/zone";
+    let (_, errors) = update("", "PersistentVolume", &old, |v| v["spec"]["nodeAffinity"] = on(zone));
+    assert_eq!(errors, Vec::<String>::new());
+    let (_, errors) = update("", "PersistentVolume", &old, |v| v["spec"]["nodeAffinity"] = on("b"));
+    assert_eq!(
+        errors,
+        [
+            r#"nodeAffinity: Invalid value: {"Required":{"NodeSelectorTerms":[{"MatchExpressions":[{"Key":"b","Operator":"Exists","Values":null}],"MatchFields":null}]}}: field is immutable, except for updating from beta label to GA"#
+        ]
+    );
+}
+
+#[test]
+fn a_claim_says_its_source_in_both_fields() {
+    let source = json!({"apiGroup": null, "kind": "PersistentVolumeClaim", "name": "a"});
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"], "dataSource": source,
+        "resources": {"requests": {"storage": "1Gi"}}}});
+    let (made, errors) = create("", "PersistentVolumeClaim", claim);
+    assert_eq!((errors, &made["spec"]["dataSourceRef"]), (Vec::new(), &source));
+    let mut ancient = made.clone();
+    ancient["spec"].as_object_mut().unwrap().remove("dataSourceRef");
+    // Neither a client that knows the old field alone nor a claim from before the new one changes anything.
+    for old in [made, ancient] {
+        let (kept, errors) = update("", "PersistentVolumeClaim", &old, |c| {
+            c["spec"].as_object_mut().unwrap().remove("dataSourceRef");
+        });
+        assert_eq!((errors, &kept["spec"]["dataSourceRef"]), (Vec::new(), &source));
+    }
+}

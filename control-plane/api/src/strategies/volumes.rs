@@ -1,5 +1,7 @@
 //! PersistentVolume and PersistentVolumeClaim (`ValidatePersistentVolumeSpec`, `ValidatePersistentVolumeClaimSpec`).
 
+use super::claim_sources;
+use super::internal_diff;
 use super::json::{
     check_immutable, check_name, check_one_of, existing_mut, fill, fill_zero, items, map, present, spec_mut, text,
 };
@@ -9,7 +11,7 @@ use super::pod::{
 };
 use crate::field::{Error, Path};
 use crate::quantity::Quantity;
-use crate::strategy::{Strategy, replace_status};
+use crate::strategy::{Strategy, keep_from_old, replace_status};
 use crate::{meta, names};
 use serde_json::{Value, json};
 
@@ -113,10 +115,11 @@ impl Strategy for PersistentVolume {
         if SOURCES.iter().any(|source| sources.get(*source) != old.get(*source)) {
             let path = Path::new("spec.persistentvolumesource");
             let detail = "spec.persistentvolumesource is immutable after creation";
-            let difference = super::internal_diff::of("PersistentVolumeSource", old, &sources);
+            let difference = internal_diff::of("PersistentVolumeSource", old, &sources);
             errors.push(Error::forbidden(&path, format!("{detail}\n{difference}")));
         }
         check_immutable(new, old, "volumeMode", &Path::new(""), &mut errors);
+        check_affinity_change(new, old, &mut errors);
         let (class, path) = ("volumeAttributesClassName", Path::new("spec"));
         if present(old, class).is_some() && present(new, class).is_none() {
             errors.push(Error::forbidden(&path.child(class), "update from non-nil value to nil is forbidden"));
@@ -229,6 +232,16 @@ impl Strategy for PersistentVolumeClaim {
 
     fn prepare_create(&self, object: &mut Value) {
         replace_status(object, Some(json!({"phase": "Pending"})));
+        if let Some(spec) = spec_mut(object) {
+            claim_sources::complete(spec, None);
+        }
+    }
+
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        keep_from_old(object, old, "status");
+        if let Some(new) = spec_mut(object) {
+            claim_sources::complete(new, Some(spec(old)));
+        }
     }
 
     fn validate(&self, object: &Value) -> Vec<Error> {
@@ -290,15 +303,53 @@ impl Strategy for PersistentVolumeClaim {
     }
 }
 
+/// Where a volume can be used is said once.
+fn check_affinity_change(new: &Value, old: &Value, errors: &mut Vec<Error>) {
+    let field = "nodeAffinity";
+    let Some(before) = present(old, field) else { return };
+    let after = new.get(field).unwrap_or(&Value::Null);
+    if !is_same_affinity(before, after) {
+        let detail = format!("{}, except for updating from beta label to GA", meta::IMMUTABLE);
+        let error = Error::invalid(&Path::new(field), Value::Null, detail);
+        errors.push(internal_diff::showing(error, "VolumeNodeAffinity", after));
+    }
+}
+
+/// Keys of labels that have a newer name.
+const RENAMED: [(&str, &str); 5] = [
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+];
+
+fn is_same_affinity(before: &Value, after: &Value) -> bool {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => {
+            before.len() == after.len()
+                && before.iter().all(|(name, before)| {
+                    let Some(after) = after.get(name) else { return false };
+                    let renamed = |(old, new): &(&str, &str)| before == old && after == new;
+                    is_same_affinity(before, after) || (name == "key" && RENAMED.iter().any(renamed))
+                })
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            before.len() == after.len()
+                && before.iter().zip(after).all(|(before, after)| is_same_affinity(before, after))
+        }
+        _ => before == after,
+    }
+}
+
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// A claim's spec stays, but for its volume, which binding fills in, its class, where none was asked for, and of bound
 /// claims the size and the class of attributes.
 fn check_claim_change(object: &Value, old: &Value, bound: bool, errors: &mut Vec<Error>) {
     let (mut after, mut before) = (spec(object).clone(), spec(old).clone());
-    if !before.is_object() || !after.is_object() {
-        return;
-    }
+    let (Some(_), Some(known)) = (after.as_object(), before.as_object_mut()) else { return };
+    claim_sources::mirror(known);
     if text(&before, "volumeName").is_empty() {
         before["volumeName"] = after.get("volumeName").cloned().unwrap_or_default();
         after["volumeName"] = before["volumeName"].clone();
@@ -331,7 +382,7 @@ fn check_claim_change(object: &Value, old: &Value, bound: bool, errors: &mut Vec
     }
     let detail =
         "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
-    let difference = super::internal_diff::of("PersistentVolumeClaimSpec", &before, &after);
+    let difference = internal_diff::of("PersistentVolumeClaimSpec", &before, &after);
     errors.push(Error::forbidden(&Path::new("spec"), format!("{detail}\n{difference}")));
 }
 
