@@ -124,7 +124,7 @@ pub fn validate_update(resource: &Resource, object: &Value, old: &Value) -> Vec<
 /// What an update without a resourceVersion gets where the kind wants one (`unconditional_update` is false).
 #[must_use]
 pub fn resource_version_required() -> Error {
-    Error::invalid(&Path::new("metadata.resourceVersion"), "", "must be specified for an update")
+    Error::invalid(&Path::new("metadata.resourceVersion"), 0, "must be specified for an update")
 }
 
 fn check_namespace(resource: &Resource, object: &Value, path: &Path<'_>, errors: &mut Vec<Error>) {

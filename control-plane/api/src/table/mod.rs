@@ -127,7 +127,7 @@ pub fn row(resource: &Resource, object: &Value, context: &Context, include: Incl
 
 fn include_object(row: &mut Value, object: &Value, include: IncludeObject) {
     match include {
-        IncludeObject::None => {}
+        IncludeObject::None => row["object"] = Value::Null,
         IncludeObject::Metadata => {
             row["object"] = json!({
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",

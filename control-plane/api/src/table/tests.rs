@@ -211,7 +211,7 @@ fn a_table_is_a_meta_v1_table() {
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     assert_eq!(table["rows"][0]["conditions"][0]["reason"], "Succeeded");
     let table = render(&pods, [&object], json!({}), &now(), IncludeObject::None);
-    assert!(table["rows"][0].get("object").is_none());
+    assert_eq!(table["rows"][0].get("object"), Some(&json!(null)));
     let table = render(&pods, [&object], json!({}), &now(), IncludeObject::Object);
     assert_eq!(table["rows"][0]["object"], object);
     assert_eq!(IncludeObject::parse("Everything"), None);
