@@ -70,7 +70,7 @@ impl<'a> Parts<'a> {
                 let lost = bits as usize * 3 / 10;
                 // A multiple of eight may be one of 1024.
                 self.fraction.is_empty()
-                    && length + lost + 1 <= 15
+                    && length + lost < 15
                     && self.whole.parse::<u64>().is_ok_and(|whole| whole % 8 != 0)
             }
             Scale::Ten(exponent) => {

@@ -1,8 +1,8 @@
 //! The walks over an object and its schema that change nothing (types and unknown fields), and a CRD's defaults.
 
 use super::{Format, Schema, Shape, Unknown};
-use crate::quantity::{ParseError, Quantity};
 use crate::Status;
+use crate::quantity::{ParseError, Quantity};
 use crate::time::{Moment, Precision};
 use base64::Engine as _;
 use serde_json::{Number, Value};

@@ -140,7 +140,7 @@ fn drop_what_the_type_lacks(spec: &mut Object, new: &Value, old: &Value) {
 mod tests {
     use super::*;
 
-    fn after(old: &Value, new: Value) -> Value {
+    fn after(old: &Value, new: &Value) -> Value {
         let mut object = json!({"spec": new});
         complete(&mut object, &json!({"spec": old}));
         object["spec"].take()
@@ -150,7 +150,7 @@ mod tests {
     fn addresses_stay_and_follow_each_other() {
         let old = json!({"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]});
         let addresses = |new: Value| {
-            let spec = after(&old, new);
+            let spec = after(&old, &new);
             (spec["clusterIP"].as_str().unwrap_or("").to_owned(), spec["clusterIPs"].to_string())
         };
         for (new, one, all) in [
@@ -171,7 +171,7 @@ mod tests {
         let old = json!({"type": "NodePort", "ports": [
             {"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30002}]});
         let ports = |kind: &str, ports: Value| {
-            let spec = after(&old, json!({"type": kind, "ports": ports}));
+            let spec = after(&old, &json!({"type": kind, "ports": ports}));
             let numbers = items(&spec, "ports").iter().map(|port| int(port, "nodePort").unwrap_or(0));
             numbers.collect::<Vec<_>>()
         };

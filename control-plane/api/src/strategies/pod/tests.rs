@@ -288,7 +288,10 @@ fn little_may_change_in_a_pod() {
         said,
         "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
     );
-    assert!(difference.contains("\n- \"NodeName\": \"\",\n+ \"NodeName\": \"n\",\n  \"SecurityContext\": {\n"), "{difference}");
+    assert!(
+        difference.contains("\n- \"NodeName\": \"\",\n+ \"NodeName\": \"n\",\n  \"SecurityContext\": {\n"),
+        "{difference}"
+    );
 }
 
 #[test]
