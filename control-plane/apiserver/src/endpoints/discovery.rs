@@ -31,6 +31,7 @@ pub(super) fn serve(
     };
     let address = core.address.to_string();
     match (parts, aggregated) {
+        (["apis", "", ..], _) => Ok(respond::nowhere()),
         (["api"], Some(version)) => Ok(shared(core, headers, Root::Core, version)),
         (["apis"], Some(version)) => Ok(shared(core, headers, Root::Groups, version)),
         (["api"], None) => plain("api", &|kinds| Some(discovery::api_versions(kinds, &address))),

@@ -29,7 +29,7 @@ pub(super) fn serve(
         }
         ["v3", "api", version] => v3(core, "", version, headers, query),
         ["v3", "apis", group, version] => v3(core, group, version, headers, query),
-        _ => Err(unknown_path()),
+        _ => Ok(respond::nowhere()),
     }
 }
 

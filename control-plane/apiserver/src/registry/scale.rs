@@ -27,7 +27,7 @@ pub(super) async fn serve(
     match verb {
         Verb::Get => {
             let snapshot = call.core.latest().await?;
-            let entry = snapshot.get(&call.key()).ok_or_else(|| call.not_found())?;
+            let entry = snapshot.get(&call.key()).ok_or_else(|| no_scale(call))?;
             show(call, paths, &Outcome { body: entry.value.body.clone(), revision: Some(entry.mod_revision) })
         }
         Verb::Update => {
@@ -48,7 +48,7 @@ pub(super) async fn serve(
             let (sub, schema) = call.spoken().ok_or_else(|| Status::internal("the scale subresource has no schema"))?;
             let schema = schema.get();
             let api_version = group_version(&sub.group, &sub.version);
-            let spoken = Spoken { kind: &sub.kind, version: &sub.version, api_version, schema };
+            let spoken = Spoken { kind: &sub.kind, api_version, schema };
             let mut complained = false;
             write(call, paths, &options, |scale| {
                 let mut new = patch.apply(schema, scale)?;
@@ -59,6 +59,18 @@ pub(super) async fn serve(
             .await
         }
         _ => Err(Status::not_implemented("this verb on scale")),
+    }
+}
+
+/// What Kubernetes misses is not the object of some kinds, but its scale.
+fn no_scale(call: &Call<'_>) -> Status {
+    let (resource, name) = (call.resource, call.name());
+    match (resource.group.as_ref(), resource.plural.as_ref()) {
+        ("apps", plural @ ("deployments" | "replicasets")) => {
+            Status::not_found("apps", &format!("{plural}/scale"), name)
+        }
+        ("", plural) => Status::not_found("autoscaling", &format!("{plural}/scale"), name),
+        _ => call.not_found(),
     }
 }
 

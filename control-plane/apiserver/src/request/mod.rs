@@ -104,7 +104,7 @@ fn resource<'a>(method: &Method, path: &'a str, query: Option<&str>) -> Option<R
     let (root, rest) = path.split_once('/')?;
     let (group, rest) = match root {
         "api" => ("", rest),
-        "apis" => rest.split_once('/')?,
+        "apis" => rest.split_once('/').filter(|(group, _)| !group.is_empty())?,
         _ => return None,
     };
     let (version, rest) = rest.split_once('/')?;

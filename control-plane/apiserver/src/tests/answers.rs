@@ -166,3 +166,16 @@ async fn tables_leave_out_what_is_not_asked_for() {
     let why = "Unable to convert to Table as requested: includeObject: Invalid value: \"x\": must be 'Metadata', 'Object', 'None', or empty";
     assert_eq!(refused["message"], why);
 }
+
+#[tokio::test]
+async fn of_a_workload_that_is_not_there_the_scale_is_missing() {
+    let cluster = Cluster::new().await;
+    for (path, missing) in [
+        ("/apis/apps/v1/namespaces/default/deployments", "deployments/scale.apps"),
+        ("/api/v1/namespaces/default/replicationcontrollers", "replicationcontrollers/scale.autoscaling"),
+        ("/apis/apps/v1/namespaces/default/statefulsets", "statefulsets.apps"),
+    ] {
+        let status = cluster.fails("GET", &format!("{path}/x/scale"), Value::Null).await;
+        assert_eq!(status["message"], format!("{missing} \"x\" not found"));
+    }
+}

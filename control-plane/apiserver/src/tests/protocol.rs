@@ -29,9 +29,17 @@ async fn unknown_paths_and_methods_are_told_apart() {
         insta::assert_json_snapshot!(format!("unknown_{name}"), cluster.fails(method, path, Value::Null).await);
     }
     // Outside of what go-restful has routes for, Kubernetes answers as any server of pages does.
-    for path in
-        ["/nope", "/apis/nope.example.com/v1/things", "/apis/nope.example.com", "//api", "/healthz/", "/readyz/x"]
-    {
+    for path in [
+        "/nope",
+        "/apis/nope.example.com/v1/things",
+        "/apis/nope.example.com",
+        "//api",
+        "/healthz/",
+        "/readyz/x",
+        "/openapi/v4",
+        "/apis//v1/pods",
+        "/apis//v1",
+    ] {
         let nothing = cluster.send("GET", path, &[], "").await;
         assert_eq!((nothing.code, &*nothing.bytes), (StatusCode::NOT_FOUND, &b"404 page not found\n"[..]), "{path}");
         assert_eq!(nothing.header("x-content-type-options"), "nosniff");
