@@ -85,7 +85,6 @@ fn same(call: &Call<'_>, new: &mut Value, old: &Value) -> Result<(), Status> {
 /// The kind that a patch is of: the resource's, or its subresource's.
 pub(super) struct Spoken<'a> {
     pub kind: &'a str,
-    pub version: &'a str,
     pub api_version: String,
     pub schema: &'a schema::Schema,
 }
@@ -94,7 +93,6 @@ impl<'a> Spoken<'a> {
     pub(super) fn of(resource: &'a Resource) -> Self {
         Self {
             kind: &resource.kind,
-            version: &resource.version,
             api_version: resource.api_version(),
             schema: resource.schema.get(),
         }
