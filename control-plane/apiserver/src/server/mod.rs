@@ -28,7 +28,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tracing::Instrument as _;
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// As in kube-apiserver. A client that is out of breath for longer may believe its connection is made: it has all it needs.
+const HANDSHAKE: Duration = Duration::from_secs(32);
 /// Also how long a connection may be idle between two requests, as in kube-apiserver.
 const READ_HEADERS: Duration = Duration::from_secs(90);
 /// Bytes of one HTTP/1.1 connection's read buffer, which bounds a request's head.
