@@ -279,7 +279,7 @@ async fn should_support_subject_review_api_operations(scene: Scene) {
     scene
         .post("localsubjectaccessreviews", local)
         .await
-        .refused(400, "spec.resourceAttributes.namespace must match namespace");
+        .refused(422, "spec.resourceAttributes.namespace: Invalid value: \"elsewhere\": must match metadata.namespace");
 }
 
 async fn should_support_self_subject_review_api_operations(scene: Scene) {

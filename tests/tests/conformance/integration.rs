@@ -156,7 +156,8 @@ async fn test_transform(scene: Scene) {
         let object = &table["rows"][0]["object"];
         assert_eq!(object["kind"].as_str().unwrap_or_default(), kind, "{include}");
     }
-    scene.get_as(&format!("{one}&includeObject=Foo"), TABLE).await.refused(400, "unrecognized includeObject value");
+    let why = "includeObject: Invalid value: \"Foo\": must be 'Metadata', 'Object', 'None', or empty";
+    scene.get_as(&format!("{one}&includeObject=Foo"), TABLE).await.refused(400, why);
     let list = scene.get_as(one, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").await.ok();
     assert_eq!(
         (&list["kind"], &list["items"][0]["kind"]),
