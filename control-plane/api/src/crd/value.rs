@@ -59,9 +59,11 @@ pub fn judge_status(schema: &Schema, object: &Value, old: &Value) -> Verdict {
     if let (Some(below), Some(status)) = (schema.child("status"), object.get("status")) {
         // Kubernetes' messages name places as seen from the status.
         node(below, status, old.get("status"), &Path::new(""), &mut errors);
-        for error in errors.iter_mut().filter(|error| error.field != NOWHERE) {
-            let dot = if error.field.is_empty() { "" } else { "." };
-            error.field = format!("status{dot}{}", error.field);
+        for error in &mut errors {
+            error.field = match error.field.as_str() {
+                "" | NOWHERE => "status".to_owned(),
+                below => format!("status.{below}"),
+            };
         }
     }
     whole(schema, object, Some(old), errors)
@@ -98,7 +100,7 @@ fn is_blocking(error: &Error) -> bool {
 }
 
 /// How Kubernetes prints the path of an error that has none.
-const NOWHERE: &str = "<nil>";
+pub(super) const NOWHERE: &str = "<nil>";
 
 fn node(schema: &Schema, value: &Value, old: Option<&Value>, at: &Path<'_>, errors: &mut Vec<Error>) {
     let Some(rules) = schema.rules.as_deref() else { return };
@@ -124,6 +126,11 @@ fn node(schema: &Schema, value: &Value, old: Option<&Value>, at: &Path<'_>, erro
         let (wanted, found) = match rules.number {
             NumberFormat::Int64 if value.is_f64() => ("int64", "float64"),
             _ if value.is_f64() && matches!(schema.shape, Shape::Int32) => ("int32", "float64"),
+            // A text of a format is asked for by that.
+            _ if !value.is_array() => match rules.checks.as_ref().and_then(|checks| checks.format) {
+                Some(format) if wanted == "string" => (format.name(), go_format(value)),
+                _ => (wanted, json_type(value)),
+            },
             _ => (wanted, json_type(value)),
         };
         errors.push(wrong_type(at, wanted, found));
@@ -257,6 +264,15 @@ fn json_type(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
+    }
+}
+
+/// The format that kube-openapi takes a value to be of.
+fn go_format(value: &Value) -> &'static str {
+    match value {
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        _ => "",
     }
 }
 

@@ -46,6 +46,10 @@ fn own(node: &Value, way: Way, path: &Path<'_>, errors: &mut Vec<Error>) {
             if let Some(rest) = error.detail.strip_prefix(&prefix) {
                 error.detail = rest.strip_prefix('.').unwrap_or(rest).to_owned();
             }
+            if error.field == value::NOWHERE {
+                error.field.clone_from(&prefix);
+                error.detail = error.detail.replacen(&format!("{prefix}."), "", 1).replacen(&prefix, "", 1);
+            }
             if let Some(index) = error.field.strip_prefix(&prefix).filter(|rest| rest.starts_with('[')) {
                 error.field = format!("{prefix}.{index}");
             }
