@@ -77,7 +77,8 @@ impl Totals {
     fn observe(&mut self, path: &Path<'_>, cost: u64) {
         self.cost = self.cost.saturating_add(cost);
         let at = self.dearest.partition_point(|(other, _)| *other >= cost);
-        if cost > 0 && at < MAX_BLAMED {
+        // What is less than a hundredth of the limit is not to blame.
+        if cost >= SCHEMA_LIMIT / 100 && at < MAX_BLAMED {
             self.dearest.insert(at, (cost, path.to_string()));
             self.dearest.truncate(MAX_BLAMED);
         }
