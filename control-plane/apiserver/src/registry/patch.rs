@@ -91,11 +91,7 @@ pub(super) struct Spoken<'a> {
 
 impl<'a> Spoken<'a> {
     pub(super) fn of(resource: &'a Resource) -> Self {
-        Self {
-            kind: &resource.kind,
-            api_version: resource.api_version(),
-            schema: resource.schema.get(),
-        }
+        Self { kind: &resource.kind, api_version: resource.api_version(), schema: resource.schema.get() }
     }
 }
 
