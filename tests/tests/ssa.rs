@@ -48,7 +48,7 @@ spec:
       - name: c
         image: {image}
         ports: [{{containerPort: 80}}]
-        resources: {{limits: {{cpu: 1000m}}}}
+        resources: {{limits: {{cpu: 500m}}}}
 "
     )
 }
