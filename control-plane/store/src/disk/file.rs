@@ -8,6 +8,8 @@ use std::path::Path;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
+use super::journal::FRONT;
+
 /// Zeros are written ahead in steps of this.
 const AHEAD: usize = 256 << 10;
 /// After this many bytes since the last sync it is not worth it.
@@ -40,6 +42,8 @@ struct Fresh {
 impl Fresh {
     /// The file was `before` bytes long and is `len` bytes long now.
     fn resized(&mut self, before: u64, len: u64) {
+        // The journal sees to its own blocks.
+        let before = before.max(FRONT.min(len));
         self.to = self.to.min(len);
         if len > before && self.to == before && self.from < self.to {
             self.to = len;
@@ -155,7 +159,7 @@ mod tests {
             for _ in 0..200 {
                 match random.random_range(0..8) {
                     0 => {
-                        let len = random.random_range(0..2 << 20);
+                        let len = random.random_range(0..3 << 20);
                         file.set_len(len as u64).unwrap();
                         model.resize(len, 0);
                     }
@@ -181,11 +185,11 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let file = temporary();
         file.set_len(4 << 20).unwrap();
-        file.write(0, &[1; 4_096]).unwrap();
+        file.write(FRONT, &[1; 4_096]).unwrap();
         file.sync_data().unwrap();
         let blocks = file.file.metadata().unwrap().blocks();
         for page in 1..(AHEAD / 4_096) as u64 {
-            file.write(page * 4_096, &[1; 4_096]).unwrap();
+            file.write(FRONT + page * 4_096, &[1; 4_096]).unwrap();
             file.sync_data().unwrap();
         }
         assert_eq!(file.file.metadata().unwrap().blocks(), blocks);

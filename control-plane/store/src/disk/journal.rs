@@ -19,6 +19,7 @@ use std::io;
 use std::sync::Arc;
 
 use crc32fast::Hasher;
+use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
 
 use super::authors::{Added, Authors};
@@ -32,6 +33,10 @@ pub(super) const FRONT: u64 = 1 << 20;
 const BLOCK: usize = 4_096;
 /// Blocks that are not there yet are made in steps of this, so that syncs seldom wait for the file system to find them.
 const AHEAD: u64 = 64 << 10;
+/// A new file has so many.
+const MADE: usize = 64 << 10;
+/// What the buffer for a frame may keep between two of them.
+const BUFFER: usize = 32 << 10;
 
 const MAGIC: &[u8; 16] = b"skiff store 1\x1A\r\n";
 const SALT: usize = 16;
@@ -55,10 +60,11 @@ pub(super) enum Head {
 /// Begin an empty `storage` as one with a journal. Nothing is synced.
 pub(super) fn begin(storage: &dyn StorageBackend) -> io::Result<()> {
     let salt: Salt = rand::random();
-    let mut head = Vec::with_capacity(HEAD + 4);
+    let mut head = Vec::with_capacity(MADE);
     head.extend_from_slice(MAGIC);
     head.extend_from_slice(&salt);
     head.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
+    head.resize(MADE, 0);
     storage.set_len(FRONT)?;
     storage.write(0, &head)
 }
@@ -112,10 +118,6 @@ pub(super) struct Frame {
     rows: Vec<u8>,
 }
 
-/// A frame is broken, and one that was written after it is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Damaged;
-
 impl Journal {
     /// The journal at the front of `storage`, of which redb has everything that `found` says.
     pub fn new(storage: Arc<dyn StorageBackend>, found: &Found) -> Self {
@@ -156,6 +158,8 @@ impl Journal {
         self.made = self.made.max(made);
         self.next = end;
         self.number += 1;
+        self.frame.clear();
+        self.frame.shrink_to(BUFFER);
         Ok(())
     }
 
@@ -216,66 +220,82 @@ fn split_row(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((row_key, row, rest))
 }
 
-/// Read the journal at the front of `storage`, of which redb has the revisions up to `known`.
-pub(super) fn read(storage: &dyn StorageBackend, known: Revision) -> Result<Found, redb::Error> {
-    let Head::Ours(salt) = head(storage)? else {
-        return Err(redb::Error::Corrupted("its head is not whole".into()));
-    };
-    let mut bytes = vec![0; usize::try_from(FRONT).expect("a MiB") - BLOCK];
-    storage.read(BLOCK as u64, &mut bytes)?;
-    find(&bytes, &salt, known).map_err(|Damaged| redb::Error::Corrupted("its journal is damaged".into()))
+/// What is in the journal of a file that was just begun.
+pub(super) fn fresh(storage: &dyn StorageBackend) -> Result<Found, redb::Error> {
+    Ok(Found { salt: salt(storage)?, frames: Vec::new(), next_number: 1, made: MADE as u64 })
 }
 
-fn find(bytes: &[u8], salt: &Salt, known: Revision) -> Result<Found, Damaged> {
-    let mut found = Found { salt: *salt, frames: Vec::new(), next_number: 1, made: 0 };
-    let mut at = 0;
+/// Read the journal at the front of `storage`, of which redb has the revisions up to `known`.
+pub(super) fn read(storage: &dyn StorageBackend, known: Revision) -> Result<Found, redb::Error> {
+    find(storage, salt(storage)?, known)
+}
+
+fn salt(storage: &dyn StorageBackend) -> Result<Salt, redb::Error> {
+    match head(storage)? {
+        Head::Ours(salt) => Ok(salt),
+        Head::Other | Head::Broken => Err(redb::Error::Corrupted("its head is not whole".into())),
+    }
+}
+
+fn find(storage: &dyn StorageBackend, salt: Salt, known: Revision) -> Result<Found, redb::Error> {
+    let damaged = || redb::Error::Corrupted("its journal is damaged".into());
+    let mut found = Found { salt, frames: Vec::new(), next_number: 1, made: 0 };
+    let mut at = BLOCK as u64;
     let mut expected = None;
-    while let Some((number, frame, length)) = frame_at(&bytes[at..], salt)
+    while let Some((number, frame, length)) = frame_at(storage, at, &salt)?
         && expected.is_none_or(|expected| number == expected)
     {
-        let Some(next) = number.checked_add(1) else { return Err(Damaged) };
+        let next = number.checked_add(1).ok_or_else(damaged)?;
         (expected, found.next_number) = (Some(next), next);
         at += length;
         // One without rows moves the compacted revision.
         if frame.revision > known || (frame.rows.is_empty() && frame.revision == known) {
             found.frames.push(frame);
         }
-        if at >= bytes.len() {
-            break;
-        }
     }
     // What lies behind them is of earlier rounds, which redb has.
-    let mut made = at;
-    for block in (at..bytes.len()).step_by(BLOCK) {
-        if bytes[block..].iter().take(BLOCK).any(|byte| *byte != 0) {
-            made = block + BLOCK;
+    found.made = at;
+    for block in (at..FRONT).step_by(BLOCK) {
+        let mut head = [0; FRAME];
+        storage.read(block, &mut head)?;
+        if head.iter().any(|byte| *byte != 0) {
+            found.made = block + BLOCK as u64;
         }
-        let Some((number, frame, _)) = frame_at(&bytes[block..], salt) else { continue };
+        if !head.starts_with(&salt) {
+            continue;
+        }
+        let Some((number, frame, _)) = frame_at(storage, block, &salt)? else { continue };
         if frame.revision > known && expected.is_none_or(|expected| number >= expected) {
-            return Err(Damaged);
+            return Err(damaged());
         }
-        let Some(next) = number.checked_add(1) else { return Err(Damaged) };
-        found.next_number = found.next_number.max(next);
+        found.next_number = found.next_number.max(number.checked_add(1).ok_or_else(damaged)?);
     }
-    found.made = (BLOCK + made) as u64;
     Ok(found)
 }
 
-/// The frame that `bytes` begin with: its number, itself, and how many bytes of blocks it takes.
-fn frame_at(bytes: &[u8], salt: &Salt) -> Option<(u64, Frame, usize)> {
-    let (head, rest) = bytes.split_first_chunk::<FRAME>()?;
+/// The frame at `at`, if a whole one is there: its number, itself, and how many bytes of blocks it takes.
+fn frame_at(storage: &dyn StorageBackend, at: u64, salt: &Salt) -> io::Result<Option<(u64, Frame, u64)>> {
+    if at >= FRONT {
+        return Ok(None);
+    }
+    let mut head = [0; FRAME];
+    storage.read(at, &mut head)?;
     if !head.starts_with(salt) {
-        return None;
+        return Ok(None);
     }
     let word = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
-    let half = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
-    let (number, revision, compacted, length) = (word(SALT), word(SALT + 8), word(SALT + 16), half(SALT + 24) as usize);
-    let rows = rest.get(..length)?;
-    if sum(&head[..FRAME - 4], rows) != head[FRAME - 4..] {
-        return None;
+    let length = u32::from_le_bytes(head[SALT + 24..SALT + 28].try_into().expect("four bytes"));
+    let end = (at + FRAME as u64 + u64::from(length)).next_multiple_of(BLOCK as u64);
+    if end > FRONT {
+        return Ok(None);
     }
-    let frame = Frame { revision, compacted, rows: rows.to_vec() };
-    Some((number, frame, (FRAME + length).next_multiple_of(BLOCK)))
+    let mut rows = vec![0; length as usize];
+    storage.read(at + FRAME as u64, &mut rows)?;
+    if sum(&head[..FRAME - 4], &rows) != head[FRAME - 4..] {
+        return Ok(None);
+    }
+    let frame = Frame { revision: word(SALT + 8), compacted: word(SALT + 16), rows };
+    Ok(Some((word(SALT), frame, end - at)))
 }
 
 /// Bring `frames`, of which it has none, to `database`.
@@ -315,7 +335,9 @@ pub(super) fn settle(database: &Database, frames: &[Frame], authors: &mut Author
 /// What is found of a journal of these pieces: see [`crate::fuzzing::journal`].
 pub(super) fn forged(pieces: &[&[u8]]) -> Option<Vec<Frame>> {
     let salt = [7; SALT];
-    let (mut bytes, mut number) = (Vec::new(), 0u64);
+    let storage = InMemoryBackend::new();
+    storage.set_len(FRONT).ok()?;
+    let (mut at, mut number) = (BLOCK as u64, 0u64);
     for piece in pieces {
         let Some((&[step, fits], piece)) = piece.split_first_chunk::<2>() else { continue };
         number = number.wrapping_add(u64::from(step));
@@ -327,10 +349,14 @@ pub(super) fn forged(pieces: &[&[u8]]) -> Option<Vec<Frame>> {
             let sum = sum(&frame[..FRAME - 4], &frame[FRAME..]);
             frame[FRAME - 4..FRAME].copy_from_slice(&sum);
         }
-        bytes.extend_from_slice(&frame);
-        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        let end = (at + frame.len() as u64).next_multiple_of(BLOCK as u64);
+        if end > FRONT {
+            break;
+        }
+        storage.write(at, &frame).ok()?;
+        at = end;
     }
-    find(&bytes, &salt, 0).ok().map(|found| found.frames)
+    find(&storage, salt, 0).ok().map(|found| found.frames)
 }
 
 fn sum(head: &[u8], rows: &[u8]) -> [u8; 4] {

@@ -37,7 +37,7 @@ pub(super) struct Opened {
 impl Opened {
     /// What is in front of a new database.
     pub fn new(path: &Path, gate: Arc<Gate>, database: Database, cluster_id: ClusterId) -> Result<Self, OpenError> {
-        let journal = guarded(path, || journal(&gate, &database))?;
+        let journal = Some(guarded(path, || journal::fresh(&*gate.storage()))?);
         Ok(Self { gate, database, cluster_id, format: format::CURRENT, layout: format::current(), journal })
     }
 

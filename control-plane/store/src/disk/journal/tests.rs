@@ -1,8 +1,3 @@
-use std::sync::Arc;
-
-use redb::StorageBackend;
-use redb::backends::InMemoryBackend;
-
 use super::*;
 
 struct Fixture {
