@@ -4,7 +4,7 @@ use super::checked::{Checked, Entry, Holder, Place};
 use super::error::{CompileError, located};
 use super::eval::{Loop, Node, Presence};
 use super::library::calls;
-use super::types::{Type, UNBOUNDED};
+use super::types::{Type, UNBOUNDED, type_constant};
 use super::value::{Key, Map, Val};
 use cel::IdedExpr;
 use cel::common::ast::{
@@ -485,29 +485,4 @@ pub fn qualified(expr: &IdedExpr) -> Option<String> {
         Expr::Select(select) if !select.test => Some(format!("{}.{}", qualified(&select.operand)?, select.field)),
         _ => None,
     }
-}
-
-/// The names of types, as values.
-fn type_constant(name: &str) -> Option<&'static str> {
-    const NAMES: &[&str] = &[
-        "bool",
-        "bytes",
-        "double",
-        "int",
-        "list",
-        "map",
-        "null_type",
-        "string",
-        "type",
-        "uint",
-        "optional_type",
-        "google.protobuf.Duration",
-        "google.protobuf.Timestamp",
-        "net.IP",
-        "net.CIDR",
-        "kubernetes.URL",
-        "kubernetes.Quantity",
-        "kubernetes.Semver",
-    ];
-    NAMES.iter().find(|known| **known == name).copied()
 }

@@ -262,3 +262,28 @@ impl fmt::Display for Type {
         }
     }
 }
+
+/// The names of types, as values.
+pub fn type_constant(name: &str) -> Option<&'static str> {
+    const NAMES: &[&str] = &[
+        "bool",
+        "bytes",
+        "double",
+        "int",
+        "list",
+        "map",
+        "null_type",
+        "string",
+        "type",
+        "uint",
+        "optional_type",
+        "google.protobuf.Duration",
+        "google.protobuf.Timestamp",
+        "net.IP",
+        "net.CIDR",
+        "kubernetes.URL",
+        "kubernetes.Quantity",
+        "kubernetes.Semver",
+    ];
+    NAMES.iter().find(|known| **known == name).copied()
+}
