@@ -312,7 +312,7 @@ async fn a_watch_goes_on_at_the_other_server() {
     let answer = raw::get(&two, &format!("{MAPS}?resourceVersion=999999999")).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["reason"]), (504, &json!("Timeout")));
     let message = answer.json()["message"].to_string();
-    assert!(message.starts_with("\"Too large resource version: 999999999, current: "), "{message}");
+    assert!(message.starts_with("\"Timeout: Too large resource version: 999999999, current: "), "{message}");
 }
 
 #[tokio::test]
