@@ -189,3 +189,38 @@ fn a_head_is_whole_or_of_somebody_else() {
     assert!(matches!(head(&cut).unwrap(), Head::Broken));
     assert!(matches!(head(&InMemoryBackend::new()).unwrap(), Head::Other));
 }
+
+#[test]
+fn hostile_frames_do_no_harm() {
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+    let mut random = SmallRng::seed_from_u64(3);
+    let (mut refused, mut found) = (0, 0);
+    for _ in 0..300 {
+        let pieces: Vec<Vec<u8>> = (0..random.random_range(0..6))
+            .map(|_| {
+                // The step to the next number, whether the checksum fits, revision and compacted revision, length and
+                // checksum, which are made to fit, and rows.
+                let mut piece = vec![random.random_range(0..3), random.random_range(0..4)];
+                piece.extend(u64::to_le_bytes(random.random_range(0..4)));
+                piece.extend(u64::to_le_bytes(random.random()));
+                piece.extend([random.random::<u8>(); 8]);
+                for _ in 0..random.random_range(0..3) {
+                    piece.extend(u32::to_le_bytes(random.random_range(0..12)));
+                    piece.extend(u32::to_le_bytes(random.random_range(0..12)));
+                    piece.extend((0..random.random_range(0..24)).map(|_| random.random::<u8>()));
+                }
+                piece
+            })
+            .collect();
+        let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        match forged(&pieces) {
+            None => refused += 1,
+            Some(frames) => {
+                found += frames.len();
+                frames.iter().for_each(|frame| frame.rows().for_each(drop));
+            }
+        }
+    }
+    assert!(refused > 10 && found > 100, "{refused} refused, {found} found");
+}
