@@ -110,7 +110,9 @@ fn rejected() -> Status {
     status
 }
 
-fn type_name(value: &Value) -> &'static str {
+/// What JSON calls the type of `value`.
+#[must_use]
+pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

@@ -1,6 +1,7 @@
 //! The options of each verb, from the query (and, for deletes, the body), checked as Kubernetes checks them.
 
 use super::Query;
+use api::patch::type_name;
 use api::selector::{Fields, Labels};
 use api::{Reason, Resource, Status, Verb, field, names};
 use field::{Error as FieldError, Path};
@@ -184,29 +185,18 @@ impl DeleteOptions {
 pub(crate) fn untyped(document: &Value) -> Option<String> {
     const HEAD: &str = "couldn't get version/kind; json parse error: json: cannot unmarshal";
     if !document.is_object() {
-        let found = json_type(document);
+        let found = type_name(document);
         return Some(format!(
             "{HEAD} {found} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
         ));
     }
     let wrong = |field: &&str| document.get(*field).is_some_and(|value| !value.is_string() && !value.is_null());
     if let Some(field) = ["apiVersion", "kind"].iter().find(|field| wrong(field)) {
-        let found = json_type(&document[*field]);
+        let found = type_name(&document[*field]);
         return Some(format!("{HEAD} {found} into Go struct field .{field} of type string"));
     }
     let version = document.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     (version.matches('/').count() > 1).then(|| format!("unexpected GroupVersion string: {version}"))
-}
-
-fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// Refuses fields of other types than theirs: a `dryRun` that is no list must not become a delete.
@@ -225,7 +215,7 @@ fn check_types(body: &Value) -> Result<(), Status> {
         let Some(value) = body.pointer(&format!("/{field}")).filter(|value| !value.is_null() && !fits(value)) else {
             continue;
         };
-        let found = json_type(value);
+        let found = type_name(value);
         let field = field.replace('/', ".");
         return Err(Status::bad_request(format!(
             "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {kind}"
